@@ -1,0 +1,25 @@
+"""The scheduled maintenance of a Mika storefront, run on Dagster and on the site's own database."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mika_ops.host import Host
+    from mika_ops.orchestration.definitions import build_definitions
+    from mika_ops.settings import Settings
+
+__all__ = ["Host", "Settings", "build_definitions"]
+
+_HOMES = {
+    "Host": "mika_ops.host",
+    "Settings": "mika_ops.settings",
+    "build_definitions": "mika_ops.orchestration.definitions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: importing a rule or the CLI's help must not import Dagster.
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,107 @@
+"""Assembling a host from settings: opening what is configured, and closing it again."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+from mika_ops.email.file_sink import FileSink
+from mika_ops.email.outbox import LeasedOutbox
+from mika_ops.email.render import Brand, EmailRenderer
+from mika_ops.email.smtp import SmtpSender
+from mika_ops.host import PIECES, Host
+from mika_ops.ports import AdminApi, EmailOutbox, EmailSender
+from mika_ops.settings import Settings
+from mika_ops.store.acp import AcpSessionStore
+from mika_ops.store.documents import Documents
+from mika_ops.store.engine import Database, open_database
+from mika_ops.store.ephemeral import EphemeralRows
+from mika_ops.store.stock import StockRows
+
+_FROM_DATABASE = frozenset(PIECES) - {"email_outbox", "admin_api"}
+
+SINK_SENDER = "mika-ops <mika-ops@localhost>"
+"""The sender of emails that are written into a folder where none is set."""
+
+
+def configured_pieces(settings: Settings) -> frozenset[str]:
+    """Return which pieces of ``Host`` the settings ask for, without opening any."""
+    pieces: set[str] = set()
+    if settings.database_url is not None:
+        pieces |= _FROM_DATABASE
+    if settings.smtp_url is not None or settings.email_directory is not None:
+        pieces.add("email_outbox")
+    if settings.admin_api_url is not None:
+        pieces.add("admin_api")
+    return frozenset(pieces)
+
+
+@contextmanager
+def assembled(settings: Settings) -> Iterator[Host]:
+    """Open what the settings ask for, changing nothing, and close it at the end.
+
+    Raises ``UnusableDatabase`` where the database cannot be reached or is no Mika site's.
+    """
+    with ExitStack() as stack:
+        admin_api = stack.enter_context(_admin_api(settings)) if settings.admin_api_url is not None else None
+        if settings.database_url is None:
+            yield Host(admin_api=admin_api)
+            return
+        database = stack.enter_context(
+            open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id)
+        )
+        stock, ephemeral = StockRows(database), EphemeralRows(database)
+        sender = _sender(settings, stack)
+        yield Host(
+            email_outbox=None if sender is None else _outbox(settings, database, sender),
+            ops=Documents(database, "ops"),
+            account=Documents(database, "account"),
+            ledger=Documents(database, "ledger"),
+            session=Documents(database, "session"),
+            stock=stock,
+            ephemeral=ephemeral,
+            acp_sessions=AcpSessionStore(database) if database.has_acp_sessions else None,
+            reservation_release=stock,
+            ephemeral_purge=ephemeral,
+            admin_api=admin_api,
+        )
+
+
+def _sender(settings: Settings, stack: ExitStack) -> EmailSender | None:
+    if settings.email_directory is not None:
+        return FileSink(settings.email_directory, sender=settings.email_from or SINK_SENDER)
+    if settings.smtp_url is not None and settings.email_from is not None:
+        return stack.enter_context(
+            SmtpSender(
+                settings.smtp_url.get_secret_value(),
+                sender=settings.email_from,
+                timeout_seconds=settings.smtp_timeout_seconds,
+            )
+        )
+    return None
+
+
+def _outbox(settings: Settings, database: Database, sender: EmailSender) -> EmailOutbox:
+    return LeasedOutbox(
+        ops=Documents(database, "ops"),
+        ledger=Documents(database, "ledger"),
+        sender=sender,
+        renderer=EmailRenderer(
+            Brand(settings.site_name, settings.support_email, settings.account_url), settings.locale
+        ),
+        lease=timedelta(minutes=settings.email_lease_minutes),
+        send_timeout=timedelta(seconds=settings.smtp_timeout_seconds),
+    )
+
+
+@contextmanager
+def _admin_api(settings: Settings) -> Iterator[AdminApi]:
+    from mika_ops.admin_api import MikaAdminApi
+
+    if settings.admin_api_url is None or settings.admin_api_token is None:
+        raise TypeError("the admin API is configured with both its URL and its token")
+    with MikaAdminApi(
+        settings.admin_api_url,
+        settings.admin_api_token.get_secret_value(),
+        timeout_seconds=settings.admin_api_timeout_seconds,
+    ) as api:
+        yield api

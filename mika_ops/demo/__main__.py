@@ -1,0 +1,122 @@
+"""The demo on the command line: ``python -m mika_ops.demo run`` and ``… dev``; ``make demo`` and ``make dev`` call it."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.console import Console
+from sqlalchemy import create_engine, inspect
+
+from mika_ops.clock import utc_now
+from mika_ops.demo.embedded_postgres import PostgresNotInstalled, embedded_postgres
+from mika_ops.demo.shop import demo_shop
+from mika_ops.report import run_table
+from mika_ops.running import backlog_of, run_once
+from mika_ops.settings import PREFIX, isolated_settings
+from mika_ops.store.schema import create_site, own, plugin_storage
+from mika_ops.timestamps import to_timestamp
+
+DIRECTORY = Path("demo")
+Kind = Literal["sqlite", "postgres"]
+
+database_option = click.option(
+    "--database", type=click.Choice(["sqlite", "postgres"]), default="sqlite", show_default=True
+)
+
+
+@click.group()
+def main() -> None:
+    """A shop of its own to try mika-ops on, in the folder demo/."""
+
+
+@main.command()
+@database_option
+def run(database: Kind) -> None:
+    """Make the shop if it is not there, run maintenance once, and show what it did."""
+    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    logging.getLogger("dagster").setLevel(logging.WARNING)
+    console = Console()
+    with _shop(database) as url:
+        settings = isolated_settings(
+            database_url=url, email_directory=_outbox(database), site_name="The demo shop", locale="en"
+        )
+        now = to_timestamp(utc_now())
+        waiting = backlog_of(settings, now)
+        console.print(f"The demo shop is in {DIRECTORY}/ ({database}). Waiting for maintenance: {waiting.total}.")
+        report = run_once(settings, now=now)
+        console.print(run_table(report.subtasks, backlog_of(settings, now)))
+        skipped = {name for name, outcome in report.subtasks.items() if outcome["status"] == "skipped"}
+        if not any(due.count for name, due in waiting.due.items() if name not in skipped):
+            console.print("Nothing was due: the last run did it all. `rm -r demo` makes a new shop.")
+        emails = len(list(_outbox(database).glob("*.eml")))
+        console.print(f"Emails sent so far: {emails}, as .eml files in {_outbox(database)}/")
+        console.print("See the run in Dagster: make dev, then open http://127.0.0.1:3000", highlight=False)
+    sys.exit(0 if report.success else 1)
+
+
+@main.command()
+@database_option
+@click.option("--port", default=3000, show_default=True)
+def dev(database: Kind, port: int) -> None:
+    """Open Dagster's UI on 127.0.0.1, with the schedule running on the demo's shop."""
+    with _shop(database) as url:
+        environment = {
+            **os.environ,
+            "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(Path.cwd())),
+            f"{PREFIX}DATABASE_URL": url,
+            f"{PREFIX}EMAIL_DIRECTORY": str(_outbox(database).absolute()),
+            f"{PREFIX}SITE_NAME": "The demo shop",
+        }
+        command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
+        with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - our own interpreter and words
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                code = process.wait()
+    sys.exit(code)
+
+
+@contextmanager
+def _shop(kind: Kind) -> Iterator[str]:
+    """Yield the URL of the demo's shop, made where it is not there yet."""
+    DIRECTORY.mkdir(exist_ok=True)
+    with _server(kind) as url:
+        _make_if_missing(url)
+        yield url
+
+
+@contextmanager
+def _server(kind: Kind) -> Iterator[str]:
+    if kind == "sqlite":
+        yield f"sqlite:///{(DIRECTORY / 'shop.db').absolute()}"
+        return
+    try:
+        with embedded_postgres(DIRECTORY / "postgres") as url:
+            yield url
+    except PostgresNotInstalled as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _make_if_missing(url: str) -> None:
+    """Lay a site out and fill it, all or nothing."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        if not inspect(connection).has_table(plugin_storage.name):
+            create_site(connection)
+            own.create_all(connection)
+            demo_shop(utc_now()).write(connection)
+    engine.dispose()
+
+
+def _outbox(kind: Kind) -> Path:
+    return DIRECTORY / f"outbox-{kind}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Mail addresses: what is plausibly one, and how it is written on the wire."""
+
+import re
+import unicodedata
+from email.headerregistry import Address
+from email.utils import getaddresses
+from typing import Final
+
+LONGEST_ADDRESS: Final = 320
+"""Characters: the longest local part, an ``@`` and the longest domain that SMTP knows."""
+
+_ADDRESS: Final = re.compile(r"""([^\s@<>()\[\]\\,;:"]+)@([^\s@<>()\[\]\\,;:"]+)""")
+
+
+def mailbox(text: object) -> Address | None:
+    """Return the one mailbox that the text is, or ``None`` where it is not plausibly one.
+
+    Whether it exists is for the mail server to say, so this only refuses what cannot be one: no domain, several
+    mailboxes, a display name, spaces, control characters. A domain with letters outside ASCII gets its ASCII form.
+    """
+    if not isinstance(text, str) or len(text) > LONGEST_ADDRESS or not text.isprintable():
+        return None
+    match = _ADDRESS.fullmatch(text)
+    domain = _wire_domain(match[2]) if match else None
+    return Address(username=match[1], domain=domain) if match and domain else None
+
+
+def sender_mailbox(text: str) -> Address:
+    """Read a ``From`` value such as ``Shop <shop@example.com>``.
+
+    Raises ``ValueError``, naming the setting, where it is not exactly one address.
+    """
+    pairs = getaddresses([text]) if text.isprintable() else []
+    address = mailbox(pairs[0][1]) if len(pairs) == 1 else None
+    if address is None:
+        raise ValueError(
+            "MIKA_EMAIL_FROM is not one mail address: write it as shop@example.com or as "
+            '"Your shop" <shop@example.com>, with the quotes where the name has a comma or a dot'
+        )
+    return Address(display_name=pairs[0][0], username=address.username, domain=address.domain)
+
+
+def needs_smtputf8(*addresses: Address) -> bool:
+    """Say whether only a server with SMTPUTF8 can take one of these addresses."""
+    return not all(address.addr_spec.isascii() for address in addresses)
+
+
+def _wire_domain(domain: str) -> str | None:
+    if "" in domain.split("."):
+        return None
+    if domain.isascii():
+        return domain
+    try:
+        encoded = domain.encode("idna")
+        read_back = encoded.decode("idna")
+    except UnicodeError:
+        return None
+    # Python's codec writes ß as ss, which is somebody else's domain: such a domain is left to a server with SMTPUTF8.
+    return encoded.decode("ascii") if read_back == unicodedata.normalize("NFC", domain).lower() else domain

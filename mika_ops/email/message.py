@@ -1,0 +1,59 @@
+"""Turns an ``Envelope`` into an internet message: the same one, byte for byte but for its date, at every attempt."""
+
+import hashlib
+import re
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from typing import Final
+
+from mika_ops.email.address import mailbox, needs_smtputf8, sender_mailbox
+from mika_ops.email.one_line import one_line
+from mika_ops.ports import Envelope
+
+LONGEST_SUBJECT: Final = 300
+
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9._:/+@-]{1,60}")
+"""What fits on the header's line as it is, and is never taken for an encoded word."""
+
+
+def build_message(envelope: Envelope, *, sender: str, message_id_domain: str, date: datetime) -> EmailMessage:
+    """Build the message; ``sender`` is the ``From`` value, ``date`` (aware) the time of sending.
+
+    ``Message-ID`` follows from the email's id alone, so that receivers can tell a repeated email. A key that no header
+    can carry is replaced by its digest. The headers are UTF-8 only where an address needs SMTPUTF8.
+
+    Raises ``ValueError``, without any address in it, where the sender or the recipient is not an address.
+    """
+    to = mailbox(envelope.to)
+    if to is None:
+        raise ValueError("the recipient's address is missing or not an address")
+    from_ = sender_mailbox(sender)
+    id_digest = digest(envelope.email_id)
+    message = EmailMessage(SMTPUTF8 if needs_smtputf8(to, from_) else SMTP)
+    message["From"] = from_
+    message["To"] = to
+    message["Subject"] = _unencoded(one_line(envelope.subject, longest=LONGEST_SUBJECT))
+    message["Date"] = date
+    message["Message-ID"] = f"<{id_digest}@{message_id_domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["Idempotency-Key"] = _header_key(envelope.idempotency_key or envelope.email_id)
+    message.set_content(envelope.text, cte="quoted-printable")
+    # "=_" cannot occur in quoted-printable text, so neither part can contain the boundary.
+    message.make_alternative(boundary=f"=_{id_digest}")
+    message.add_alternative(envelope.html, subtype="html", cte="quoted-printable")
+    return message
+
+
+def digest(text: str) -> str:
+    """Return 32 hexadecimal digits that stand for the text, whatever characters it has."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _header_key(key: str) -> str:
+    return key if _PLAIN_KEY.fullmatch(key) else digest(key)
+
+
+def _unencoded(text: str) -> str:
+    # Python and mail clients read "=?utf-8?q?…?=" as what it encodes, which may be a line break.
+    return text.replace("=?", "= ?")

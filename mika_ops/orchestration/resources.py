@@ -1,0 +1,123 @@
+"""The pieces of the host as Dagster resources, and the plan of the run.
+
+A piece that is not configured is a described resource without a value, so that the Resources tab says how to supply it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import dagster as dg
+
+from mika_ops.assembly import assembled, configured_pieces
+from mika_ops.budget import TimeBudget
+from mika_ops.clock import Clock, utc_now
+from mika_ops.host import PIECES, Host
+from mika_ops.orchestration.config import OUTCOMES_RESOURCE, RUN_RESOURCE, require_time
+from mika_ops.settings import Settings
+from mika_ops.store.engine import UnusableDatabase
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops.subtasks.subtask import Limits
+
+SHOP_RESOURCE: Final = "shop"
+SCHEDULED_AT_TAG: Final = "dagster/scheduled_execution_time"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What one run is to do: when things are due, which subtasks, within which limits."""
+
+    run_id: str
+    clock: Clock
+    selected: frozenset[str]
+    limits: Mapping[str, int]
+    budget: TimeBudget
+    settings: Settings
+
+    def limits_of(self, subtask: str) -> Limits:
+        """Return the limits of one subtask."""
+        return Limits(
+            limit=self.limits.get(subtask),
+            spent=self.budget.spent_for(subtask),
+            idempotency_key=self.run_id,
+            raw_payload_retention_days=self.settings.raw_payload_retention_days,
+            acp_session_purge_after_hours=self.settings.acp_session_purge_after_hours,
+            account_delete_scope=self.settings.account_delete_scope,
+        )
+
+
+def resources_for(settings: Settings, host: Host | None = None) -> dict[str, dg.ResourceDefinition]:
+    """Return a resource for each piece of the host, for the shop they come from, and for the plan of the run.
+
+    A piece of ``host`` comes before one that the settings ask for.
+    """
+    configured = configured_pieces(settings)
+    pieces = {}
+    for name, piece in PIECES.items():
+        supplied = getattr(host, name) if host is not None else None
+        if supplied is not None:
+            pieces[name] = dg.ResourceDefinition.hardcoded_resource(supplied, description=piece.purpose)
+        elif name in configured:
+            pieces[name] = _piece_of_shop(name, piece.purpose)
+        else:
+            pieces[name] = dg.ResourceDefinition.none_resource(
+                description=f"{piece.purpose} Not configured: {piece.setting}."
+            )
+    return {
+        SHOP_RESOURCE: _shop(settings),
+        RUN_RESOURCE: _run_plan(settings),
+        OUTCOMES_RESOURCE: dg.mem_io_manager,
+        **pieces,
+    }
+
+
+def _shop(settings: Settings) -> dg.ResourceDefinition:
+    @dg.resource(description="The shop that the settings describe; opened at the start of a run, closed at its end.")
+    def shop(_context: dg.InitResourceContext) -> Iterator[Host]:
+        try:
+            with assembled(settings) as host:
+                yield host
+        except UnusableDatabase as error:
+            raise dg.Failure(f"Nothing was changed: {error}.", allow_retries=False) from None
+
+    return shop
+
+
+def _piece_of_shop(name: str, purpose: str) -> dg.ResourceDefinition:
+    @dg.resource(description=purpose, required_resource_keys={SHOP_RESOURCE})
+    def piece(context: dg.InitResourceContext) -> Any:
+        return getattr(getattr(context.resources, SHOP_RESOURCE), name)
+
+    return piece
+
+
+def _run_plan(settings: Settings) -> dg.ResourceDefinition:
+    @dg.resource(
+        description="The plan of the run: its clock, the subtasks to run and their limits.",
+        config_schema={
+            "now": dg.Field(dg.Noneable(str), is_required=False),
+            "subtasks": dg.Field([str], default_value=[]),
+            "limits": dg.Field({str: int}, default_value={}),
+        },
+    )
+    def run_plan(context: dg.InitResourceContext) -> RunPlan:
+        chosen = context.resource_config
+        run = context.run
+        planned = chosen.get("now") or (run.tags.get(SCHEDULED_AT_TAG) if run else None)
+        return RunPlan(
+            run_id=run.run_id if run else "unrecorded",
+            clock=Clock.at(require_time(planned) if planned else utc_now()),
+            selected=frozenset(chosen["subtasks"] or SUBTASK_NAMES),
+            limits={**settings.limits, **chosen["limits"]},
+            budget=TimeBudget(timedelta(seconds=settings.time_budget_seconds), _started_at(context), SUBTASK_NAMES),
+            settings=settings,
+        )
+
+    return run_plan
+
+
+def _started_at(context: dg.InitResourceContext) -> datetime:
+    """Return when the run started: every process of a run then shares one budget."""
+    record = context.instance.get_run_record_by_id(context.run.run_id) if context.instance and context.run else None
+    return datetime.fromtimestamp(record.start_time, UTC) if record and record.start_time else utc_now()

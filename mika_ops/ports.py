@@ -1,0 +1,268 @@
+"""The pieces that a host may bring: any object with these methods fits.
+
+The adapters of this package (the database, SMTP, the admin API) fit them too. Methods are called from one thread at a
+time and may raise anything: the subtask that called then ends *failed* with the error's sentence, and the others go on.
+Times are texts (``mika_ops.timestamps``). No method may put an address, a link or a token into an error's message.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+
+from mika_ops.clock import Clock
+from mika_ops.rules.document import Document
+from mika_ops.rules.selection import Selection
+from mika_ops.timestamps import Timestamp
+
+Note = TypeVar("Note")
+
+ITEMS_KEPT: Final = 500
+"""How many items a result lists at most: its counts have no limit, its memory has."""
+
+Spent = Callable[[], bool]
+"""Says whether the time for this work is used up; asked between batches."""
+
+
+def never_spent() -> bool:
+    """Say that there is time: the default where no budget is set."""
+    return False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A document that a selection takes: its id, the text it is sorted by, and whether its record can be read."""
+
+    id: str
+    sorted_by: str
+    malformed: bool = False
+
+
+@dataclass(frozen=True)
+class Change(Generic[Note]):
+    """What a rule made of a document: the new document, or ``None`` to leave it, and a note for who asked."""
+
+    document: Document | None
+    note: Note
+
+
+Rule = Callable[[str, Document], Change[Note] | None]
+"""A pure function of a document's id and the document; ``None`` leaves it alone.
+
+It may be called again when a transaction is retried.
+"""
+
+
+@dataclass(frozen=True)
+class Changes(Generic[Note]):
+    """What became of a batch of documents, by id.
+
+    ``changed`` holds what the rule returned, in the order of the ids asked for. ``left`` are those the rule left alone, as
+    they had moved on or were locked by somebody else; ``malformed`` says what is wrong with those it could not read.
+    """
+
+    changed: Mapping[str, Change[Note]] = field(default_factory=dict)
+    left: Sequence[str] = ()
+    malformed: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class DocumentRepository(Protocol):
+    """One collection of Mika's documents (``ops``, ``account``, ``ledger`` or ``session``)."""
+
+    def candidates(self, selection: Selection, *, after: Candidate | None, limit: int) -> Sequence[Candidate]:
+        """Return up to ``limit`` documents that the selection takes, in its order, those after ``after`` only.
+
+        Equivalent to filtering by ``selection.takes`` and sorting by ``selection.sort_key``. Changes nothing.
+        """
+        ...
+
+    def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
+        """Return the documents with these ids; one that does not exist or is no JSON object is left out."""
+        ...
+
+    def change(self, ids: Sequence[str], rule: Rule[Note], *, wait: bool = False) -> Changes[Note]:
+        """Apply a rule to these documents and write what it returns: all or nothing, and no update of others lost.
+
+        Nobody else may change a document between its reading and its writing. One that somebody else is changing just
+        now is left for the next run, or, with ``wait``, waited for; this then raises where the wait is too long. A
+        document that the rule calls malformed, by raising ``MalformedDocument``, is reported and left alone.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ReleasedReservations:
+    """How many reservations were looked at and released, on how many items; ``orphans`` are ids without an item."""
+
+    scanned: int = 0
+    released: int = 0
+    stock_items: int = 0
+    orphans: tuple[str, ...] = ()
+    has_more: bool = False
+
+
+@dataclass(frozen=True)
+class CustomerReservations:
+    """How many of a customer's reservations were released; with ``orphans``, none was."""
+
+    released: int = 0
+    orphans: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ReservationRelease(Protocol):
+    """Releases expired stock reservations."""
+
+    def release_expired(self, *, due: Timestamp, now: Timestamp, spent: Spent) -> ReleasedReservations:
+        """Release every active reservation with ``expires_at <= due``, stamped ``now``, in bounded transactions.
+
+        A reservation whose stock item does not exist is left untouched and named in ``orphans``.
+        """
+        ...
+
+
+@runtime_checkable
+class StockRepository(Protocol):
+    """The shop's stock reservations, by customer."""
+
+    def release_customers(self, customer_ids: Sequence[str], *, now: Timestamp) -> Mapping[str, CustomerReservations]:
+        """Release all active reservations of these customers, stamped ``now``.
+
+        A customer with a reservation whose item does not exist keeps all of theirs, and is told so by ``orphans``.
+        """
+        ...
+
+
+@runtime_checkable
+class EphemeralPurge(Protocol):
+    """Purges expired ephemeral rows."""
+
+    def purge_expired(self, *, due: Timestamp, spent: Spent) -> int:
+        """Delete rows with ``expires_at <= due``, in bounded batches, until none is left; return how many."""
+        ...
+
+
+@runtime_checkable
+class EphemeralRepository(EphemeralPurge, Protocol):
+    """The shop's ephemeral rows: tokens, rate limits, locks, nonces, cache markers."""
+
+    def delete_tokens(self, subjects: Sequence[str]) -> Mapping[str, int]:
+        """Delete the tokens and cache markers of these subjects; return how many, by subject."""
+        ...
+
+
+@dataclass(frozen=True)
+class CleanedSessions:
+    """How many sessions needed work, and what was done to them; those that could not be read are named."""
+
+    scanned: int = 0
+    expired: int = 0
+    purged: int = 0
+    has_more: bool = False
+    malformed_ids: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class AcpSessionCleanup(Protocol):
+    """Cleans up ACP checkout sessions: a session store's method, or a host's function in an object."""
+
+    def clean_up(self, clock: Clock, *, limit: int | None, purge_after_hours: float, spent: Spent) -> CleanedSessions:
+        """Purge and expire the sessions that are due, least recently updated first, at most ``limit`` of them."""
+        ...
+
+
+@dataclass(frozen=True, repr=False)
+class Envelope:
+    """One email, ready to send. Its ``repr`` shows the id and the kind only: the rest is personal."""
+
+    email_id: str
+    kind: str
+    to: str
+    subject: str
+    text: str
+    html: str
+    idempotency_key: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Envelope(email_id={self.email_id!r}, kind={self.kind!r})"
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What the provider said when it took an email: its own id for it, where it gave one."""
+
+    provider_message_id: str | None = None
+
+
+@runtime_checkable
+class EmailSender(Protocol):
+    """Hands one email to a mail provider."""
+
+    def send(self, envelope: Envelope) -> SendResult:
+        """Send an email. Raises anything where the provider did not take it; the email is then tried again later."""
+        ...
+
+
+@dataclass(frozen=True)
+class DrainedEmail:
+    """What became of one email of the outbox."""
+
+    email_id: str
+    status: str
+    provider_message_id: str | None = None
+    error: str | None = None
+    next_attempt_at: Timestamp | None = None
+    terminal: bool | None = None
+    recovered_lease_lost: bool | None = None
+
+
+@dataclass(frozen=True)
+class DrainedOutbox:
+    """What a drain did. ``items`` are the ends of its first emails, at most ``ITEMS_KEPT``.
+
+    ``error`` says why it had to stop before its time; what it had done until then is counted all the same.
+    """
+
+    scanned: int = 0
+    leased: int = 0
+    sent: int = 0
+    failed: int = 0
+    skipped: int = 0
+    lease_missed: int = 0
+    lease_lost: int = 0
+    malformed: int = 0
+    has_more: bool = False
+    items: tuple[DrainedEmail, ...] = ()
+    malformed_ids: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@runtime_checkable
+class EmailOutbox(Protocol):
+    """Drains the email outbox."""
+
+    def drain(self, clock: Clock, *, limit: int | None, spent: Spent) -> DrainedOutbox:
+        """Send what is due, at most ``limit`` emails, until nothing is due or the time is spent."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReplayedWebhook:
+    """The admin API's answer to a replay; ``error`` is its sentence where it was refused or failed."""
+
+    ok: bool
+    error: str | None = None
+
+
+@runtime_checkable
+class AdminApi(Protocol):
+    """The two calls of Mika's admin API that maintenance makes."""
+
+    def release_expired_reservations(self, *, now: Timestamp, idempotency_key: str) -> ReleasedReservations:
+        """Have the site release its expired reservations. Raises where the site refuses or cannot be reached."""
+        ...
+
+    def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
+        """Have the site replay a payment webhook. Raises where the site cannot be reached."""
+        ...

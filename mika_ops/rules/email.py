@@ -1,0 +1,163 @@
+"""Emails in the outbox: when one is due, and what leasing, sending, failing and giving up do to its document.
+
+Source: behaviour, sections 3 and 4.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from mika_ops.rules.document import ABSENT, Document, metadata_of, record_of, with_record
+from mika_ops.rules.selection import (
+    AtMost,
+    Below,
+    Blank,
+    Not,
+    OneOf,
+    Selection,
+    all_of,
+    record,
+    record_number,
+    top,
+)
+from mika_ops.timestamps import Timestamp, shifted
+
+MIRRORED: Final = ("status", "nextAttemptAt", "orderId", "tokenId", "kind")
+
+DEFAULT_LEASE: Final = timedelta(minutes=5)
+FIRST_RETRY_DELAY: Final = timedelta(minutes=1)
+LONGEST_RETRY_DELAY: Final = timedelta(minutes=15)
+
+LEASES_EXHAUSTED: Final = (
+    "Every attempt was leased and none was finished: the sender stopped in the middle each time. "
+    "Queue the email again once the sender works."
+)
+
+_NO_LEASE: Final = {"leaseKey": ABSENT, "leasedAt": ABSENT, "leaseExpiresAt": ABSENT}
+
+
+def due(now: Timestamp) -> Selection:
+    """Select the emails that may be sent at ``now``: oldest ``nextAttemptAt`` first, those without one before all."""
+    return Selection(
+        collection="ops",
+        top=all_of(OneOf(top("type"), ("email",)), OneOf(top("status"), ("queued", "failed"))),
+        record=all_of(
+            AtMost(record("leaseExpiresAt"), now, if_absent=True),
+            AtMost(record("nextAttemptAt"), now, if_absent=True),
+            Below(record_number("attemptCount"), record_number("maxAttempts")),
+        ),
+        order_by=(top("nextAttemptAt"),),
+    )
+
+
+def stuck(now: Timestamp) -> Selection:
+    """Select the emails whose last lease lapsed at ``now`` with no attempt left and no error to show for it."""
+    return Selection(
+        collection="ops",
+        top=all_of(OneOf(top("type"), ("email",)), OneOf(top("status"), ("queued",))),
+        record=all_of(
+            AtMost(record("leaseExpiresAt"), now),
+            Not(Below(record_number("attemptCount"), record_number("maxAttempts"))),
+            Blank(record("lastError")),
+        ),
+        order_by=(top("nextAttemptAt"),),
+    )
+
+
+def leased(document: Document, *, key: str, now: Timestamp, lease: timedelta) -> Document:
+    """Lease an email to the worker that holds ``key``; the attempt is counted now, whatever becomes of it."""
+    expires_at = shifted(now, lease)
+    return with_record(
+        document,
+        {
+            "attemptCount": record_of(document)["attemptCount"] + 1,
+            "nextAttemptAt": expires_at,
+            "leaseKey": key,
+            "leasedAt": now,
+            "leaseExpiresAt": expires_at,
+            "lastError": ABSENT,
+        },
+        mirrored=MIRRORED,
+        now=now,
+    )
+
+
+def holds_lease(document: Document, *, key: str, now: Timestamp) -> bool:
+    """Say whether the worker with ``key`` still holds the email's lease at ``now``."""
+    record_ = record_of(document)
+    expires_at = record_.get("leaseExpiresAt")
+    return record_.get("leaseKey") == key and isinstance(expires_at, str) and expires_at > now
+
+
+def is_sent(document: Document) -> bool:
+    """Say whether the email is recorded as sent."""
+    return document.get("status") == "sent"
+
+
+def sent(document: Document, *, now: Timestamp, provider_message_id: str | None) -> Document:
+    """Record that the provider took the email; a magic link's address leaves the document with it."""
+    record_ = record_of(document)
+    metadata = metadata_of(record_)
+    patch: dict[str, object] = {
+        "status": "sent",
+        "sentAt": now,
+        "providerMessageId": ABSENT if provider_message_id is None else provider_message_id,
+        "nextAttemptAt": ABSENT,
+        "lastError": ABSENT,
+        **_NO_LEASE,
+    }
+    if document.get("kind") == "magic_link" and ("link" in metadata or "url" in metadata):
+        kept = {key: value for key, value in metadata.items() if key not in ("link", "url")}
+        patch["metadata"] = {**kept, "linkRedactedAt": now}
+    return with_record(document, patch, mirrored=MIRRORED, now=now)
+
+
+def skipped(document: Document, *, reason: str, now: Timestamp) -> Document:
+    """Record that the email will not be sent, and why."""
+    return with_record(
+        document,
+        {"status": "skipped", "lastError": reason, "nextAttemptAt": ABSENT, **_NO_LEASE},
+        mirrored=MIRRORED,
+        now=now,
+    )
+
+
+def failed(document: Document, *, error: str, now: Timestamp, retry_after: timedelta) -> Document:
+    """Record a failed attempt: to be tried again after ``retry_after`` while attempts are left, else for good."""
+    return with_record(
+        document,
+        {
+            "status": "failed",
+            "lastError": error,
+            "nextAttemptAt": ABSENT if is_exhausted(document) else shifted(now, retry_after),
+            **_NO_LEASE,
+        },
+        mirrored=MIRRORED,
+        now=now,
+    )
+
+
+def reclaimed(document: Document, *, now: Timestamp) -> Document:
+    """Give up on an email that exhausted its leases; an empty ``lastError`` that is there stays as it is."""
+    return with_record(
+        document,
+        {
+            "status": "failed",
+            "lastError": record_of(document).get("lastError", LEASES_EXHAUSTED),
+            "nextAttemptAt": ABSENT,
+            **_NO_LEASE,
+        },
+        mirrored=MIRRORED,
+        now=now,
+    )
+
+
+def is_exhausted(document: Document) -> bool:
+    """Say whether the email has no attempt left."""
+    record_ = record_of(document)
+    return bool(record_["attemptCount"] >= record_["maxAttempts"])
+
+
+def retry_delay(attempt_count: int) -> timedelta:
+    """Return the wait after the given attempt (1 for the first): a minute, doubled each time, up to 15 minutes."""
+    doublings = max(0, min(attempt_count - 1, 10))
+    return min(FIRST_RETRY_DELAY * (1 << doublings), LONGEST_RETRY_DELAY)

@@ -1,0 +1,42 @@
+"""Stored payment webhooks: when the provider's raw payload has been kept for long enough, and taking it out.
+
+Source: behaviour, section 5.
+"""
+
+from datetime import timedelta
+from math import isfinite
+from typing import Final
+
+from mika_ops.rules.document import ABSENT, Document, with_record
+from mika_ops.rules.selection import AtMost, Has, Not, OneOf, Selection, all_of, any_of, record, top
+from mika_ops.timestamps import Timestamp, shifted
+
+MIRRORED: Final = ("status", "nextAttemptAt", "receivedAt")
+
+DEFAULT_RETENTION_DAYS: Final = 14.0
+
+
+def retention_cutoff(now: Timestamp, retention_days: float) -> Timestamp:
+    """Return the time before which payloads are purged; negative and non-finite days count as none."""
+    days = max(0.0, retention_days) if isfinite(retention_days) else 0.0
+    return shifted(now, -timedelta(days=min(days, timedelta.max.days)))
+
+
+def purgeable(cutoff: Timestamp) -> Selection:
+    """Select the webhooks received by ``cutoff`` whose raw payload is there and not needed any more, oldest first."""
+    return Selection(
+        collection="ops",
+        top=OneOf(top("type"), ("webhook",)),
+        record=all_of(
+            AtMost(record("receivedAt"), cutoff),
+            Has(record("rawPayloadJson")),
+            Not(Has(record("rawPayloadPurgedAt"))),
+            any_of(OneOf(top("status"), ("processed",)), Has(record("normalizedPayloadJson"))),
+        ),
+        order_by=(top("receivedAt"),),
+    )
+
+
+def purged(document: Document, *, now: Timestamp) -> Document:
+    """Take the raw payload out; everything else of the webhook stays."""
+    return with_record(document, {"rawPayloadJson": ABSENT, "rawPayloadPurgedAt": now}, mirrored=MIRRORED, now=now)

@@ -1,0 +1,65 @@
+"""Running the job once from the command line, through Dagster, recorded where there is an instance."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mika_ops.assembly import assembled
+from mika_ops.backlog import Backlog
+from mika_ops.settings import Settings
+from mika_ops.store.backlog import read_backlog
+from mika_ops.store.engine import open_database
+from mika_ops.subtasks.registry import SUBTASKS
+from mika_ops.subtasks.subtask import Limits
+from mika_ops.timestamps import Timestamp
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run came to: each subtask's status, counts and duration by name."""
+
+    run_id: str
+    success: bool
+    subtasks: Mapping[str, Mapping[str, Any]]
+
+
+def run_once(
+    settings: Settings,
+    *,
+    now: Timestamp | None = None,
+    subtasks: Sequence[str] = (),
+    limits: Mapping[str, int] | None = None,
+) -> RunReport:
+    """Run maintenance once. With ``DAGSTER_HOME`` set, the run is in that instance's history.
+
+    Raises ``UnusableDatabase`` before anything is changed, where the shop cannot be opened.
+    """
+    import dagster as dg
+
+    from mika_ops.orchestration.job import maintenance_job
+    from mika_ops.orchestration.ops import metadata_of
+    from mika_ops.orchestration.resources import resources_for
+
+    with assembled(settings):
+        pass
+    job = maintenance_job(console_level="CRITICAL")
+    definitions = dg.Definitions(jobs=[job], resources=resources_for(settings))
+    config = {"now": now, "subtasks": list(subtasks), "limits": dict(limits or {})}
+    recorded = dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral()
+    with recorded as instance:
+        done = definitions.resolve_job_def(job.name).execute_in_process(
+            run_config=config, instance=instance, raise_on_error=False
+        )
+    outcomes = {subtask.name: done.output_for_node(subtask.name) for subtask in SUBTASKS}
+    return RunReport(done.run_id, done.success, {name: metadata_of(outcome) for name, outcome in outcomes.items()})
+
+
+def backlog_of(settings: Settings, now: Timestamp) -> Backlog:
+    """Return what is due in the shop's database at ``now``; nothing where none is configured."""
+    if settings.database_url is None:
+        return Backlog()
+    limits = Limits(raw_payload_retention_days=settings.raw_payload_retention_days)
+    selections = {subtask.name: subtask.due(now, limits) for subtask in SUBTASKS if subtask.due is not None}
+    with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
+        return read_backlog(database, selections, now=now)

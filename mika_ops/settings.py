@@ -1,0 +1,210 @@
+"""Every setting, read from environment variables that start with ``MIKA_`` and validated once, together."""
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from babel import Locale, UnknownLocaleError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnparsedSettings
+
+from mika_ops.cron import require_cron, require_time_zone
+from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
+
+PREFIX: Final = "MIKA_"
+
+LIMITED_SUBTASKS: Final = tuple(subtask.name for subtask in SUBTASKS if subtask.limited)
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used. The message names each variable and says what it should be, one line each."""
+
+
+class Settings(BaseSettings):
+    """The settings of one shop. A field ``name`` is read from ``MIKA_NAME``; all are optional."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="The site's own database: `sqlite:///path/to/data.db` or `postgresql://user:password@host/name`.",
+    )
+    plugin_id: str = Field(
+        "mika", min_length=1, description="The plugin id under which the site stores Mika's documents."
+    )
+
+    maintenance_enabled: bool = Field(True, description="`false` registers no schedule; the job can still be launched.")
+    maintenance_schedule: Annotated[str, AfterValidator(require_cron)] = Field(
+        "* * * * *", description="The schedule, as a cron string."
+    )
+    maintenance_timezone: Annotated[str, AfterValidator(require_time_zone)] = Field(
+        "UTC", description="The time zone in which the schedule is read."
+    )
+    time_budget_seconds: float = Field(
+        45.0,
+        gt=0,
+        le=86_400,
+        description="How long one run drains, over all subtasks, before it leaves the rest to the next.",
+    )
+    limits: dict[str, int] = Field(
+        {},
+        description=(
+            'At most so many per run and subtask, as JSON: `{"email_outbox": 25}`. Without one, a subtask drains until '
+            "nothing is due or its time is up. Of: " + ", ".join(LIMITED_SUBTASKS) + "."
+        ),
+    )
+    raw_payload_retention_days: float = Field(
+        14.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Days for which raw webhook payloads are kept; parts of a day count.",
+    )
+    acp_session_purge_after_hours: float = Field(
+        24.0, ge=0, le=87_600, description="Hours after its expiry when an ACP session is deleted."
+    )
+    account_delete_scope: Literal["complete", "reference"] = Field(
+        "complete",
+        description="`reference` deletes exactly what Mika's own maintenance does; `complete` also what that leaves behind.",
+    )
+
+    smtp_url: SecretStr | None = Field(
+        None, description="The mail server: `smtp://`, `smtp+starttls://` or `smtps://`, `user:password@host:port`."
+    )
+    smtp_timeout_seconds: float = Field(
+        20.0, gt=0, le=600, description="The longest wait for one answer of the mail server."
+    )
+    email_from: str | None = Field(None, description="The sender of emails: `Shop <orders@shop.example>`.")
+    email_directory: Path | None = Field(
+        None, description="Write emails into this folder as `.eml` files instead of sending them."
+    )
+    email_lease_minutes: float = Field(
+        5.0, gt=0, le=1_440, description="How long an email is held by the worker that sends it."
+    )
+
+    site_name: str = Field("Our shop", min_length=1, description="The shop's name in emails.")
+    support_email: str | None = Field(None, description="The address for questions, shown in emails.")
+    account_url: str | None = Field(None, description="The page of a shopper's account, linked in emails.")
+    locale: str = Field("en", description="The language and region in which emails write money: `en`, `de_AT`.")
+
+    admin_api_url: str | None = Field(
+        None, description="The site's address, for Mika's admin API: `https://shop.example`."
+    )
+    admin_api_token: SecretStr | None = Field(
+        None, description="An EmDash access token (`ec_pat_…`) with the scope `admin`."
+    )
+    admin_api_timeout_seconds: float = Field(15.0, gt=0, le=600, description="The longest wait for the admin API.")
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_name_subtasks(cls, limits: dict[str, int]) -> dict[str, int]:
+        return require_limits(limits)
+
+    @field_validator("locale")
+    @classmethod
+    def _locale_is_known(cls, locale: str) -> str:
+        try:
+            Locale.parse(locale.replace("-", "_"))
+        except (ValueError, UnknownLocaleError):
+            raise ValueError(f"is no locale that is known: {locale!r}; write one such as en or de_AT") from None
+        return locale.replace("-", "_")
+
+    @field_validator("account_url", "admin_api_url")
+    @classmethod
+    def _is_a_link(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("https://", "http://")):
+            raise ValueError("must start with https:// or http://")
+        return url
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.smtp_url is not None and self.email_directory is not None:
+            raise ValueError("MIKA_SMTP_URL and MIKA_EMAIL_DIRECTORY are both set: emails can go to one of them only")
+        if self.smtp_url is not None and self.email_from is None:
+            raise ValueError("MIKA_SMTP_URL is set without MIKA_EMAIL_FROM: emails need a sender")
+        if (self.smtp_url or self.email_directory) and self.database_url is None:
+            raise ValueError("emails are configured without MIKA_DATABASE_URL, where the outbox is")
+        if (self.admin_api_url is None) != (self.admin_api_token is None):
+            missing = "MIKA_ADMIN_API_TOKEN" if self.admin_api_token is None else "MIKA_ADMIN_API_URL"
+            raise ValueError(f"{missing} is missing: the admin API needs both its URL and its token")
+        if self.email_lease_minutes * 60 < 2 * self.smtp_timeout_seconds:
+            raise ValueError(
+                "MIKA_EMAIL_LEASE_MINUTES is too short for MIKA_SMTP_TIMEOUT_SECONDS: a lease must outlast two sendings"
+            )
+        return self
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment and a ``.env`` file; ``overrides`` come first.
+
+    Raises ``SettingsError`` with one sentence for each variable that is wrong.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(dict(problem)) for problem in error.errors())) from None
+    except UnparsedSettings:
+        raise SettingsError(f'{PREFIX}LIMITS is not JSON: write it as {{"email_outbox": 25}}') from None
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Say which variables look like settings and are none: most are typing errors."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    told = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            close = get_close_matches(name, known, n=1)
+            told.append(f"{name} is no setting" + (f": did you mean {close[0]}?" if close else ""))
+    return told
+
+
+def require_limits(limits: Mapping[str, int]) -> dict[str, int]:
+    """Return limits that name subtasks which take one and are not negative. Raises ``ValueError`` for others."""
+    for name, limit in limits.items():
+        if name not in LIMITED_SUBTASKS:
+            raise ValueError(f"{name!r} takes no limit: write one of {', '.join(LIMITED_SUBTASKS)}")
+        if limit < 0:
+            raise ValueError(f"the limit of {name} is {limit}: it must be 0 or more")
+    return dict(limits)
+
+
+def require_subtasks(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """Return names that are all subtasks. Raises ``ValueError`` for others, with the closest that is one."""
+    for name in names:
+        if name not in SUBTASK_NAMES:
+            close = get_close_matches(name, SUBTASK_NAMES, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(SUBTASK_NAMES)}"
+            raise ValueError(f"{name!r} is no subtask: {hint}")
+    return tuple(names)
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    place = [str(part) for part in problem["loc"]]
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not place:
+        return message
+    return f"{PREFIX}{place[0].upper()}{''.join(f'[{part}]' for part in place[1:])}: {message}"
+
+
+class _IsolatedSettings(Settings):
+    """Settings that read no environment and no file."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def isolated_settings(**values: Any) -> Settings:
+    """Return settings of these values alone, whatever the environment says: for the demo and for tests."""
+    return _IsolatedSettings(**values)

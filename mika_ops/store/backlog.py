@@ -1,0 +1,76 @@
+"""Reading the whole backlog in one round trip."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Select, and_, case, func, literal, not_, null, or_, select, union_all
+from sqlalchemy.types import Text
+
+from mika_ops.backlog import Backlog, Due
+from mika_ops.rules.selection import OneOf, Selection, top
+from mika_ops.store.acp import is_due
+from mika_ops.store.engine import Database
+from mika_ops.store.schema import acp_sessions, ephemeral_records, plugin_storage, stock_events
+from mika_ops.timestamps import Timestamp
+
+_UNREADABLE = "unreadable"
+
+
+def read_backlog(database: Database, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
+    """Count what is due at ``now``: the documents that each subtask's selection takes, and the rows of Mika's tables."""
+    statements = [
+        *(_documents(database, name, selection) for name, selection in selections.items()),
+        _rows("stock_reservations", stock_events.c.expires_at, _expired_reservations(now)),
+        _rows("ephemeral_records", ephemeral_records.c.expires_at, ephemeral_records.c.expires_at <= now),
+        _unreadable(database),
+    ]
+    if database.has_acp_sessions:
+        statements.append(_rows("acp_sessions", acp_sessions.c.updated_at, is_due(now)))
+    with database.reading() as connection:
+        rows = {row.name: row for row in connection.execute(union_all(*statements))}
+    unreadable = rows.pop(_UNREADABLE).due
+    return Backlog({name: Due(row.due, row.oldest, row.malformed) for name, row in rows.items()}, unreadable)
+
+
+def _documents(database: Database, name: str, selection: Selection) -> Select[str, int, Any, int]:
+    json_sql = database.json_sql
+    malformed = json_sql.malformed(selection)
+    since = func.nullif(json_sql.since(selection), "")
+    return select(
+        literal(name, Text()).label("name"),
+        func.count(case((not_(malformed), 1))).label("due"),
+        func.min(case((not_(malformed), since))).label("oldest"),
+        func.count(case((malformed, 1))).label("malformed"),
+    ).where(
+        plugin_storage.c.plugin_id == database.plugin_id,
+        plugin_storage.c.collection == selection.collection,
+        json_sql.where(selection),
+    )
+
+
+def _rows(name: str, since: ColumnElement[Any], condition: ColumnElement[bool]) -> Select[str, int, Any, int]:
+    return select(
+        literal(name, Text()).label("name"),
+        func.count().label("due"),
+        func.min(since).label("oldest"),
+        literal(0, Integer()).label("malformed"),
+    ).where(condition)
+
+
+def _expired_reservations(now: Timestamp) -> ColumnElement[bool]:
+    event = stock_events.c
+    return and_(event.kind == "reservation", event.status == "active", event.expires_at <= now)
+
+
+def _unreadable(database: Database) -> Select[str, int, Any, int]:
+    no_type = database.json_sql.text(top("type")).is_(None)
+    return select(
+        literal(_UNREADABLE, Text()).label("name"),
+        func.count().label("due"),
+        null().label("oldest"),
+        literal(0, Integer()).label("malformed"),
+    ).where(
+        plugin_storage.c.plugin_id == database.plugin_id,
+        plugin_storage.c.collection.in_(("account", "ledger", "ops", "session")),
+        no_type,
+    )

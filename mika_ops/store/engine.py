@@ -1,0 +1,250 @@
+"""Connections to the site's database: opening it, asking whether it is one, and transactions that are short and retried."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Self, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from mika_ops.clock import utc_now
+from mika_ops.store.json_sql import JsonSql
+from mika_ops.store.schema import acp_sessions, plugin_storage, site
+from mika_ops.timestamps import Timestamp, to_timestamp
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_SECONDS: Final = 5.0
+"""How long a transaction waits for another's SQLite write, or a Postgres connection to be made."""
+
+LOCK_TIMEOUT_MS: Final = 2_000
+STATEMENT_TIMEOUT_MS: Final = 60_000
+ATTEMPTS: Final = 5
+
+_TRANSIENT_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03"})
+"""Serialization failure, deadlock, lock time-out: another try may succeed."""
+
+
+class DatabaseError(Exception):
+    """The database refused or cannot be reached. The message holds neither values nor the password."""
+
+
+class UnusableDatabase(DatabaseError):
+    """The configured database cannot be a Mika site's. The message says what to set or do."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """One site's database. ``json_sql`` spells its documents; ``has_acp_sessions`` says whether our own tables are there."""
+
+    engine: Engine
+    plugin_id: str
+    json_sql: JsonSql
+    has_acp_sessions: bool
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = utc_now
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a connection for reading only; it holds no lock that keeps a writer waiting."""
+        with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do work in one short transaction: all or nothing, retried a few times where another transaction was in the way.
+
+        Raises ``DatabaseError`` where that does not help.
+        """
+        retrying = Retrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.1),
+            retry=retry_if_exception(_is_transient),
+            sleep=self.sleep,
+            reraise=True,
+        )
+        with _translated():
+            for attempt in retrying:
+                with attempt:
+                    return self._write_once(work)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _write_once(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.connect().execution_options(mika_writes=True) as connection, connection.begin():
+            if self.dialect == "postgresql":
+                connection.execute(
+                    text(
+                        "SELECT set_config('lock_timeout', :lock, true), set_config('statement_timeout', :work, true)"
+                    ),
+                    {"lock": str(LOCK_TIMEOUT_MS), "work": str(STATEMENT_TIMEOUT_MS)},
+                )
+            return work(connection)
+
+    def row_time(self) -> Timestamp:
+        """Return the real time, for the columns that say when a row was written."""
+        return to_timestamp(self.now())
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_database(url: str, *, plugin_id: str = "mika") -> Database:
+    """Open a site's database and look whether it is one, changing nothing.
+
+    ``url`` is ``sqlite:///path/to/data.db`` or ``postgresql://user:password@host:port/name``. Raises
+    ``UnusableDatabase`` with one sentence where it cannot be reached or is not a site with Mika for ``plugin_id``.
+    """
+    engine = engine_for(url)
+    try:
+        with _translated(UnusableDatabase), engine.connect() as connection:
+            tables = set(inspect(connection).get_table_names())
+            _require_site(connection, tables, plugin_id)
+            dialect = engine.dialect.name
+            return Database(
+                engine,
+                plugin_id,
+                JsonSql(dialect, guarded=not _has_expression_index(connection)),
+                has_acp_sessions=acp_sessions.name in tables,
+            )
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def engine_for(url: str) -> Engine:
+    """Return an engine with this package's driver and settings. Raises ``UnusableDatabase`` for a URL it cannot use."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise UnusableDatabase(
+            "MIKA_DATABASE_URL is not a database URL: write sqlite:///path/to/data.db or "
+            "postgresql://user:password@host:5432/name"
+        ) from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return _sqlite_engine(parsed)
+        case "postgresql" | "postgres":
+            return create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                hide_parameters=True,
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": round(BUSY_TIMEOUT_SECONDS), "application_name": "mika-ops"},
+            )
+        case other:
+            raise UnusableDatabase(
+                f"MIKA_DATABASE_URL names a {other} database; an EmDash site's is SQLite (sqlite:///…) or Postgres "
+                "(postgresql://…)"
+            )
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise UnusableDatabase("MIKA_DATABASE_URL names no SQLite file: write sqlite:///path/to/data.db")
+    path = Path(url.database)
+    if not path.is_file():
+        raise UnusableDatabase(
+            f"the SQLite file {path} does not exist (seen from {Path.cwd()}): set MIKA_DATABASE_URL to the site's file"
+        )
+
+    def connect() -> sqlite3.Connection:
+        # mode=rw: a mistyped path must not leave an empty database behind.
+        return sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw",
+            uri=True,
+            timeout=BUSY_TIMEOUT_SECONDS,
+            check_same_thread=False,
+            isolation_level=None,
+        )
+
+    engine = create_engine("sqlite+pysqlite://", creator=connect, hide_parameters=True, poolclass=QueuePool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A deferred transaction that turns into a writer half-way fails at once when another is writing.
+        writes = connection.get_execution_options().get("mika_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _require_site(connection: Connection, tables: set[str], plugin_id: str) -> None:
+    if plugin_storage.name not in tables:
+        raise UnusableDatabase(
+            f"the database has no table {plugin_storage.name}: it is not an EmDash site's; check MIKA_DATABASE_URL"
+        )
+    missing = sorted(set(site.tables) - tables)
+    if missing:
+        raise UnusableDatabase(
+            f"the database has no table {', '.join(missing)}: it is an EmDash site without Mika, or one whose Mika has "
+            "never run; check MIKA_DATABASE_URL, or start the site once"
+        )
+    found = plugin_storage.c.plugin_id
+    if connection.execute(select(found).where(found == plugin_id).limit(1)).first() is not None:
+        return
+    others = connection.execute(
+        select(found).where(plugin_storage.c.collection == "ops").distinct().order_by(found).limit(5)
+    ).scalars()
+    named = [other for other in others if other != plugin_id]
+    if named:
+        raise UnusableDatabase(
+            f"the database has no documents of plugin id {plugin_id!r}, but has some of {', '.join(map(repr, named))}: "
+            "set MIKA_PLUGIN_ID to the one that is Mika's"
+        )
+
+
+def _has_expression_index(connection: Connection) -> bool:
+    """Say whether any index reads the documents as JSON: the database then holds no document that is not JSON."""
+    if connection.dialect.name == "sqlite":
+        statement = (
+            "SELECT 1 FROM sqlite_master WHERE type = 'index' AND tbl_name = '_plugin_storage' "
+            "AND sql LIKE '%json_extract(data,%' AND sql NOT LIKE '% WHERE %' LIMIT 1"
+        )
+    else:
+        statement = (
+            "SELECT 1 FROM pg_indexes WHERE tablename = '_plugin_storage' AND schemaname = ANY (current_schemas(false)) "
+            "AND indexdef LIKE '%jsonb%' AND indexdef NOT LIKE '% WHERE %' LIMIT 1"
+        )
+    return connection.execute(text(statement)).first() is not None
+
+
+def _is_transient(error: BaseException) -> bool:
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return False
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return error.orig.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES
+
+
+@contextmanager
+def _translated(raised: type[DatabaseError] = DatabaseError) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise raised(f"the shop's database: {_said(error)}") from None
+
+
+def _said(error: SQLAlchemyError) -> str:
+    """Return what the database said, first line only: what follows may quote values."""
+    orig = getattr(error, "orig", None)
+    primary = getattr(getattr(orig, "diag", None), "message_primary", None)
+    said = primary or str(orig or error).strip().partition("\n")[0]
+    return said or type(error).__name__

@@ -1,0 +1,66 @@
+"""Ephemeral rows: purging the expired, and deleting a person's tokens.
+
+Source: behaviour, sections 7 and 8.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, delete, select
+
+from mika_ops.ports import Spent
+from mika_ops.store.engine import Database
+from mika_ops.store.id_lists import among
+from mika_ops.store.schema import ephemeral_records
+from mika_ops.timestamps import Timestamp
+
+BATCH: Final = 5_000
+"""Rows deleted by one transaction: few enough that the storefront's writes never wait for long."""
+
+_row = ephemeral_records.c
+
+
+@dataclass(frozen=True)
+class EphemeralRows:
+    """Mika's ephemeral table. Fits ``EphemeralRepository``."""
+
+    database: Database
+
+    def purge_expired(self, *, due: Timestamp, spent: Spent) -> int:
+        """Delete what expired, oldest first, batch by batch."""
+        oldest = (
+            select(_row.key)
+            .where(_row.expires_at <= due)
+            .order_by(_row.expires_at)
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+        )
+        statement = delete(ephemeral_records).where(_row.key.in_(oldest))
+        purged = 0
+        while not spent():
+            deleted = self.database.write(lambda connection: connection.execute(statement).rowcount)
+            purged += deleted
+            if deleted < BATCH:
+                break
+        return purged
+
+    def delete_tokens(self, subjects: Sequence[str]) -> Mapping[str, int]:
+        """Delete the tokens and cache markers of these subjects, batch by batch."""
+        theirs = (
+            select(_row.key)
+            .where(among(self.database.dialect, _row.subject_hash, subjects), _row.kind.in_(("token", "cache_marker")))
+            .limit(BATCH)
+        )
+        statement = delete(ephemeral_records).where(_row.key.in_(theirs)).returning(_row.subject_hash)
+
+        def work(connection: Connection) -> list[str]:
+            return list(connection.execute(statement).scalars())
+
+        deleted: dict[str, int] = {}
+        while True:
+            batch = self.database.write(work)
+            for subject in batch:
+                deleted[subject] = deleted.get(subject, 0) + 1
+            if len(batch) < BATCH:
+                return deleted

@@ -1,0 +1,139 @@
+"""How each database spells a look into a document, and a ``Selection`` as SQL.
+
+The top-level spelling is EmDash's own, to the letter: the planner uses an expression index only where a query repeats the
+expression. Field names are constants of this package, so they stand in the SQL as they are; values are always bound.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, and_, case, false, func, literal, literal_column, not_, or_, true
+from sqlalchemy.types import Boolean, Text
+
+from mika_ops.rules.selection import (
+    NOT_PREFERRED,
+    AllOf,
+    AnyOf,
+    AtMost,
+    Below,
+    Blank,
+    Condition,
+    Field,
+    Has,
+    NoneOf,
+    Not,
+    OneOf,
+    Selection,
+    typed_fields,
+)
+
+_JSON_TYPES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "sqlite": {"text": ("text",), "number": ("integer", "real"), "object": ("object",)},
+    "postgresql": {"text": ("string",), "number": ("number",), "object": ("object",)},
+}
+
+
+@dataclass(frozen=True)
+class JsonSql:
+    """The spelling of one dialect (``sqlite`` or ``postgresql``).
+
+    ``guarded``: no index vouches that every document is JSON, so each look asks first. That is slower, and only needed
+    where a site has none of EmDash's expression indexes.
+    """
+
+    dialect: str
+    guarded: bool = False
+
+    def indexed(self, field: str) -> str:
+        """Return the expression that EmDash indexes for a top-level field."""
+        if self.dialect == "sqlite":
+            return f"json_extract({self._data}, '$.{field}')"
+        return f"(({self._data})::jsonb->>'{field}')"
+
+    def text(self, field: Field) -> ColumnElement[str]:
+        """Return the field as text; absent and ``null`` are SQL's null."""
+        if field.is_top_level:
+            return literal_column(self.indexed(field.path[0]), Text())
+        if self.dialect == "sqlite":
+            return literal_column(f"json_extract({self._data}, '$.{'.'.join(field.path)}')", Text())
+        return literal_column(f"(({self._data})::jsonb #>> '{{{','.join(field.path)}}}')", Text())
+
+    def is_a(self, path: tuple[str, ...], type_: str) -> ColumnElement[bool]:
+        """Say whether the value at ``path`` is there and of a type: never null."""
+        if self.dialect == "sqlite":
+            found = f"json_type({self._data}, '$.{'.'.join(path)}')"
+        else:
+            found = f"jsonb_typeof(({self._data})::jsonb #> '{{{','.join(path)}}}')"
+        return func.coalesce(literal_column(found, Text()), "null").in_(_JSON_TYPES[self.dialect][type_])
+
+    def since(self, selection: Selection) -> ColumnElement[str]:
+        """Return the first of the selection's order fields that is a text, else an empty text."""
+        texts = [case((self.is_a(field.path, "text"), self.text(field))) for field in selection.order_by]
+        return self.by_code_point(func.coalesce(*texts, "") if texts else literal("", Text()))
+
+    def sort_key(self, selection: Selection) -> ColumnElement[str]:
+        """Return the text that the selection sorts by."""
+        since = self.since(selection)
+        if selection.preferred is None:
+            return since
+        mark = case((self.condition(selection.preferred), ""), else_=NOT_PREFERRED)
+        return self.by_code_point(since.concat(mark))
+
+    def by_code_point(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the text so that it sorts by code point, as Python does."""
+        return text.collate("C") if self.dialect == "postgresql" else text
+
+    def where(self, selection: Selection) -> ColumnElement[bool]:
+        """Return the condition for what the selection takes, and for what is malformed among it."""
+        taken = self.condition(selection.top)
+        if selection.record is None:
+            return taken
+        malformed, decided = self.malformed(selection), self.condition(selection.record)
+        if selection.reports_malformed:
+            return and_(taken, or_(malformed, decided))
+        return and_(taken, not_(malformed), decided)
+
+    def malformed(self, selection: Selection) -> ColumnElement[bool]:
+        """Say whether the document's inside has not the shape that the selection reads: never null."""
+        if selection.record is None:
+            return false()
+        wrong = [not_(self.is_a(("record",), "object"))]
+        for field, required in typed_fields(selection.record):
+            fits = self.is_a(field.path, field.type)
+            wrong.append(not_(fits) if required else and_(self.text(field).is_not(None), not_(fits)))
+        return or_(*wrong)
+
+    def condition(self, condition: Condition) -> ColumnElement[bool]:
+        """Return one condition as SQL. Only ``OneOf`` may be null, where its field is: it must stay a plain look-up."""
+        match condition:
+            case OneOf(field=field, values=values):
+                return self.text(field).in_(values)
+            case NoneOf(field=field, values=values):
+                return func.coalesce(self.text(field), "").not_in(values)
+            case AtMost(field=field, bound=bound, if_absent=if_absent):
+                reached = and_(self.is_a(field.path, "text"), self.text(field) <= bound)
+                return or_(not_(self.is_a(field.path, "text")), reached) if if_absent else reached
+            case Below(field=field, other=other):
+                return func.coalesce(self._number(field) < self._number(other), false(), type_=Boolean())
+            case Blank(field=field):
+                return func.coalesce(self.text(field), "") == ""
+            case Has(field=field):
+                return self.text(field).is_not(None)
+            case Not(condition=inner):
+                return not_(func.coalesce(self.condition(inner), false(), type_=Boolean()))
+            case AllOf(conditions=conditions):
+                return and_(true(), *(self.condition(inner) for inner in conditions))
+            case AnyOf(conditions=conditions):
+                return or_(false(), *(self.condition(inner) for inner in conditions))
+
+    def _number(self, field: Field) -> ColumnElement[Any]:
+        if self.dialect == "sqlite":
+            return literal_column(f"json_extract({self._data}, '$.{'.'.join(field.path)}')")
+        return literal_column(f"(({self._data})::jsonb #> '{{{','.join(field.path)}}}')")
+
+    @property
+    def _data(self) -> str:
+        if not self.guarded:
+            return "data"
+        valid = "json_valid(data)" if self.dialect == "sqlite" else "pg_input_is_valid(data, 'jsonb')"
+        return f"CASE WHEN {valid} THEN data END"

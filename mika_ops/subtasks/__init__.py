@@ -1,0 +1,1 @@
+"""The nine subtasks of maintenance, each one module of the same shape, and what they share."""

@@ -1,0 +1,41 @@
+"""Cleans up ACP checkout sessions: expires the abandoned, purges the old."""
+
+from mika_ops.clock import Clock
+from mika_ops.host import Host
+from mika_ops.outcome import SubtaskResult
+from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.sweep import MALFORMED_IDS_KEPT
+
+
+class AcpSessionsResult(SubtaskResult):
+    """Sessions that needed work, expired and purged."""
+
+    scanned: int = 0
+    expired: int = 0
+    purged: int = 0
+    malformed: int = 0
+    has_more: bool = False
+    malformed_ids: tuple[str, ...] = ()
+
+
+def run(host: Host, clock: Clock, limits: Limits) -> AcpSessionsResult:
+    """Clean up sessions, least recently updated first."""
+    cleaned = piece(host.acp_sessions).clean_up(
+        clock, limit=limits.limit, purge_after_hours=limits.acp_session_purge_after_hours, spent=limits.spent
+    )
+    return AcpSessionsResult(
+        scanned=cleaned.scanned,
+        expired=cleaned.expired,
+        purged=cleaned.purged,
+        malformed=len(cleaned.malformed_ids),
+        has_more=cleaned.has_more,
+        malformed_ids=cleaned.malformed_ids[:MALFORMED_IDS_KEPT],
+    )
+
+
+SUBTASK = Subtask(
+    name="acp_sessions",
+    description="Expires ACP checkout sessions that ran out of time, and deletes those whose purge time has come.",
+    needs=("acp_sessions",),
+    run=run,
+)

@@ -1,0 +1,47 @@
+"""Purges the raw payloads of payment webhooks once their retention is over: they hold customers' data."""
+
+from mika_ops.clock import Clock
+from mika_ops.host import Host
+from mika_ops.outcome import SubtaskResult
+from mika_ops.rules import webhook
+from mika_ops.rules.selection import Selection
+from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.sweep import Sweep
+from mika_ops.timestamps import Timestamp
+
+
+class RawProviderPayloadsResult(SubtaskResult):
+    """Webhooks past their retention, and purged."""
+
+    scanned: int = 0
+    purged: int = 0
+    malformed: int = 0
+    has_more: bool = False
+    malformed_ids: tuple[str, ...] = ()
+
+
+def run(host: Host, clock: Clock, limits: Limits) -> RawProviderPayloadsResult:
+    """Purge raw payloads, oldest first."""
+    sweep = Sweep(piece(host.ops), due(clock.scheduled_at, limits), "raw_provider_payloads", limits.limit, limits.spent)
+    sweep.change(lambda document: webhook.purged(document, now=clock.stamp()))
+    return RawProviderPayloadsResult(
+        scanned=sweep.scanned,
+        purged=sweep.changed,
+        malformed=sweep.malformed,
+        has_more=sweep.has_more,
+        malformed_ids=sweep.malformed_ids,
+    )
+
+
+def due(now: Timestamp, limits: Limits) -> Selection:
+    """Select what is past the retention at ``now``."""
+    return webhook.purgeable(webhook.retention_cutoff(now, limits.raw_payload_retention_days))
+
+
+SUBTASK = Subtask(
+    name="raw_provider_payloads",
+    description="Removes the raw payloads of processed payment webhooks after their retention (14 days by default).",
+    needs=("ops",),
+    run=run,
+    due=due,
+)

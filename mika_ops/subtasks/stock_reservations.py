@@ -1,0 +1,57 @@
+"""Releases expired stock reservations, so that what nobody bought can be bought again."""
+
+from mika_ops.clock import Clock
+from mika_ops.host import Host
+from mika_ops.outcome import SubtaskFailed, SubtaskResult
+from mika_ops.subtasks.subtask import Limits, Subtask, piece
+
+ORPHANS_NAMED = 20
+
+
+class StockReservationsResult(SubtaskResult):
+    """Reservations found expired, those released, and the items they were on."""
+
+    reservations_scanned: int = 0
+    reservations_released: int = 0
+    stock_items: int = 0
+    has_more: bool = False
+    orphan_ids: tuple[str, ...] = ()
+
+
+def run(host: Host, clock: Clock, limits: Limits) -> StockReservationsResult:
+    """Release expired reservations by the host's function, else by the admin API.
+
+    Raises ``SubtaskFailed`` where some have no stock item: all others are released all the same.
+    """
+    if host.reservation_release is not None:
+        released = host.reservation_release.release_expired(
+            due=clock.scheduled_at, now=clock.stamp(), spent=limits.spent
+        )
+    else:
+        released = piece(host.admin_api).release_expired_reservations(
+            now=clock.scheduled_at, idempotency_key=f"{limits.idempotency_key}:stock_reservations"
+        )
+    result = StockReservationsResult(
+        reservations_scanned=released.scanned,
+        reservations_released=released.released,
+        stock_items=released.stock_items,
+        has_more=released.has_more,
+        orphan_ids=released.orphans[:ORPHANS_NAMED],
+    )
+    if released.orphans:
+        named = ", ".join(result.orphan_ids) + (", …" if len(released.orphans) > ORPHANS_NAMED else "")
+        raise SubtaskFailed(
+            f"{len(released.orphans)} expired reservations point to stock items that do not exist and were left alone; "
+            f"restore the items or delete these rows of mika_stock_events: {named}",
+            result,
+        )
+    return result
+
+
+SUBTASK = Subtask(
+    name="stock_reservations",
+    description="Releases expired stock reservations. Its failure fails the run: unreleased stock cannot be sold.",
+    needs=(("reservation_release", "admin_api"),),
+    run=run,
+    limited=False,
+)

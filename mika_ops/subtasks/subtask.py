@@ -1,0 +1,101 @@
+"""What a subtask is, and the one way in which every subtask is run."""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, TypeVar
+
+from mika_ops.clock import Clock
+from mika_ops.host import PIECES, Host
+from mika_ops.outcome import Completed, Failed, Outcome, Skipped, SubtaskFailed, SubtaskResult
+from mika_ops.ports import Spent, never_spent
+from mika_ops.privacy import error_sentence
+from mika_ops.rules.selection import Selection
+from mika_ops.timestamps import Timestamp
+
+logger: Final = logging.getLogger(__name__)
+
+P = TypeVar("P")
+
+Need: TypeAlias = str | tuple[str, ...]
+"""A field of ``Host`` that must be there; of several, one is enough."""
+
+AccountDeleteScope: TypeAlias = Literal["complete", "reference"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds one subtask in one run.
+
+    ``limit``: at most so many documents or rows, exactly as upstream; ``None`` drains until nothing is due or ``spent``
+    says that the run's time is used up.
+    """
+
+    limit: int | None = None
+    spent: Spent = never_spent
+    idempotency_key: str = "maintenance"
+    raw_payload_retention_days: float = 14.0
+    acp_session_purge_after_hours: float = 24.0
+    account_delete_scope: AccountDeleteScope = "complete"
+
+
+@dataclass(frozen=True)
+class Subtask:
+    """One subtask of maintenance.
+
+    ``name`` is its one name everywhere: op, metadata, CLI and configuration. ``due`` gives the documents that wait for it,
+    where it works on documents.
+    """
+
+    name: str
+    description: str
+    needs: tuple[Need, ...]
+    run: Callable[[Host, Clock, Limits], SubtaskResult]
+    due: Callable[[Timestamp, Limits], Selection] | None = None
+    limited: bool = True
+
+
+def outcome_of(
+    subtask: Subtask, host: Host, clock: Clock, limits: Limits, *, timer: Callable[[], float] = time.monotonic
+) -> Outcome:
+    """Run one subtask to its outcome. Never raises for a subtask that fails; an interruption passes through."""
+    reason = missing_piece(subtask, host)
+    if reason is not None:
+        return Skipped(reason=reason)
+    started = timer()
+
+    def duration_ms() -> int:
+        return round((timer() - started) * 1000)
+
+    try:
+        result = subtask.run(host, clock, limits)
+    except SubtaskFailed as failure:
+        return Failed(error=error_sentence(failure), result=failure.result, duration_ms=duration_ms())
+    except Exception as failure:  # noqa: BLE001 - one failing subtask must not keep the others from running
+        # The frames say where without saying what: an exception's own text may hold personal data.
+        logger.debug("%s failed at:\n%s", subtask.name, "".join(traceback.format_tb(failure.__traceback__)))
+        return Failed(error=error_sentence(failure), duration_ms=duration_ms())
+    return Completed(result=result, duration_ms=duration_ms())
+
+
+def missing_piece(subtask: Subtask, host: Host) -> str | None:
+    """Say which pieces the subtask misses and how to supply them, or ``None`` where it has all."""
+    missing = []
+    for need in subtask.needs:
+        names = (need,) if isinstance(need, str) else need
+        if all(getattr(host, name) is None for name in names):
+            missing.append(names)
+    if not missing:
+        return None
+    told = " and ".join(" or ".join(names) for names in missing)
+    remedies = dict.fromkeys(" or ".join(dict.fromkeys(PIECES[name].setting for name in names)) for names in missing)
+    return f"not configured: {told}; {', and '.join(remedies)}"
+
+
+def piece(value: P | None) -> P:
+    """Return a piece of the host that the subtask's needs have promised."""
+    if value is None:
+        raise TypeError("a subtask was run without a piece that it needs: run it by outcome_of")
+    return value
