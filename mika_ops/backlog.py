@@ -8,7 +8,7 @@ from mika_ops.timestamps import Timestamp
 
 @dataclass(frozen=True)
 class Due:
-    """What waits for one subtask. ``oldest`` is since when, where that is known; ``malformed`` can only be mended by hand."""
+    """What waits for one subtask, since when where that is known, and what can only be mended by hand."""
 
     count: int = 0
     oldest: Timestamp | None = None

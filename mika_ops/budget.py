@@ -12,8 +12,8 @@ from mika_ops.ports import Spent
 class TimeBudget:
     """How long one run may drain, from ``started_at`` on.
 
-    Half of the time belongs to whoever needs it first; of the other half every subtask has a slice of its own, so that a
-    long outbox cannot keep the release of stock waiting. What a subtask leaves over goes to the next.
+    Half of the time belongs to whoever needs it first; of the other half every subtask has a slice of its own, so
+    that a long outbox cannot keep the release of stock waiting. What a subtask leaves over goes to the next.
     """
 
     total: timedelta

@@ -6,7 +6,7 @@ Exit codes: 0 the run succeeded, 1 it failed, 2 it was not started, as the call 
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec
+from typing import NoReturn, ParamSpec
 
 import click
 from rich.console import Console

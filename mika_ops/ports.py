@@ -56,8 +56,9 @@ It may be called again when a transaction is retried.
 class Changes(Generic[Note]):
     """What became of a batch of documents, by id.
 
-    ``changed`` holds what the rule returned, in the order of the ids asked for. ``left`` are those the rule left alone, as
-    they had moved on or were locked by somebody else; ``malformed`` says what is wrong with those it could not read.
+    ``changed`` holds what the rule returned, in the order of the ids asked for. ``left`` are those the rule left
+    alone, as they had moved on or were locked by somebody else; ``malformed`` says what is wrong with those it could
+    not read.
     """
 
     changed: Mapping[str, Change[Note]] = field(default_factory=dict)

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
     account_delete_scope: Literal["complete", "reference"] = Field(
         "complete",
-        description="`reference` deletes exactly what Mika's own maintenance does; `complete` also what that leaves behind.",
+        description="`reference` deletes what Mika's own maintenance does; `complete` also what that leaves behind.",
     )
 
     smtp_url: SecretStr | None = Field(

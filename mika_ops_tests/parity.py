@@ -139,8 +139,7 @@ def differences(case: Case, played: Played) -> list[str]:
     for deviation in DEVIATIONS:
         if deviation.applies(case):
             expected, found = deviation.allow(case, expected, found)
-    told = [*_compare("", _keyed(expected), _keyed(found)), *_text_differences(case, played.sent)]
-    return told
+    return [*_compare("", _keyed(expected), _keyed(found)), *_text_differences(case, played.sent)]
 
 
 def _set_up(store: Mapping[str, Any], database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The demo on the command line: ``python -m mika_ops.demo run`` and ``… dev``; ``make demo`` and ``make dev`` call it."""
+"""The demo on the command line: ``python -m mika_ops.demo run`` and ``… dev``, as ``make demo`` and ``make dev``."""
 
 import logging
 import os

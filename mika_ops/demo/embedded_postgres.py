@@ -18,9 +18,9 @@ class PostgresNotInstalled(Exception):
 def embedded_postgres(directory: Path) -> Iterator[str]:
     """Run a Postgres server on ``directory`` (created when it is not there); yield a URL of its database ``postgres``.
 
-    The server listens on a Unix socket only and stops with the last process that uses it. Where the path has white space,
-    which the server cannot take, the data is kept in the temporary directory. Raises ``PostgresNotInstalled`` without
-    the extra.
+    The server listens on a Unix socket only and stops with the last process that uses it. Where the path has white
+    space, which the server cannot take, the data is kept in the temporary directory. Raises ``PostgresNotInstalled``
+    without the extra.
     """
     data = data_directory(directory)
     data.parent.mkdir(parents=True, exist_ok=True)

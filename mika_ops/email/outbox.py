@@ -1,8 +1,8 @@
 """Draining the outbox: lease before sending, record before the next.
 
-A batch is leased in one transaction, so that no two workers hold the same email. Each email's end is recorded before the
-next is sent: a process killed at any point loses nothing, and at most the email in flight is sent again, once its lease
-has lapsed.
+A batch is leased in one transaction, so that no two workers hold the same email. Each email's end is recorded before
+the next is sent: a process killed at any point loses nothing, and at most the email in flight is sent again, once its
+lease has lapsed.
 """
 
 from collections import Counter
@@ -42,8 +42,8 @@ def new_lease_key() -> str:
 class LeasedOutbox:
     """The outbox in the ``ops`` documents, with orders in ``ledger``. Fits ``mika_ops.ports.EmailOutbox``.
 
-    ``send_timeout``: the longest that ``sender`` takes for one email. Batches are so small that the last email of one is
-    sent before its lease lapses even where every one before it took that long.
+    ``send_timeout``: the longest that ``sender`` takes for one email. Batches are so small that the last email of one
+    is sent before its lease lapses even where every one before it took that long.
     """
 
     ops: DocumentRepository

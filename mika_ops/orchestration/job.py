@@ -21,8 +21,8 @@ def maintenance_job(*, console_level: str = "INFO") -> dg.JobDefinition:
     @dg.job(
         name=JOB_NAME,
         description=(
-            "Maintains a Mika storefront on its own database. Every subtask ends completed, failed or skipped, and none "
-            "keeps another from running; a failed release of stock fails the run once all have run."
+            "Maintains a Mika storefront on its own database. Every subtask ends completed, failed or skipped, and "
+            "none keeps another from running; a failed release of stock fails the run once all have run."
         ),
         config=launchpad(console_level),
         executor_def=dg.in_process_executor,

@@ -39,9 +39,9 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
         else:
             outcome = Skipped(reason="not chosen for this run")
         if isinstance(outcome, Failed):
-            context.log.error(f"{subtask.name} failed: {outcome.error}")
+            context.log.error("%s failed: %s", subtask.name, outcome.error)
         elif isinstance(outcome, Completed) and any(outcome.result.counts().values()):
-            context.log.info(f"{subtask.name}: {_counted(outcome)}")
+            context.log.info("%s: %s", subtask.name, _counted(outcome))
         return dg.Output(outcome, metadata=metadata_of(outcome))
 
     return run_subtask

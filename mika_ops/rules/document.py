@@ -1,7 +1,7 @@
 """The shape that all of Mika's documents share, and the one way in which a record changes.
 
-A document is one JSON object in a collection. Most carry a nested ``record``; some of the record's fields are repeated at
-the document's top level (*mirrored*) so that the database can index them.
+A document is one JSON object in a collection. Most carry a nested ``record``; some of the record's fields are
+repeated at the document's top level (*mirrored*) so that the database can index them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def object_at(document: Document, key: str) -> Document:
 
 
 def patched(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Document:
-    """Return ``base`` with the patch's values set and its ``ABSENT`` keys removed; unknown keys and their order stay."""
+    """Return ``base`` with the patch's values set and its ``ABSENT`` keys removed; all other keys stay in order."""
     result = {**base, **patch}
     return {key: value for key, value in result.items() if value is not ABSENT}
 

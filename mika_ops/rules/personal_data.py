@@ -1,7 +1,7 @@
 """Taking a person out of the shop's documents: whose a document is, and what it looks like without them.
 
-Each function changes one document. ``anonymized`` keeps the document for the shop's books, with a *sentinel* in the place
-of the person's keys; ``redacted`` keeps only that there was one.
+Each function changes one document. ``anonymized`` keeps the document for the shop's books, with a *sentinel* in the
+place of the person's keys; ``redacted`` keeps only that there was one.
 
 Source: behaviour, section 8; what goes beyond the eight steps there: deviations, number 6.
 """

@@ -193,8 +193,8 @@ class Selection:
     """The documents of one collection that a sweep takes, and their order.
 
     ``order_by``: the first of these fields that is there sorts, absent first of all; of equals, those for which
-    ``preferred`` holds come first, then ids decide. With ``reports_malformed`` off, a document whose record cannot be read is passed over in silence: for selections of
-    somebody's documents, since nobody can say whose it is.
+    ``preferred`` holds come first, then ids decide. With ``reports_malformed`` off, a document whose record cannot be
+    read is passed over in silence: for selections of somebody's documents, since nobody can say whose it is.
     """
 
     collection: Collection

@@ -85,7 +85,7 @@ def attempts_are_exhausted(document: Document) -> bool:
 
 
 def reclaimed(document: Document, *, now: Timestamp) -> Document:
-    """Give up on a stuck workflow; ``leasedAt`` stays as the time of its last try, and so does an error that is there."""
+    """Give up on a stuck workflow; ``leasedAt`` stays as the time of its last try, and an error that is there stays."""
     return with_record(
         document,
         {

@@ -1,9 +1,9 @@
 """The ACP session store: two tables of our own, for sites that keep their checkout sessions beside their shop.
 
-``mika_acp_sessions`` holds one row a session: the whole record as JSON in ``data``, and beside it the fields that cleaning
-up looks for. A storefront that writes a session must compare ``version`` with the one it read and raise it by one.
-``mika_acp_idempotency_keys`` holds the answers to repeat, by key; they go with their session. ``mika-ops db prepare``
-creates both.
+``mika_acp_sessions`` holds one row a session: the whole record as JSON in ``data``, and beside it the fields that
+cleaning up looks for. A storefront that writes a session must compare ``version`` with the one it read and raise it
+by one. ``mika_acp_idempotency_keys`` holds the answers to repeat, by key; they go with their session. ``mika-ops db
+prepare`` creates both.
 
 Source: behaviour, section 6.
 """

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, case, func, literal, not_, null, or_, select, union_all
+from sqlalchemy import ColumnElement, Integer, Select, and_, case, func, literal, not_, null, select, union_all
 from sqlalchemy.types import Text
 
 from mika_ops.backlog import Backlog, Due
-from mika_ops.rules.selection import OneOf, Selection, top
+from mika_ops.rules.selection import Selection, top
 from mika_ops.store.acp import is_due
 from mika_ops.store.engine import Database
 from mika_ops.store.schema import acp_sessions, ephemeral_records, plugin_storage, stock_events
@@ -17,7 +17,7 @@ _UNREADABLE = "unreadable"
 
 
 def read_backlog(database: Database, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
-    """Count what is due at ``now``: the documents that each subtask's selection takes, and the rows of Mika's tables."""
+    """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables."""
     statements = [
         *(_documents(database, name, selection) for name, selection in selections.items()),
         _rows("stock_reservations", stock_events.c.expires_at, _expired_reservations(now)),

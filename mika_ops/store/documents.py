@@ -56,7 +56,7 @@ class Documents:
         return documents
 
     def change(self, ids: Sequence[str], rule: Rule[Note], *, wait: bool = False) -> Changes[Note]:
-        """Apply a rule to these documents in one transaction; one that somebody else has locked is left, or waited for."""
+        """Apply a rule to these documents in one transaction; one that is locked elsewhere is left, or waited for."""
         if not ids:
             return Changes()
         return self.database.write(lambda connection: self._change(connection, ids, rule, wait))

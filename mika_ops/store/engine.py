@@ -1,4 +1,4 @@
-"""Connections to the site's database: opening it, asking whether it is one, and transactions that are short and retried."""
+"""The site's database: opening it, asking whether it is one, and transactions that are short and retried."""
 
 import sqlite3
 import time
@@ -43,7 +43,7 @@ class UnusableDatabase(DatabaseError):
 
 @dataclass(frozen=True)
 class Database:
-    """One site's database. ``json_sql`` spells its documents; ``has_acp_sessions`` says whether our own tables are there."""
+    """One site's database, how it spells documents, and whether it has tables of our own."""
 
     engine: Engine
     plugin_id: str
@@ -64,13 +64,13 @@ class Database:
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Do work in one short transaction: all or nothing, retried a few times where another transaction was in the way.
+        """Do work in one short transaction: all or nothing, retried a few times where another was in the way.
 
         Raises ``DatabaseError`` where that does not help.
         """
         retrying = Retrying(
             stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.1),
+            wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
             retry=retry_if_exception(_is_transient),
             sleep=self.sleep,
             reraise=True,
@@ -220,7 +220,8 @@ def _has_expression_index(connection: Connection) -> bool:
         )
     else:
         statement = (
-            "SELECT 1 FROM pg_indexes WHERE tablename = '_plugin_storage' AND schemaname = ANY (current_schemas(false)) "
+            "SELECT 1 FROM pg_indexes WHERE tablename = '_plugin_storage' "
+            "AND schemaname = ANY (current_schemas(false)) "
             "AND indexdef LIKE '%jsonb%' AND indexdef NOT LIKE '% WHERE %' LIMIT 1"
         )
     return connection.execute(text(statement)).first() is not None

@@ -1,7 +1,8 @@
 """How each database spells a look into a document, and a ``Selection`` as SQL.
 
-The top-level spelling is EmDash's own, to the letter: the planner uses an expression index only where a query repeats the
-expression. Field names are constants of this package, so they stand in the SQL as they are; values are always bound.
+The top-level spelling is EmDash's own, to the letter: the planner uses an expression index only where a query repeats
+the expression. Field names are constants of this package, so they stand in the SQL as they are; values are always
+bound.
 """
 
 from dataclasses import dataclass

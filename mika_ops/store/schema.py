@@ -1,7 +1,7 @@
 """EmDash's and Mika's tables as they stand in a site's database, and the two tables of our own.
 
-mika-ops does not own EmDash's and Mika's tables and never alters them; it creates them only where there is no site yet: in
-the demo, the tests and the benchmark. Its own are those of the ACP session store.
+mika-ops does not own EmDash's and Mika's tables and never alters them; it creates them only where there is no site
+yet: in the demo, the tests and the benchmark. Its own are those of the ACP session store.
 
 Source: behaviour, section 1.
 """

@@ -106,7 +106,7 @@ class StockRows:
         except_customers: frozenset[str] = frozenset(),
         wait: bool = False,
     ) -> "_Batch":
-        """Release those of the ids that are still active: events and their items' sums change together or not at all."""
+        """Release those of the ids that are still active: events and their items' sums change together."""
         dialect, by_code_point = self.database.dialect, self.database.json_sql.by_code_point
         locked = (
             select(_event.id, _event.stock_item_id, _event.quantity_delta, _event.customer_id)

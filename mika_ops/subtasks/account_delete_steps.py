@@ -165,8 +165,8 @@ def release_reservations(host: Host, requests: Requests, clock: Clock) -> StepOu
         values[request_id] = reservations.released if reservations else 0
         if reservations and reservations.orphans:
             errors[request_id] = (
-                "reservations of the customer point to stock items that do not exist; restore the items or delete these "
-                f"rows of mika_stock_events: {', '.join(reservations.orphans[:20])}"
+                "reservations of the customer point to stock items that do not exist; restore the items or "
+                f"delete these rows of mika_stock_events: {', '.join(reservations.orphans[:20])}"
             )
         elif reservations and identity.customer_id:
             del released[identity.customer_id]

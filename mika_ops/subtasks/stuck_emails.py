@@ -33,7 +33,7 @@ def run(host: Host, clock: Clock, limits: Limits) -> StuckEmailsResult:
 
 SUBTASK = Subtask(
     name="stuck_emails",
-    description="Marks emails failed that exhausted their leases: the sender stopped in the middle of every attempt.",
+    description="Marks emails failed that exhausted their leases: the sender stopped in every attempt.",
     needs=("ops",),
     run=run,
     due=lambda now, _limits: email.stuck(now),

@@ -33,7 +33,7 @@ def run(host: Host, clock: Clock, limits: Limits) -> StuckWorkflowsResult:
 
 SUBTASK = Subtask(
     name="stuck_workflows",
-    description="Marks workflows failed that exhausted their leases: the worker stopped in the middle of every attempt.",
+    description="Marks workflows failed that exhausted their leases: the worker stopped in every attempt.",
     needs=("ops",),
     run=run,
     due=lambda now, _limits: workflow.stuck(now),

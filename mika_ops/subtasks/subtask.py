@@ -45,8 +45,8 @@ class Limits:
 class Subtask:
     """One subtask of maintenance.
 
-    ``name`` is its one name everywhere: op, metadata, CLI and configuration. ``due`` gives the documents that wait for it,
-    where it works on documents.
+    ``name`` is its one name everywhere: op, metadata, CLI and configuration. ``due`` gives the documents that wait
+    for it, where it works on documents.
     """
 
     name: str

@@ -404,7 +404,7 @@ def places(value: Any, *path: Any) -> list[tuple[Any, ...]]:
 def damaged(whole: Document) -> st.SearchStrategy[Document]:
     """Documents in which one or two things, anywhere, are something else than they should be."""
 
-    def apply(damages: list[tuple[tuple[Any, ...], object]]) -> Document:
+    def apply(damages: list[tuple[tuple[Any, ...], Any]]) -> Document:
         document: Document = json.loads(json.dumps(whole))
         # The deepest first, so that every path still leads somewhere.
         for (*path, last), value in sorted(damages, key=lambda damage: len(damage[0]), reverse=True):

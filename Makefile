@@ -1,0 +1,46 @@
+# Every target makes the virtual environment on first use; no other step is needed.
+
+PYTHON ?= python3
+DATABASE ?= sqlite
+PORT ?= 3000
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export DAGSTER_HOME ?= $(CURDIR)
+
+.PHONY: demo dev test lint bench lock clean
+
+demo: $(READY)
+	@$(BIN)/python -m mika_ops.demo run --database $(DATABASE)
+
+dev: $(READY)
+	@$(BIN)/python -m mika_ops.demo dev --database $(DATABASE) --port $(PORT)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+# Pins everything again, as new as pyproject.toml allows. The lock holds names, versions and hashes, no addresses.
+lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --upgrade --quiet --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) demo .dagster
+
+$(READY): pyproject.toml requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV)/ (once)…"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)

@@ -1,0 +1,1 @@
+"""Benchmarks: ours against the floor, as ratios in one run."""

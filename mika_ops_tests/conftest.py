@@ -1,0 +1,63 @@
+"""The two databases, for every test that wants one: fresh, laid out as a site's, and empty."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mika_ops.clock import Clock
+from mika_ops.store.engine import Database, open_database
+from mika_ops_tests.sites import DatabaseKind, Sites, sites
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+"""Reference material beside the project, where there is some; tests that read it are skipped elsewhere."""
+
+
+@pytest.fixture(scope="session")
+def sqlite_sites() -> Iterator[Sites]:
+    with sites("sqlite") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def postgres_sites() -> Iterator[Sites]:
+    with sites("postgres") as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def kind(request: pytest.FixtureRequest) -> DatabaseKind:
+    """Run the test on each kind of database."""
+    kind: DatabaseKind = request.param
+    return kind
+
+
+@pytest.fixture
+def url(kind: DatabaseKind, request: pytest.FixtureRequest) -> str:
+    """Return the URL of an empty site."""
+    made: Sites = request.getfixturevalue(f"{kind}_sites")
+    return made.new()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """Open an empty site."""
+    with open_database(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands still at ``builders.NOW``."""
+    return Clock.fixed(datetime(2026, 3, 1, 12, tzinfo=UTC))
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the tests from the settings of whoever runs them."""
+    for name in list(os.environ):
+        if name.startswith(("MIKA_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
