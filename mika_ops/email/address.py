@@ -18,7 +18,7 @@ def mailbox(text: object) -> Address | None:
     Whether it exists is for the mail server to say, so this only refuses what cannot be one: no domain, several
     mailboxes, a display name, spaces, control characters. A domain with letters outside ASCII gets its ASCII form.
     """
-    if not isinstance(text, str) or len(text) > LONGEST_ADDRESS or not text.isprintable():
+    if not isinstance(text, str) or len(text) > LONGEST_ADDRESS or not _is_plain(text):
         return None
     match = _ADDRESS.fullmatch(text)
     domain = _wire_domain(match[2]) if match else None
@@ -30,7 +30,7 @@ def sender_mailbox(text: str) -> Address:
 
     Raises ``ValueError``, naming the setting, where it is not exactly one address.
     """
-    pairs = getaddresses([text]) if text.isprintable() else []
+    pairs = getaddresses([text]) if _is_plain(text) else []
     address = mailbox(pairs[0][1]) if len(pairs) == 1 else None
     if address is None:
         raise ValueError(
@@ -43,6 +43,11 @@ def sender_mailbox(text: str) -> Address:
 def needs_smtputf8(*addresses: Address) -> bool:
     """Say whether only a server with SMTPUTF8 can take one of these addresses."""
     return not all(address.addr_spec.isascii() for address in addresses)
+
+
+def _is_plain(text: str) -> bool:
+    # Python decodes "=?utf-8?q?…?=" wherever it stands in a header, and what it encodes may be a line break.
+    return text.isprintable() and "=?" not in text
 
 
 def _wire_domain(domain: str) -> str | None:

@@ -123,7 +123,15 @@ class TestAddresses:
             raw(envelope(to=to))
 
     @pytest.mark.parametrize(
-        "sender", ["", "Tea House", "Tea, House <shop@shop.test>", "a@b.test, c@d.test", "a@b.test\r\nBcc: c@d.test"]
+        "sender",
+        [
+            "",
+            "Tea House",
+            "Tea, House <shop@shop.test>",
+            "a@b.test, c@d.test",
+            "a@b.test\r\nBcc: c@d.test",
+            "=?utf-8?q?=0D=0ABcc?= <a@b.test>",
+        ],
     )
     def test_a_sender_that_is_not_one_address_is_refused_by_the_name_of_its_setting(self, sender: str) -> None:
         with pytest.raises(ValueError, match="MIKA_EMAIL_FROM"):
@@ -141,7 +149,7 @@ ANYTHING = st.text() | st.sampled_from(
 
 @given(
     st.fixed_dictionaries({"email_id": ANYTHING, "subject": ANYTHING, "idempotency_key": st.none() | ANYTHING}),
-    st.text(max_size=40) | st.just("=?utf-8?q?=0D=0ABcc:_eve?="),
+    st.text(max_size=40) | st.just("=?utf-8?q?=0D=0ABcc?="),
 )
 def test_no_value_breaks_out_of_its_header(fields: dict[str, Any], local_part: str) -> None:
     try:

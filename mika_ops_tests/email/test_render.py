@@ -335,6 +335,7 @@ class TestRecipient:
             "ada@example.test\r\nBcc: eve@example.test",
             "ada@example.test\n",
             "ada\x00@example.test",
+            "=?utf-8?q?ada=0D=0ABcc?=@example.test",
             "ada\ud800@example.test",
             f"{'a' * 320}@example.test",
         ],
