@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import cached_property
 
 from mika_ops.email.file_sink import FileSink
 from mika_ops.email.outbox import LeasedOutbox
-from mika_ops.email.render import Brand, EmailRenderer
 from mika_ops.email.smtp import SmtpSender
 from mika_ops.host import PIECES, Host
-from mika_ops.ports import AdminApi, EmailOutbox, EmailSender
+from mika_ops.ports import AdminApi, EmailComposer, EmailOutbox, EmailSender, Envelope
+from mika_ops.rules.document import Document
 from mika_ops.settings import Settings
 from mika_ops.store.acp import AcpSessionStore
 from mika_ops.store.documents import Documents
@@ -85,12 +86,30 @@ def _outbox(settings: Settings, database: Database, sender: EmailSender) -> Emai
         ops=Documents(database, "ops"),
         ledger=Documents(database, "ledger"),
         sender=sender,
-        renderer=EmailRenderer(
-            Brand(settings.site_name, settings.support_email, settings.account_url), settings.locale
-        ),
+        composer=_ComposerOnFirstUse(settings),
         lease=timedelta(minutes=settings.email_lease_minutes),
         send_timeout=timedelta(seconds=settings.smtp_timeout_seconds),
     )
+
+
+class _ComposerOnFirstUse:
+    """Loads the templates with the first email: a run without any, as most are, need not wait for them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def order_id_of(self, document: Document) -> str | None:
+        return self._composer.order_id_of(document)
+
+    def render(self, document: Document, order: Document | None) -> Envelope:
+        return self._composer.render(document, order)
+
+    @cached_property
+    def _composer(self) -> EmailComposer:
+        from mika_ops.email.render import Brand, EmailRenderer
+
+        brand = Brand(self._settings.site_name, self._settings.support_email, self._settings.account_url)
+        return EmailRenderer(brand, self._settings.locale)
 
 
 @contextmanager

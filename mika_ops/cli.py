@@ -19,12 +19,13 @@ from mika_ops.settings import (
     load_settings,
     require_limits,
     require_subtasks,
+    require_time,
     unknown_variables,
 )
-from mika_ops.store.engine import DatabaseError, UnusableDatabase, open_database
+from mika_ops.store.engine import DatabaseError, open_database
 from mika_ops.store.schema import own
 from mika_ops.subtasks.registry import SUBTASK_NAMES
-from mika_ops.timestamps import to_datetime, to_timestamp
+from mika_ops.timestamps import to_timestamp
 
 P = ParamSpec("P")
 
@@ -36,7 +37,7 @@ def _with_sentences(command: Callable[P, None]) -> Callable[P, None]:
     def told(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except (SettingsError, UnusableDatabase, DatabaseError) as error:
+        except (SettingsError, DatabaseError) as error:
             _stop(str(error))
 
     return told
@@ -59,14 +60,17 @@ def run(only: tuple[str, ...], now: str | None, limit: tuple[str, ...]) -> None:
     try:
         subtasks = require_subtasks(only)
         limits = require_limits(dict(_parsed_limit(text) for text in limit))
-        scheduled_at = to_timestamp(utc_now() if now is None else to_datetime(now))
+        scheduled_at = to_timestamp(utc_now() if now is None else require_time(now))
     except ValueError as error:
         _stop(str(error))
     from mika_ops.running import backlog_of, run_once
 
     report = run_once(settings, now=scheduled_at, subtasks=subtasks, limits=limits)
-    console = Console()
-    console.print(run_table(report.subtasks, backlog_of(settings, scheduled_at)))
+    try:
+        left = backlog_of(settings, scheduled_at)
+    except DatabaseError:
+        left = None  # the run has been, and its outcome is what counts
+    Console().print(run_table(report.subtasks, left))
     sys.exit(0 if report.success else 1)
 
 

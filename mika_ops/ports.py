@@ -196,6 +196,30 @@ class SendResult:
     provider_message_id: str | None = None
 
 
+class EmailSkipped(Exception):
+    """The email is not to be sent. The message is the reason."""
+
+
+class EmailUnrenderable(Exception):
+    """No email can be made of the document. The message says what is wrong: never an address, a link or a name."""
+
+
+@runtime_checkable
+class EmailComposer(Protocol):
+    """Makes emails of the outbox's documents."""
+
+    def order_id_of(self, document: Document) -> str | None:
+        """Return the id of the order that the email is about, or ``None`` where it needs none or names none."""
+        ...
+
+    def render(self, document: Document, order: Document | None) -> Envelope:
+        """Make an email of the document; ``order`` is the one that ``order_id_of`` names, or ``None`` if not found.
+
+        Raises ``EmailSkipped`` where it is not to be sent, ``EmailUnrenderable`` where it cannot be made.
+        """
+        ...
+
+
 @runtime_checkable
 class EmailSender(Protocol):
     """Hands one email to a mail provider."""

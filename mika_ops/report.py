@@ -9,7 +9,6 @@ from rich.text import Text
 from mika_ops.backlog import Backlog
 
 _STYLES: Final = {"completed": "green", "failed": "bold red", "skipped": "yellow"}
-_NOT_COUNTS: Final = frozenset({"status", "reason", "error", "duration_ms"})
 
 
 def run_table(result: Mapping[str, Mapping[str, Any]], left: Backlog | None) -> Table:
@@ -32,10 +31,14 @@ def run_table(result: Mapping[str, Mapping[str, Any]], left: Backlog | None) -> 
 
 def told(outcome: Mapping[str, Any]) -> str:
     """Say in words what became of a subtask."""
-    counts = ", ".join(
+    sentence = outcome.get("error") or outcome.get("reason")
+    return "; ".join(part for part in (sentence, counted(outcome)) if part) or "nothing due"
+
+
+def counted(outcome: Mapping[str, Any]) -> str:
+    """Say what a subtask counted, leaving out what is zero; empty where it did nothing."""
+    return ", ".join(
         f"{name} {'yes' if value is True else value}"
         for name, value in outcome.items()
-        if name not in _NOT_COUNTS and value
+        if isinstance(value, int | float) and value and name != "duration_ms"
     )
-    sentence = outcome.get("error") or outcome.get("reason")
-    return "; ".join(part for part in (sentence, counts) if part) or "nothing due"

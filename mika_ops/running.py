@@ -3,14 +3,16 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mika_ops.assembly import assembled
 from mika_ops.backlog import Backlog
-from mika_ops.settings import Settings
+from mika_ops.outcome import Failed
+from mika_ops.settings import Settings, SettingsError
 from mika_ops.store.backlog import read_backlog
 from mika_ops.store.engine import open_database
-from mika_ops.subtasks.registry import SUBTASKS
+from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.subtasks.subtask import Limits
 from mika_ops.timestamps import Timestamp
 
@@ -33,12 +35,13 @@ def run_once(
 ) -> RunReport:
     """Run maintenance once. With ``DAGSTER_HOME`` set, the run is in that instance's history.
 
-    Raises ``UnusableDatabase`` before anything is changed, where the shop cannot be opened.
+    Raises ``UnusableDatabase`` or ``SettingsError`` before anything is changed, where the shop or the history cannot be
+    opened.
     """
     import dagster as dg
 
     from mika_ops.orchestration.job import maintenance_job
-    from mika_ops.orchestration.ops import metadata_of
+    from mika_ops.orchestration.ops import metadata_of, outcomes_of
     from mika_ops.orchestration.resources import resources_for
 
     with assembled(settings):
@@ -46,13 +49,18 @@ def run_once(
     job = maintenance_job(console_level="CRITICAL")
     definitions = dg.Definitions(jobs=[job], resources=resources_for(settings))
     config = {"now": now, "subtasks": list(subtasks), "limits": dict(limits or {})}
-    recorded = dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral()
-    with recorded as instance:
+    home = os.environ.get("DAGSTER_HOME")
+    if home and not (Path(home).is_absolute() and Path(home).is_dir()):
+        raise SettingsError(
+            f"DAGSTER_HOME is {home!r}: set it to the absolute path of a folder, or unset it to record nothing"
+        )
+    with dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral() as instance:
         done = definitions.resolve_job_def(job.name).execute_in_process(
             run_config=config, instance=instance, raise_on_error=False
         )
-    outcomes = {subtask.name: done.output_for_node(subtask.name) for subtask in SUBTASKS}
-    return RunReport(done.run_id, done.success, {name: metadata_of(outcome) for name, outcome in outcomes.items()})
+        outcomes = outcomes_of(instance, done.run_id)
+    stopped = metadata_of(Failed(error="not done: the run was stopped before its end"))
+    return RunReport(done.run_id, done.success, {name: outcomes.get(name, stopped) for name in SUBTASK_NAMES})
 
 
 def backlog_of(settings: Settings, now: Timestamp) -> Backlog:

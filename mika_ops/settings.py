@@ -2,17 +2,26 @@
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from babel import Locale, UnknownLocaleError
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from pydantic_settings import SettingsError as UnparsedSettings
 
 from mika_ops.cron import require_cron, require_time_zone
+from mika_ops.email.address import sender_mailbox
+from mika_ops.email.smtp_url import SmtpServer
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
+from mika_ops.timestamps import to_datetime
 
 PREFIX: Final = "MIKA_"
 
@@ -27,7 +36,12 @@ class Settings(BaseSettings):
     """The settings of one shop. A field ``name`` is read from ``MIKA_NAME``; all are optional."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # what was given may hold a password
     )
 
     database_url: SecretStr | None = Field(
@@ -76,7 +90,7 @@ class Settings(BaseSettings):
         None, description="The mail server: `smtp://`, `smtp+starttls://` or `smtps://`, `user:password@host:port`."
     )
     smtp_timeout_seconds: float = Field(
-        20.0, gt=0, le=600, description="The longest wait for one answer of the mail server."
+        20.0, gt=0, le=600, description="The longest that sending one email may take."
     )
     email_from: str | None = Field(None, description="The sender of emails: `Shop <orders@shop.example>`.")
     email_directory: Path | None = Field(
@@ -107,18 +121,73 @@ class Settings(BaseSettings):
     @field_validator("locale")
     @classmethod
     def _locale_is_known(cls, locale: str) -> str:
+        # Loaded for a locale of one's own only: Babel takes as long to import as all settings together.
+        from babel import Locale, UnknownLocaleError
+
         try:
             Locale.parse(locale.replace("-", "_"))
         except (ValueError, UnknownLocaleError):
             raise ValueError(f"is no locale that is known: {locale!r}; write one such as en or de_AT") from None
         return locale.replace("-", "_")
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            from sqlalchemy import make_url
+            from sqlalchemy.exc import ArgumentError
+
+            try:
+                make_url(url.get_secret_value())
+            except (ArgumentError, ValueError):
+                raise ValueError(
+                    "is not a database URL: write sqlite:///path/to/data.db or postgresql://user:password@host/name, "
+                    "with special characters in the password percent-encoded"
+                ) from None
+        return url
+
     @field_validator("account_url", "admin_api_url")
     @classmethod
     def _is_a_link(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("https://", "http://")):
-            raise ValueError("must start with https:// or http://")
+        if url is not None:
+            _require_link(url)
         return url
+
+    @field_validator("admin_api_url")
+    @classmethod
+    def _is_an_address_alone(cls, url: str | None) -> str | None:
+        if url is not None and set(url) & set("@?#"):
+            raise ValueError("must be the site's address alone: no user, query or fragment")
+        return url
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _names_a_mail_server(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            SmtpServer.from_url(url.get_secret_value())
+        return url
+
+    @field_validator("email_from")
+    @classmethod
+    def _is_one_address(cls, sender: str | None) -> str | None:
+        if sender is not None:
+            sender_mailbox(sender)
+        return sender
+
+    @field_validator("email_directory")
+    @classmethod
+    def _can_be_a_folder(cls, directory: Path | None) -> Path | None:
+        if directory is not None and directory.exists() and not directory.is_dir():
+            raise ValueError(f"{directory} is a file: name a folder, which is made where it is not there")
+        return directory
+
+    @field_validator("admin_api_token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        text = "" if token is None else token.get_secret_value()
+        if not text.isascii() or any(character.isspace() or not character.isprintable() for character in text):
+            raise ValueError("has characters that no access token has: copy it again, without spaces and line breaks")
+        return token
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -151,15 +220,28 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(f'{PREFIX}LIMITS is not JSON: write it as {{"email_outbox": 25}}') from None
 
 
-def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Say which variables look like settings and are none: most are typing errors."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Say which variables look like settings and are none: most are typing errors.
+
+    ``environment``: by default what ``load_settings`` reads, the environment and the ``.env`` file.
+    """
+    names = set(environment) if environment is not None else {*os.environ, *DotEnvSettingsSource(Settings).env_vars}
+    known = {name.upper() for name in Settings.model_fields}
     told = []
-    for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known:
-            close = get_close_matches(name, known, n=1)
-            told.append(f"{name} is no setting" + (f": did you mean {close[0]}?" if close else ""))
+    for name in sorted({name.upper() for name in names}):
+        bare = name.removeprefix(PREFIX)
+        if bare != name and bare not in known:
+            close = get_close_matches(bare, known, n=1)
+            told.append(f"{name} is no setting" + (f": did you mean {PREFIX}{close[0]}?" if close else ""))
     return told
+
+
+def require_time(text: str) -> datetime:
+    """Read a time that a person wrote. Raises ``ValueError`` for text that is none."""
+    try:
+        return to_datetime(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: write ISO 8601, such as 2026-03-01T12:00:00Z") from None
 
 
 def require_limits(limits: Mapping[str, int]) -> dict[str, int]:
@@ -185,9 +267,19 @@ def require_subtasks(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
 def _sentence(problem: dict[str, Any]) -> str:
     place = [str(part) for part in problem["loc"]]
     message = str(problem["msg"]).removeprefix("Value error, ")
-    if not place:
+    if not place or message.startswith(PREFIX):
         return message
     return f"{PREFIX}{place[0].upper()}{''.join(f'[{part}]' for part in place[1:])}: {message}"
+
+
+def _require_link(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        names_a_site = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        names_a_site = False
+    if not names_a_site or any(character.isspace() for character in url):
+        raise ValueError("is no link: it must start with https:// or http:// and name a site")
 
 
 class _IsolatedSettings(Settings):

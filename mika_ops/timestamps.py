@@ -30,7 +30,10 @@ def to_datetime(timestamp: str) -> datetime:
     Raises ``ValueError`` for text that is no ISO 8601 time.
     """
     moment = datetime.fromisoformat(timestamp)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{timestamp!r} is beyond the ends of the calendar in UTC") from None
 
 
 def shifted(timestamp: Timestamp, by: timedelta) -> Timestamp:

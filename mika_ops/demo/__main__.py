@@ -2,7 +2,6 @@
 
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +13,17 @@ from rich.console import Console
 from sqlalchemy import create_engine, inspect
 
 from mika_ops.clock import utc_now
+from mika_ops.demo.attended import attended
 from mika_ops.demo.embedded_postgres import PostgresNotInstalled, embedded_postgres
+from mika_ops.demo.settings import DATABASE_URL_VARIABLE, OUTBOX_VARIABLE, demo_settings
 from mika_ops.demo.shop import demo_shop
 from mika_ops.report import run_table
 from mika_ops.running import backlog_of, run_once
-from mika_ops.settings import PREFIX, isolated_settings
 from mika_ops.store.schema import create_site, own, plugin_storage
 from mika_ops.timestamps import to_timestamp
 
 DIRECTORY = Path("demo")
+DEFINITIONS = "mika_ops.demo.definitions"
 Kind = Literal["sqlite", "postgres"]
 
 database_option = click.option(
@@ -43,9 +44,7 @@ def run(database: Kind) -> None:
     logging.getLogger("dagster").setLevel(logging.WARNING)
     console = Console()
     with _shop(database) as url:
-        settings = isolated_settings(
-            database_url=url, email_directory=_outbox(database), site_name="The demo shop", locale="en"
-        )
+        settings = demo_settings(url, _outbox(database))
         now = to_timestamp(utc_now())
         waiting = backlog_of(settings, now)
         console.print(f"The demo shop is in {DIRECTORY}/ ({database}). Waiting for maintenance: {waiting.total}.")
@@ -69,16 +68,16 @@ def dev(database: Kind, port: int) -> None:
         environment = {
             **os.environ,
             "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(Path.cwd())),
-            f"{PREFIX}DATABASE_URL": url,
-            f"{PREFIX}EMAIL_DIRECTORY": str(_outbox(database).absolute()),
-            f"{PREFIX}SITE_NAME": "The demo shop",
+            DATABASE_URL_VARIABLE: url,
+            OUTBOX_VARIABLE: str(_outbox(database).absolute()),
         }
-        command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
-        with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - our own interpreter and words
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:
-                code = process.wait()
+        code = attended(
+            [
+                *(sys.executable, "-m", "dagster", "dev", "--module-name", DEFINITIONS),
+                *("--host", "127.0.0.1", "--port", str(port)),
+            ],
+            environment,
+        )
     sys.exit(code)
 
 

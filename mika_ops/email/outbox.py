@@ -13,14 +13,15 @@ from typing import Final
 from uuid import uuid4
 
 from mika_ops.clock import Clock
-from mika_ops.email.render import EmailRenderer, EmailSkipped
 from mika_ops.ports import (
     ITEMS_KEPT,
     Change,
     DocumentRepository,
     DrainedEmail,
     DrainedOutbox,
+    EmailComposer,
     EmailSender,
+    EmailSkipped,
     SendResult,
     Spent,
 )
@@ -49,7 +50,7 @@ class LeasedOutbox:
     ops: DocumentRepository
     ledger: DocumentRepository
     sender: EmailSender
-    renderer: EmailRenderer
+    composer: EmailComposer
     lease: timedelta = email.DEFAULT_LEASE
     send_timeout: timedelta = timedelta(seconds=20)
     retry_delay: Callable[[int], timedelta] = email.retry_delay
@@ -105,14 +106,14 @@ class LeasedOutbox:
         counts["leased"] += len(leased)
         counts["lease_missed"] += len(changes.left)
         sweep.report_malformed(list(changes.malformed))
-        order_ids = (self.renderer.order_id_of(document) for document in leased.values())
+        order_ids = (self.composer.order_id_of(document) for document in leased.values())
         return leased, self.ledger.read([order_id for order_id in dict.fromkeys(order_ids) if order_id is not None])
 
     def _deliver(self, id_: str, document: Document, orders: Mapping[str, Document], clock: Clock) -> DrainedEmail:
         """Render, send and record one leased email."""
         try:
-            order_id = self.renderer.order_id_of(document)
-            envelope = self.renderer.render(document, orders.get(order_id) if order_id else None)
+            order_id = self.composer.order_id_of(document)
+            envelope = self.composer.render(document, orders.get(order_id) if order_id else None)
             result = self.sender.send(envelope)
         except EmailSkipped as skip:
             return self._record_skipped(id_, document, str(skip), clock)

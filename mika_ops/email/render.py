@@ -13,7 +13,7 @@ from mika_ops.email.address import mailbox
 from mika_ops.email.one_line import one_line
 from mika_ops.email.order_summary import order_summary
 from mika_ops.email.wording import ORDER_SUBJECT, magic_link_wording
-from mika_ops.ports import Envelope
+from mika_ops.ports import EmailSkipped, EmailUnrenderable, Envelope
 from mika_ops.privacy import redacted
 from mika_ops.rules.document import Document, MalformedDocument, metadata_of, record_of
 from mika_ops.timestamps import to_datetime
@@ -22,14 +22,6 @@ LONGEST_SITE_NAME: Final = 100
 
 _WITHOUT_TEMPLATE: Final = ("download", "admin_notification")
 _NOT_TO_BE_CONFIRMED: Final = ("refunded", "cancelled")
-
-
-class EmailSkipped(Exception):
-    """The email is not to be sent. The message is the reason."""
-
-
-class EmailUnrenderable(Exception):
-    """No email can be made of the document. The message says what is wrong: never an address, a link or a name."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +34,10 @@ class Brand:
 
 
 class EmailRenderer:
-    """Renders emails for one shop; amounts and times are written as in ``locale``, such as ``en`` or ``de-AT``.
+    """Renders emails for one shop. Fits ``mika_ops.ports.EmailComposer``.
 
-    Raises Babel's ``UnknownLocaleError`` or ``ValueError`` for a locale that it does not know.
+    Amounts and times are written as in ``locale``, such as ``en`` or ``de-AT``. Raises Babel's ``UnknownLocaleError``
+    or ``ValueError`` for a locale that it does not know.
     """
 
     def __init__(self, brand: Brand, locale: str = "en") -> None:

@@ -42,4 +42,7 @@ def _cause(event: dg.DagsterEvent) -> str:
     error = getattr(data, "error", None)
     while error is not None and error.cause is not None:
         error = error.cause
-    return str(error.message) if error is not None else str(event.message)
+    if error is None:
+        return str(event.message)
+    message: str = error.message
+    return message.partition(f"{error.cls_name}: ")[2] or message

@@ -1,19 +1,14 @@
 """What a person may choose when launching a run by hand."""
 
-from datetime import datetime
 from typing import Any, Final
 
 import dagster as dg
 from pydantic import Field, create_model
 
-from mika_ops.settings import LIMITED_SUBTASKS, require_limits, require_subtasks
-from mika_ops.timestamps import to_datetime
+from mika_ops.settings import LIMITED_SUBTASKS, require_limits, require_subtasks, require_time
 
 RUN_RESOURCE: Final = "run"
 """The resource that holds the plan of a run."""
-
-OUTCOMES_RESOURCE: Final = "outcomes"
-"""The IO manager that hands outcomes from the subtasks to the summary."""
 
 _LIMIT_FIELDS: Final[dict[str, Any]] = {
     name: (int | None, Field(None, description=f"At most so many by {name} in this run; 0 does nothing."))
@@ -22,6 +17,10 @@ _LIMIT_FIELDS: Final[dict[str, Any]] = {
 
 LimitsConfig: type[dg.Config] = create_model("LimitsConfig", __base__=dg.Config, **_LIMIT_FIELDS)
 """One optional limit for each subtask that takes one."""
+
+
+class WrongLaunchpad(dg.DagsterError):
+    """The launchpad asks for what cannot be done. Dagster shows its errors as they are, and wraps all others."""
 
 
 class MaintenanceConfig(dg.Config):
@@ -44,23 +43,16 @@ class MaintenanceConfig(dg.Config):
 
 
 def checked(config: MaintenanceConfig) -> dict[str, Any]:
-    """Return a launchpad's values. Raises ``ValueError`` with one sentence for what cannot be meant."""
-    if config.now is not None:
-        require_time(config.now)
+    """Return a launchpad's values. Raises ``WrongLaunchpad`` with one sentence for what cannot be meant."""
     limits = {name: limit for name, limit in config.limits.model_dump().items() if limit is not None}
-    return {
-        "now": config.now,
-        "subtasks": list(require_subtasks(config.subtasks)),
-        "limits": require_limits(limits),
-    }
-
-
-def require_time(text: str) -> datetime:
-    """Read a time that a person wrote. Raises ``ValueError`` for text that is none."""
     try:
-        return to_datetime(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no time: write ISO 8601, such as 2026-03-01T12:00:00Z") from None
+        if config.now is not None:
+            require_time(config.now)
+        require_subtasks(config.subtasks)
+        require_limits(limits)
+    except ValueError as error:
+        raise WrongLaunchpad(str(error)) from None
+    return {"now": config.now, "subtasks": config.subtasks, "limits": limits}
 
 
 def launchpad(console_level: str) -> dg.ConfigMapping:

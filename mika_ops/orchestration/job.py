@@ -1,11 +1,11 @@
 """The job ``mika_maintenance``: the nine subtasks one after the other, then the summary."""
 
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
 from mika_ops.orchestration.config import launchpad
-from mika_ops.orchestration.ops import ops_for, summary
+from mika_ops.orchestration.ops import AFTER, ops_for, summary
 from mika_ops.subtasks.registry import SUBTASKS
 
 JOB_NAME: Final = "mika_maintenance"
@@ -16,7 +16,6 @@ def maintenance_job(*, console_level: str = "INFO") -> dg.JobDefinition:
 
     ``console_level``: the least that a run prints; its history has everything.
     """
-    ops = ops_for(SUBTASKS)
 
     @dg.job(
         name=JOB_NAME,
@@ -29,10 +28,9 @@ def maintenance_job(*, console_level: str = "INFO") -> dg.JobDefinition:
         tags={"mika": "maintenance"},
     )
     def mika_maintenance() -> None:
-        outcomes: list[Any] = []
-        for op in ops:
+        last = None
+        for op in [*ops_for(SUBTASKS), summary]:
             # An order-only dependency: the subtasks see each other's changes, whatever the executor.
-            outcomes.append(op(after=outcomes[-1]) if outcomes else op())
-        summary(outcomes)
+            last = op() if last is None else op(**{AFTER: last})
 
     return mika_maintenance

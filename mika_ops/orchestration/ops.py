@@ -1,4 +1,8 @@
-"""One op for each subtask, and the summary of the run."""
+"""One op for each subtask, and the summary of the run.
+
+How a subtask ended stands in the metadata of its op's output, where people see it; the summary reads it there too. So
+no value passes between the ops: any executor will do, and no event is stored that nobody reads.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,14 +11,18 @@ from typing import Any, Final
 import dagster as dg
 
 from mika_ops.host import Host
-from mika_ops.orchestration.config import OUTCOMES_RESOURCE, RUN_RESOURCE
+from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.orchestration.resources import RunPlan
-from mika_ops.outcome import Completed, Failed, Outcome, Skipped
+from mika_ops.outcome import Failed, Outcome, Skipped
+from mika_ops.report import counted, told
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import Subtask, outcome_of
 
 FAIL_RUN_ON: Final = frozenset({"stock_reservations"})
 """The subtasks whose failure fails the run; any other failure warns."""
+
+AFTER: Final = "after"
+"""The input that orders the ops."""
 
 
 def op_for(subtask: Subtask) -> dg.OpDefinition:
@@ -25,12 +33,10 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
         name=subtask.name,
         description=f"{subtask.description}\n\nNeeds {_described(subtask)}; without, it is skipped.",
         required_resource_keys={RUN_RESOURCE, *pieces},
-        ins={"after": dg.In(dg.Nothing, description="Subtasks run one after the other.")},
-        out=dg.Out(
-            Any, io_manager_key=OUTCOMES_RESOURCE, description="How the subtask ended: completed, failed or skipped."
-        ),
+        ins={AFTER: dg.In(dg.Nothing, description="Subtasks run one after the other.")},
+        out=dg.Out(dg.Nothing, description="How the subtask ended, as metadata: status, counts, reason or error."),
     )
-    def run_subtask(context: dg.OpExecutionContext) -> dg.Output[Outcome]:
+    def run_subtask(context: dg.OpExecutionContext) -> dg.Output[None]:
         plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
         host = Host(**{name: getattr(context.resources, name) for name in pieces})
         outcome: Outcome
@@ -38,11 +44,12 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
             outcome = outcome_of(subtask, host, plan.clock, plan.limits_of(subtask.name))
         else:
             outcome = Skipped(reason="not chosen for this run")
+        metadata = metadata_of(outcome)
         if isinstance(outcome, Failed):
             context.log.error("%s failed: %s", subtask.name, outcome.error)
-        elif isinstance(outcome, Completed) and any(outcome.result.counts().values()):
-            context.log.info("%s: %s", subtask.name, _counted(outcome))
-        return dg.Output(outcome, metadata=metadata_of(outcome))
+        elif counts := counted(metadata):
+            context.log.info("%s: %s", subtask.name, counts)
+        return dg.Output(None, metadata=metadata)
 
     return run_subtask
 
@@ -53,33 +60,39 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
         f"Fails the run where one of these failed: {', '.join(sorted(FAIL_RUN_ON))}."
     ),
     required_resource_keys={RUN_RESOURCE},
-    ins={"outcomes": dg.In(list, description="How each subtask ended, in order.")},
-    out=dg.Out(
-        dict,
-        io_manager_key=OUTCOMES_RESOURCE,
-        description="The run's result: its clock, and every subtask's status and counts.",
-    ),
+    ins={AFTER: dg.In(dg.Nothing, description="All subtasks have ended.")},
+    out=dg.Out(dg.Nothing, description="The run as a table, as metadata, and how many subtasks ended how."),
 )
-def summary(context: dg.OpExecutionContext, outcomes: list[Any]) -> dg.Output[dict[str, Any]]:
-    """Log and return the run's result; raise where it must fail."""
+def summary(context: dg.OpExecutionContext) -> dg.Output[None]:
+    """Log the run's result; raise where it must fail."""
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
-    named: dict[str, Outcome] = dict(zip(SUBTASK_NAMES, outcomes, strict=True))
-    result = {"now": plan.clock.scheduled_at, **{name: _recorded(outcome) for name, outcome in named.items()}}
-    failed = [name for name, outcome in named.items() if isinstance(outcome, Failed)]
+    outcomes = outcomes_of(context.instance, context.run_id)
+    if not outcomes:
+        raise dg.Failure("No subtask was part of this run: re-execute all of it, not the summary alone.")
+    failed = [name for name, outcome in outcomes.items() if outcome["status"] == "failed"]
+    result = {"now": plan.clock.scheduled_at, **outcomes}
     line = f"mika_maintenance {json.dumps(result, ensure_ascii=False)}"
     (context.log.warning if failed else context.log.info)(line)
-    metadata = {
-        "overview": dg.MetadataValue.md(overview(named)),
-        **{
-            status: sum(outcome.status == status for outcome in outcomes)
-            for status in ("completed", "failed", "skipped")
-        },
+    statuses = [outcome["status"] for outcome in outcomes.values()]
+    metadata: dict[str, Any] = {
+        "overview": dg.MetadataValue.md(overview(outcomes)),
+        **{status: statuses.count(status) for status in ("completed", "failed", "skipped")},
     }
-    fatal = [name for name in failed if name in FAIL_RUN_ON]
+    fatal = [f"{name}: {outcomes[name]['error']}" for name in failed if name in FAIL_RUN_ON]
     if fatal:
-        sentences = "; ".join(f"{name}: {_recorded(named[name])['error']}" for name in fatal)
-        raise dg.Failure(sentences, metadata=metadata, allow_retries=False)
-    return dg.Output(result, metadata=metadata)
+        raise dg.Failure("; ".join(fatal), metadata=metadata, allow_retries=False)
+    return dg.Output(None, metadata=metadata)
+
+
+def outcomes_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[str, Any]]:
+    """Return how each subtask of a run ended, in order: what ``metadata_of`` said of it."""
+    told_by = {}
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_OUTPUT):
+        event = entry.get_dagster_event()
+        if event.step_key in SUBTASK_NAMES:
+            metadata = event.step_output_data.metadata
+            told_by[event.step_key] = {name: value.value for name, value in metadata.items()}
+    return {name: told_by[name] for name in SUBTASK_NAMES if name in told_by}
 
 
 def metadata_of(outcome: Outcome) -> dict[str, Any]:
@@ -96,47 +109,19 @@ def metadata_of(outcome: Outcome) -> dict[str, Any]:
     return metadata
 
 
-def overview(outcomes: Mapping[str, Outcome]) -> str:
+def overview(outcomes: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the run as a Markdown table: one line a subtask."""
-    lines = ["| subtask | status | counts | ms |", "| --- | --- | --- | ---: |"]
+    lines = ["| subtask | status | counts, or why not | ms |", "| --- | --- | --- | ---: |"]
     for name, outcome in outcomes.items():
-        lines.append(f"| {name} | {outcome.status} | {_told(outcome).replace('|', '&#124;')} | {outcome.duration_ms} |")
+        words = told(outcome).replace("|", "&#124;").replace("\n", " ")
+        lines.append(f"| {name} | {outcome['status']} | {words} | {outcome['duration_ms']} |")
     return "\n".join(lines)
-
-
-def _told(outcome: Outcome) -> str:
-    match outcome:
-        case Skipped(reason=reason):
-            return reason
-        case Failed(error=error):
-            return error
-        case Completed():
-            return _counted(outcome) or "nothing due"
-
-
-def _counted(outcome: Completed) -> str:
-    return ", ".join(f"{name} {_number(value)}" for name, value in outcome.result.counts().items() if value)
-
-
-def _number(value: float | bool) -> str:
-    return "yes" if value is True else f"{value:g}"
-
-
-def _recorded(outcome: Outcome) -> dict[str, Any]:
-    match outcome:
-        case Skipped(reason=reason):
-            return {"status": outcome.status, "reason": reason}
-        case Failed(error=error, result=result):
-            counts = result.counts() if result is not None else {}
-            return {"status": outcome.status, "error": error, **counts}
-        case Completed(result=result):
-            return {"status": outcome.status, **result.counts()}
-
-
-def _described(subtask: Subtask) -> str:
-    return ", ".join(need if isinstance(need, str) else " or ".join(need) for need in subtask.needs)
 
 
 def ops_for(subtasks: Sequence[Subtask]) -> list[dg.OpDefinition]:
     """Return the ops of these subtasks, in order."""
     return [op_for(subtask) for subtask in subtasks]
+
+
+def _described(subtask: Subtask) -> str:
+    return ", ".join(need if isinstance(need, str) else " or ".join(need) for need in subtask.needs)

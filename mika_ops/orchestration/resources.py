@@ -14,14 +14,15 @@ from mika_ops.assembly import assembled, configured_pieces
 from mika_ops.budget import TimeBudget
 from mika_ops.clock import Clock, utc_now
 from mika_ops.host import PIECES, Host
-from mika_ops.orchestration.config import OUTCOMES_RESOURCE, RUN_RESOURCE, require_time
-from mika_ops.settings import Settings
+from mika_ops.orchestration.config import RUN_RESOURCE
+from mika_ops.settings import Settings, require_time
 from mika_ops.store.engine import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import Limits
 
 SHOP_RESOURCE: Final = "shop"
-SCHEDULED_AT_TAG: Final = "dagster/scheduled_execution_time"
+SCHEDULED_AT_TAG: Final = ".dagster/scheduled_execution_time"
+"""The tag by which Dagster's daemon says for when any schedule, ours or another, planned a run."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,7 @@ def resources_for(settings: Settings, host: Host | None = None) -> dict[str, dg.
             pieces[name] = dg.ResourceDefinition.none_resource(
                 description=f"{piece.purpose} Not configured: {piece.setting}."
             )
-    return {
-        SHOP_RESOURCE: _shop(settings),
-        RUN_RESOURCE: _run_plan(settings),
-        OUTCOMES_RESOURCE: dg.mem_io_manager,
-        **pieces,
-    }
+    return {SHOP_RESOURCE: _shop(settings), RUN_RESOURCE: _run_plan(settings), **pieces}
 
 
 def _shop(settings: Settings) -> dg.ResourceDefinition:

@@ -138,11 +138,12 @@ def failed(document: Document, *, error: str, now: Timestamp, retry_after: timed
 
 def reclaimed(document: Document, *, now: Timestamp) -> Document:
     """Give up on an email that exhausted its leases; an empty ``lastError`` that is there stays as it is."""
+    error = record_of(document).get("lastError")
     return with_record(
         document,
         {
             "status": "failed",
-            "lastError": record_of(document).get("lastError", LEASES_EXHAUSTED),
+            "lastError": LEASES_EXHAUSTED if error is None else error,
             "nextAttemptAt": ABSENT,
             **_NO_LEASE,
         },

@@ -145,6 +145,7 @@ def anonymized_entitlement(entitlement: Document, sentinel: str, *, now: Timesta
 def anonymized_license(license_: Document, sentinel: str, *, now: Timestamp) -> Document:
     """Revoke a license and forget its key."""
     record = record_of(license_)
+    revoked_at = record.get("revokedAt")
     return patched(
         license_,
         {
@@ -156,7 +157,7 @@ def anonymized_license(license_: Document, sentinel: str, *, now: Timestamp) -> 
                     "licenseKeyHash": f"{sentinel}:license-redacted",
                     "displayKeySuffix": "redacted",
                     "status": "revoked",
-                    "revokedAt": record.get("revokedAt", now),
+                    "revokedAt": now if revoked_at is None else revoked_at,
                     "metadata": {**metadata_of(record), "anonymizedAt": now},
                 },
             ),

@@ -86,11 +86,12 @@ def attempts_are_exhausted(document: Document) -> bool:
 
 def reclaimed(document: Document, *, now: Timestamp) -> Document:
     """Give up on a stuck workflow; ``leasedAt`` stays as the time of its last try, and an error that is there stays."""
+    error = record_of(document).get("lastError")
     return with_record(
         document,
         {
             "status": "failed",
-            "lastError": record_of(document).get("lastError", LEASES_EXHAUSTED),
+            "lastError": LEASES_EXHAUSTED if error is None else error,
             "leaseKey": ABSENT,
             "leaseExpiresAt": ABSENT,
             "nextAttemptAt": ABSENT,

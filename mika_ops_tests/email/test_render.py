@@ -13,7 +13,8 @@ from babel import UnknownLocaleError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mika_ops.email.render import Brand, EmailRenderer, EmailSkipped, EmailUnrenderable
+from mika_ops.email.render import Brand, EmailRenderer
+from mika_ops.ports import EmailSkipped, EmailUnrenderable
 from mika_ops.ports import Envelope
 from mika_ops.rules.document import Document
 from mika_ops_tests.email.builders import (

@@ -1,0 +1,50 @@
+"""A whole run with nothing to do, against a Dagster run with one op that does nothing.
+
+Both run as the run worker does: a process of their own with the in-process executor, recorded in a SQLite instance.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mika_ops.settings import PREFIX
+from mika_ops_tests.sites import lay_out
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def idle_run(repetitions: int) -> dict[str, float]:
+    """Return the median seconds of each, and their ratio; they take turns, so that both see the same machine."""
+    with TemporaryDirectory(prefix="mika-ops-bench-") as directory:
+        home = Path(directory)
+        shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
+        url = f"sqlite:///{home / 'shop.db'}"
+        lay_out(url)
+        # Without bytecode every process would compile what it imports, and neither figure would be a shop's.
+        kept_out = (PREFIX, "PYTHONDONTWRITEBYTECODE")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(kept_out)}
+        environment |= {"DAGSTER_HOME": str(home), f"{PREFIX}DATABASE_URL": url}
+        environment |= {f"{PREFIX}EMAIL_DIRECTORY": str(home / "outbox"), "PYTHONPATH": str(PROJECT)}
+        ours, floor = [], []
+        for turn in range(repetitions + 1):
+            seconds = (
+                _seconds("bench.one_op", "one_op", home, environment),
+                _seconds("mika_ops.definitions", "mika_maintenance", home, environment),
+            )
+            if turn:  # the first turn compiles and warms caches
+                floor.append(seconds[0])
+                ours.append(seconds[1])
+    medians = statistics.median(ours), statistics.median(floor)
+    return {"ours_s": medians[0], "floor_s": medians[1], "ratio": medians[0] / medians[1]}
+
+
+def _seconds(module: str, job: str, home: Path, environment: dict[str, str]) -> float:
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", module, "-j", job]
+    started = time.perf_counter()
+    subprocess.run(command, cwd=home, env=environment, check=True, capture_output=True)  # noqa: S603 - our own words
+    return time.perf_counter() - started

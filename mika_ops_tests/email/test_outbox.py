@@ -1,0 +1,242 @@
+"""Draining the outbox: lease before sending, record before the next, never twice."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from mika_ops.clock import Clock
+from mika_ops.email.outbox import LeasedOutbox
+from mika_ops.email.render import Brand, EmailRenderer
+from mika_ops.ports import Change, DrainedOutbox, Envelope, never_spent
+from mika_ops.rules.personal_data import redacted_email
+from mika_ops.store.documents import Documents
+from mika_ops.store.engine import Database, DatabaseError, open_database
+from mika_ops.timestamps import to_datetime
+from mika_ops_tests.builders import BEFORE, EARLIER, NOW, email, get, order, put, put_raw
+from mika_ops_tests.fakes import Provider, outbox_of
+
+
+def drain(database: Database, provider: Provider, clock: Clock, limit: int | None = None) -> DrainedOutbox:
+    return outbox_of(database, provider).drain(clock, limit=limit, spent=never_spent)
+
+
+def test_an_email_is_leased_while_it_is_sent(database: Database, clock: Clock) -> None:
+    put(database, "ops", email())
+    seen: list[dict[str, object]] = []
+    drain(database, Provider(lambda _envelope: seen.append(get(database, "ops", "email_1")["record"])), clock)
+    (record,) = seen
+    assert record["attemptCount"] == 1
+    assert record["leaseExpiresAt"] == "2026-03-01T12:05:00.000Z"
+    assert record["leasedAt"] == NOW
+
+
+def test_an_email_is_recorded_before_the_next_is_sent(database: Database, clock: Clock) -> None:
+    put(database, "ops", email("email_1"), email("email_2"))
+    before_second: list[object] = []
+
+    def look(envelope: Envelope) -> None:
+        if envelope.email_id == "email_2":
+            before_second.append(get(database, "ops", "email_1")["status"])
+
+    drain(database, Provider(look), clock)
+    assert before_second == ["sent"]
+
+
+def test_a_failing_email_does_not_stop_the_others(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(email(f"email_{number}") for number in range(5)))
+
+    def refuse(envelope: Envelope) -> None:
+        if envelope.email_id == "email_2":
+            raise OSError("451 try again")
+
+    provider = Provider(refuse)
+    drained = drain(database, provider, clock)
+    assert provider.ids == ["email_0", "email_1", "email_3", "email_4"]
+    assert (drained.sent, drained.failed) == (4, 1)
+
+
+def test_an_email_that_failed_in_this_drain_is_not_tried_again_in_it(database: Database, clock: Clock) -> None:
+    put(database, "ops", email())
+    tries: list[str] = []
+
+    def refuse(envelope: Envelope) -> None:
+        tries.append(envelope.email_id)
+        raise OSError("451 try again")
+
+    drain(database, Provider(refuse), clock)
+    assert tries == ["email_1"]
+
+
+def test_a_drain_goes_on_over_many_batches_until_nothing_is_due(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(email(f"email_{number:03}") for number in range(70)))
+    provider = Provider()
+    drained = drain(database, provider, clock)
+    assert provider.ids == [f"email_{number:03}" for number in range(70)]
+    assert (drained.scanned, drained.leased, drained.sent, drained.has_more) == (70, 70, 70, False)
+
+
+def test_a_lease_is_stamped_with_the_real_time_not_with_the_start_of_the_run(database: Database) -> None:
+    put(database, "ops", email())
+    late = Clock(NOW, lambda: to_datetime(NOW) + timedelta(minutes=7))
+    seen: list[str] = []
+    drain(database, Provider(lambda _: seen.append(get(database, "ops", "email_1")["record"]["leasedAt"])), late)
+    assert seen == ["2026-03-01T12:07:00.000Z"]
+
+
+def test_a_batch_is_so_small_that_its_last_email_is_sent_before_its_lease_lapses(database: Database) -> None:
+    put(database, "ops", *(email(f"email_{number:02}") for number in range(30)))
+    now = [to_datetime(NOW)]
+    clock = Clock(NOW, lambda: now[0])
+
+    def take_as_long_as_allowed(envelope: Envelope) -> None:
+        now[0] += timedelta(seconds=20)
+        record = get(database, "ops", envelope.email_id)["record"]
+        assert to_datetime(record["leaseExpiresAt"]) > now[0]
+
+    drained = drain(database, Provider(take_as_long_as_allowed), clock)
+    assert (drained.sent, drained.lease_lost) == (30, 0)
+
+
+def test_an_email_sent_after_its_lease_was_lost_is_recorded_as_sent_all_the_same(database: Database) -> None:
+    put(database, "ops", email())
+    now = [to_datetime(NOW)]
+
+    def dawdle(_envelope: Envelope) -> None:
+        now[0] += timedelta(minutes=6)
+
+    drained = drain(database, Provider(dawdle), Clock(NOW, lambda: now[0]))
+    assert get(database, "ops", "email_1")["status"] == "sent"
+    assert drained.items[0].recovered_lease_lost is True
+    assert drained.sent == 1
+
+
+def test_an_email_that_fails_after_its_lease_was_lost_is_left_to_whoever_has_it_now(database: Database) -> None:
+    put(database, "ops", email())
+    now = [to_datetime(NOW)]
+
+    def dawdle(_envelope: Envelope) -> None:
+        now[0] += timedelta(minutes=6)
+        raise OSError("timed out")
+
+    drained = drain(database, Provider(dawdle), Clock(NOW, lambda: now[0]))
+    assert (drained.lease_lost, drained.failed) == (1, 0)
+    assert get(database, "ops", "email_1")["status"] == "queued"
+
+
+def test_an_email_redacted_while_it_was_sent_is_never_sent_again(database: Database, clock: Clock) -> None:
+    put(database, "ops", email())
+
+    def redact(_envelope: Envelope) -> None:
+        Documents(database, "ops").change(
+            ["email_1"], lambda _id, document: Change(redacted_email(document, now=NOW), None)
+        )
+
+    drain(database, Provider(redact), clock)
+    document = get(database, "ops", "email_1")
+    assert document["status"] == "sent"
+    assert document["record"]["toEmail"] == "redacted-email_1@redacted.invalid"
+
+
+def test_malformed_emails_are_counted_named_and_left_alone(database: Database, clock: Clock) -> None:
+    put(database, "ops", email("email_1"), email("email_2", attemptCount="many"), email("email_3"))
+    put_raw(database, "ops", ("email_4", '{"id":"email_4","type":"email","status":"queued"}'))
+    provider = Provider()
+    drained = drain(database, provider, clock)
+    assert provider.ids == ["email_1", "email_3"]
+    assert (drained.scanned, drained.malformed) == (2, 2)
+    assert set(drained.malformed_ids) == {"email_2", "email_4"}
+    assert get(database, "ops", "email_4") == {"id": "email_4", "type": "email", "status": "queued"}
+
+
+def test_an_unknown_kind_is_skipped_like_one_without_a_template(database: Database, clock: Clock) -> None:
+    put(database, "ops", email(kind="carrier_pigeon"))
+    drained = drain(database, Provider(), clock)
+    assert drained.skipped == 1
+    assert get(database, "ops", "email_1")["status"] == "skipped"
+
+
+def test_the_error_kept_with_an_email_tells_no_address_and_no_link(database: Database, clock: Clock) -> None:
+    put(database, "ops", email())
+
+    def refuse(envelope: Envelope) -> None:
+        raise OSError(f"550 {envelope.to} unknown, see https://mail.test/{envelope.email_id}")
+
+    drained = drain(database, Provider(refuse), clock)
+    error = get(database, "ops", "email_1")["record"]["lastError"]
+    assert error == drained.items[0].error
+    assert "email_1@example.test" not in error
+    assert "mail.test" not in error
+
+
+def test_a_database_error_in_the_middle_keeps_the_report_of_what_was_sent(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(database, "ops", *(email(f"email_{number}") for number in range(4)))
+    ops = Documents(database, "ops")
+    change = Documents.change
+    calls = iter(range(100))
+
+    def fail_at_the_fourth(self: Documents, *args: object, **kwargs: object) -> object:
+        if next(calls) == 3:
+            raise DatabaseError("the shop's database: the disk is full")
+        return change(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Documents, "change", fail_at_the_fourth)
+    outbox = LeasedOutbox(ops, Documents(database, "ledger"), Provider(), EmailRenderer(Brand()))
+    drained = outbox.drain(clock, limit=None, spent=never_spent)
+    assert drained.error == "the shop's database: the disk is full"
+    assert drained.sent == 2
+
+
+def test_orders_are_looked_up_once_for_a_batch(database: Database, clock: Clock) -> None:
+    put(database, "ledger", order())
+    put(
+        database,
+        "ops",
+        *(email(f"email_{number}", kind="order_confirmation", orderId="order_1") for number in range(3)),
+    )
+    reads: list[list[str]] = []
+    ledger = Documents(database, "ledger")
+
+    class Counting:
+        candidates, change = ledger.candidates, ledger.change
+
+        def read(self, ids: list[str]) -> object:
+            reads.append(list(ids))
+            return ledger.read(ids)
+
+    outbox = LeasedOutbox(Documents(database, "ops"), Counting(), Provider(), EmailRenderer(Brand()))  # type: ignore[arg-type]
+    assert outbox.drain(clock, limit=None, spent=never_spent).sent == 3
+    assert reads == [["order_1"]]
+
+
+def test_an_email_whose_worker_was_killed_is_sent_by_the_next_drain_once_its_lease_lapsed(
+    database: Database, clock: Clock
+) -> None:
+    put(database, "ops", email(attemptCount=1, leaseKey="killed", leaseExpiresAt=BEFORE, nextAttemptAt=BEFORE))
+    provider = Provider()
+    drain(database, provider, clock)
+    assert provider.ids == ["email_1"]
+    assert get(database, "ops", "email_1")["record"]["attemptCount"] == 2
+
+
+def test_two_drains_at_once_send_every_email_exactly_once(url: str, clock: Clock) -> None:
+    with open_database(url) as database:
+        put(database, "ops", *(email(f"email_{number:03}", nextAttemptAt=EARLIER) for number in range(120)))
+    provider = Provider()
+    start = threading.Barrier(2)
+    errors: list[str | None] = []
+
+    def work() -> None:
+        with open_database(url) as own:
+            start.wait()
+            errors.append(drain(own, provider, clock).error)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert errors == [None, None]
+    assert sorted(provider.ids) == [f"email_{number:03}" for number in range(120)]

@@ -1,0 +1,69 @@
+"""Retrying payment webhooks: each due one is replayed once, whatever becomes of the others."""
+
+from mika_ops.clock import Clock
+from mika_ops.ports import ReplayedWebhook
+from mika_ops.store.engine import Database
+from mika_ops.subtasks import webhook_retries
+from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.webhook_retries import WebhookRetriesResult
+from mika_ops_tests.builders import BEFORE, put, workflow
+from mika_ops_tests.fakes import Api, host_of
+
+
+def retry(database: Database, api: Api, clock: Clock, limit: int | None = None) -> WebhookRetriesResult:
+    return webhook_retries.run(host_of(database, api=api), clock, Limits(limit=limit, idempotency_key="run_1"))
+
+
+def due(id_: str) -> dict[str, object]:
+    return workflow(id_, nextAttemptAt=BEFORE)
+
+
+def test_a_refused_replay_counts_as_failed_and_the_others_go_on(database: Database, clock: Clock) -> None:
+    put(database, "ops", due("workflow_1"), due("workflow_2"), due("workflow_3"))
+
+    def answer(webhook_id: str) -> ReplayedWebhook:
+        refused = webhook_id == "webhook_of_workflow_2"
+        return ReplayedWebhook(ok=not refused, error="the site said no" if refused else None)
+
+    result = retry(database, Api(answer), clock)
+    assert (result.scanned, result.retried, result.failed) == (3, 2, 1)
+    assert result.failed_ids == ("webhook_of_workflow_2: the site said no",)
+
+
+def test_a_replay_that_raises_counts_as_failed_and_the_others_go_on(database: Database, clock: Clock) -> None:
+    put(database, "ops", due("workflow_1"), due("workflow_2"))
+
+    def answer(webhook_id: str) -> ReplayedWebhook:
+        if webhook_id == "webhook_of_workflow_1":
+            raise ConnectionError("refused")
+        return ReplayedWebhook(ok=True)
+
+    result = retry(database, Api(answer), clock)
+    assert (result.retried, result.failed) == (1, 1)
+
+
+def test_a_replay_that_changes_nothing_does_not_keep_the_rest_waiting(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(due(f"workflow_{number:03}") for number in range(130)))
+    api = Api()
+    assert retry(database, api, clock).retried == 130
+    assert len(set(api.replayed)) == 130
+
+
+def test_each_replay_carries_a_key_of_its_run_and_its_webhook(database: Database, clock: Clock) -> None:
+    put(database, "ops", due("workflow_1"))
+    api = Api()
+    retry(database, api, clock)
+    assert api.replayed == [("webhook_of_workflow_1", "run_1:webhook_of_workflow_1")]
+
+
+def test_a_workflow_without_a_webhook_is_passed_over(database: Database, clock: Clock) -> None:
+    put(database, "ops", workflow("workflow_1", nextAttemptAt=BEFORE, subjectId=""))
+    result = retry(database, Api(), clock)
+    assert (result.scanned, result.retried, result.failed) == (1, 0, 0)
+
+
+def test_the_ids_named_are_few_however_many_fail(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(due(f"workflow_{number:03}") for number in range(60)))
+    result = retry(database, Api(lambda _id: ReplayedWebhook(ok=False)), clock)
+    assert result.failed == 60
+    assert len(result.failed_ids) == 20
