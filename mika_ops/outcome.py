@@ -14,6 +14,10 @@ class SubtaskResult(BaseModel):
         """Return the counts alone, by name, as they are shown to people."""
         return {name: value for name, value in self if isinstance(value, bool | int | float)}
 
+    def words(self) -> dict[str, str]:
+        """Return what the subtask says of itself in words, by name."""
+        return {name: value for name, value in self if isinstance(value, str)}
+
     def named_ids(self) -> dict[str, tuple[str, ...]]:
         """Return what a person has to look at, by name: ids of documents and rows, never personal data."""
         return {name: value for name, value in self if isinstance(value, tuple) and _are_texts(value)}

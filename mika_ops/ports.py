@@ -196,6 +196,14 @@ class SendResult:
     provider_message_id: str | None = None
 
 
+class SenderUnavailable(Exception):
+    """The provider cannot be reached or lets nobody in: nothing was sent, and the attempt does not count."""
+
+
+class SenderThrottled(Exception):
+    """The provider did not take the email and asks to slow down. The attempt counts."""
+
+
 class EmailSkipped(Exception):
     """The email is not to be sent. The message is the reason."""
 
@@ -222,10 +230,14 @@ class EmailComposer(Protocol):
 
 @runtime_checkable
 class EmailSender(Protocol):
-    """Hands one email to a mail provider."""
+    """Hands emails to a mail provider, from as many threads at once as the outbox has ``concurrency``."""
 
     def send(self, envelope: Envelope) -> SendResult:
-        """Send an email. Raises anything where the provider did not take it; the email is then tried again later."""
+        """Send an email. Raises anything where the provider did not take it; the email is then tried again later.
+
+        ``SenderUnavailable`` and ``SenderThrottled`` tell the drain more: the first gives the attempt back, and several
+        in a row end the drain; the second slows it down.
+        """
         ...
 
 
@@ -246,7 +258,8 @@ class DrainedEmail:
 class DrainedOutbox:
     """What a drain did. ``items`` are the ends of its first emails, at most ``ITEMS_KEPT``.
 
-    ``error`` says why it had to stop before its time; what it had done until then is counted all the same.
+    ``stopped_reason`` says why it stopped before nothing was due any more; ``released`` counts the emails that it had
+    leased by then and gave back unsent. ``error`` says what went wrong, where anything did.
     """
 
     scanned: int = 0
@@ -256,10 +269,12 @@ class DrainedOutbox:
     skipped: int = 0
     lease_missed: int = 0
     lease_lost: int = 0
+    released: int = 0
     malformed: int = 0
     has_more: bool = False
     items: tuple[DrainedEmail, ...] = ()
     malformed_ids: tuple[str, ...] = ()
+    stopped_reason: str | None = None
     error: str | None = None
 
 

@@ -11,8 +11,11 @@ LONGEST_SENTENCE: Final = 500
 
 
 def redacted(text: str) -> str:
-    """Return the text on one line, without links, addresses and tokens, and not longer than a sentence should be."""
-    flat = " ".join(text.split())
+    """Return the text on one line, without links, addresses and tokens, and not longer than a sentence should be.
+
+    What cannot be printed is left out as well: a NUL or half of a surrogate pair cannot be stored by Postgres.
+    """
+    flat = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     for pattern, stand_in in ((_LINK, "<link>"), (_TOKEN, "<token>"), (_ADDRESS, "<address>")):
         flat = pattern.sub(stand_in, flat)
     return flat if len(flat) <= LONGEST_SENTENCE else flat[: LONGEST_SENTENCE - 1] + "…"

@@ -89,9 +89,7 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = Field(
         None, description="The mail server: `smtp://`, `smtp+starttls://` or `smtps://`, `user:password@host:port`."
     )
-    smtp_timeout_seconds: float = Field(
-        20.0, gt=0, le=600, description="The longest that sending one email may take."
-    )
+    smtp_timeout_seconds: float = Field(20.0, gt=0, le=600, description="The longest that sending one email may take.")
     email_from: str | None = Field(None, description="The sender of emails: `Shop <orders@shop.example>`.")
     email_directory: Path | None = Field(
         None, description="Write emails into this folder as `.eml` files instead of sending them."

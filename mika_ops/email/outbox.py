@@ -1,18 +1,25 @@
 """Draining the outbox: lease before sending, record before the next.
 
-A batch is leased in one transaction, so that no two workers hold the same email. Each email's end is recorded before
-the next is sent: a process killed at any point loses nothing, and at most the email in flight is sent again, once its
-lease has lapsed.
+Emails are leased in batches, each in one transaction, so that no two workers hold the same email. ``concurrency`` of
+them are sent at once; whatever has ended by then is recorded in one transaction, and only then does another email
+take its place. A process killed at any point loses nothing, and at most the emails that were under way are sent
+again, once their lease has lapsed: with the same ``Message-ID``.
+
+A drain that stops early, as its time is spent, the provider cannot be reached or the run is ended, gives back what it
+had leased and not sent: the attempt does not count.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 from mika_ops.clock import Clock
+from mika_ops.email.pace import Pace
 from mika_ops.ports import (
     ITEMS_KEPT,
     Change,
@@ -22,6 +29,8 @@ from mika_ops.ports import (
     EmailComposer,
     EmailSender,
     EmailSkipped,
+    SenderThrottled,
+    SenderUnavailable,
     SendResult,
     Spent,
 )
@@ -30,8 +39,14 @@ from mika_ops.rules import email
 from mika_ops.rules.document import Document, record_of
 from mika_ops.sweep import Sweep
 
-LEASE_BATCH: Final = 25
-"""Emails leased at once, at the most."""
+BATCH_PER_WORKER: Final = 8
+"""Emails leased ahead for each worker, at the most: few, for a kill costs each of them an attempt."""
+
+GIVE_UP_AFTER: Final = 3
+"""So many emails in a row that found no provider end the drain."""
+
+End: TypeAlias = SendResult | EmailSkipped | Exception
+"""How sending an email ended: taken, not to be sent, or failed."""
 
 
 def new_lease_key() -> str:
@@ -44,7 +59,8 @@ class LeasedOutbox:
     """The outbox in the ``ops`` documents, with orders in ``ledger``. Fits ``mika_ops.ports.EmailOutbox``.
 
     ``send_timeout``: the longest that ``sender`` takes for one email. Batches are so small that the last email of one
-    is sent before its lease lapses even where every one before it took that long.
+    is sent before its lease lapses, even where every one before it took that long. ``retry_delay`` gives the wait
+    after a failed attempt, by the attempt's number.
     """
 
     ops: DocumentRepository
@@ -53,123 +69,280 @@ class LeasedOutbox:
     composer: EmailComposer
     lease: timedelta = email.DEFAULT_LEASE
     send_timeout: timedelta = timedelta(seconds=20)
+    concurrency: int = 1
+    max_per_second: float | None = None
     retry_delay: Callable[[int], timedelta] = email.retry_delay
     lease_key: Callable[[], str] = new_lease_key
+    timer: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
     def drain(self, clock: Clock, *, limit: int | None, spent: Spent) -> DrainedOutbox:
         """Send what is due. Emails are taken in order and each once, however often it fails."""
-        sweep = Sweep(self.ops, email.due(clock.scheduled_at), "email_outbox", limit, spent)
-        counts: Counter[str] = Counter()
-        items: list[DrainedEmail] = []
-        error = None
+        drain = _Drain(self, clock, limit, spent)
         try:
-            for ids in sweep.batches(self._batch_size):
-                leased, orders = self._lease(ids, clock, sweep, counts)
-                for id_, document in leased.items():
-                    item = self._deliver(id_, document, orders, clock)
-                    counts[item.status] += 1
-                    if len(items) < ITEMS_KEPT:
-                        items.append(item)
+            drain.run()
         except Exception as failure:  # noqa: BLE001 - what was sent until now must be reported
-            error = error_sentence(failure)
+            drain.error = error_sentence(failure)
+        return drain.result()
+
+    @property
+    def batch_size(self) -> int:
+        """How many emails are leased at once."""
+        sendings_in_a_lease = max(1, int(self.lease / self.send_timeout) - 1)
+        return self.concurrency * min(BATCH_PER_WORKER, sendings_in_a_lease)
+
+
+@dataclass(frozen=True)
+class _Leased:
+    """An email that this worker holds: as it was before, and as it is."""
+
+    id: str
+    before: Document
+    document: Document
+    order: Document | None
+
+    @property
+    def key(self) -> str:
+        return str(record_of(self.document)["leaseKey"])
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch that was leased, and how many of it somebody else was faster with."""
+
+    leased: Sequence[_Leased]
+    missed: int
+
+
+@dataclass
+class _Drain:
+    """One drain of the outbox, from its first lease to its last record."""
+
+    outbox: LeasedOutbox
+    clock: Clock
+    limit: int | None
+    spent: Spent
+    error: str | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    items: list[DrainedEmail] = field(default_factory=list)
+    waiting: deque[_Leased] = field(default_factory=deque)
+    under_way: dict[Future[End], _Leased] = field(default_factory=dict)
+    leasing: Future[_Batch | None] | None = None
+    all_leased: bool = False
+    unreachable_in_a_row: int = 0
+    stopped_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        self.sweep = Sweep(self.outbox.ops, email.due(self.clock.scheduled_at), "email_outbox", self.limit, self.spent)
+        self.batches = self.sweep.batches(self.outbox.batch_size)
+        self.pace = Pace(self.outbox.concurrency, self.outbox.max_per_second, self.outbox.timer)
+
+    def run(self) -> None:
+        """Lease, send and record until nothing is due, or the drain has to stop."""
+        size = self.outbox.concurrency
+        with (
+            ThreadPoolExecutor(size, thread_name_prefix="mika-email") as workers,
+            ThreadPoolExecutor(1, thread_name_prefix="mika-lease") as leaser,
+        ):
+            try:
+                while self.stopped_reason is None:
+                    self._lease_ahead(leaser)
+                    self._start(workers)
+                    if not self.waiting and not self.under_way and self.leasing is None:
+                        return
+                    self._await_something()
+                    if self.waiting and self.spent():
+                        self.stopped_reason = "the time of the run is spent"
+            finally:
+                # Also where the run is interrupted: what was sent is recorded, what was not is given back.
+                self._finish()
+
+    def result(self) -> DrainedOutbox:
+        """Return what the drain has done until now."""
+        counts = self.counts
         return DrainedOutbox(
-            scanned=sweep.scanned,
+            scanned=self.sweep.scanned,
             leased=counts["leased"],
             sent=counts["sent"],
             failed=counts["failed"],
             skipped=counts["skipped"],
             lease_missed=counts["lease_missed"],
             lease_lost=counts["lease_lost"],
-            malformed=sweep.malformed,
-            has_more=sweep.has_more,
-            items=tuple(items),
-            malformed_ids=sweep.malformed_ids,
-            error=error,
+            released=counts["released"],
+            malformed=self.sweep.malformed,
+            has_more=self.sweep.has_more or counts["released"] > 0,
+            items=tuple(self.items),
+            malformed_ids=self.sweep.malformed_ids,
+            stopped_reason=self.stopped_reason,
+            error=self.error,
+        )
+
+    def _lease_ahead(self, leaser: ThreadPoolExecutor) -> None:
+        """Have the next batch leased while this one is sent."""
+        if self.leasing is None and not self.all_leased and len(self.waiting) < self.outbox.batch_size // 2:
+            self.leasing = leaser.submit(self._lease)
+
+    def _lease(self) -> _Batch | None:
+        """Lease the next batch; in a thread of its own, so without touching the drain. ``None``: there is none."""
+        ids = next(self.batches, None)
+        if ids is None:
+            return None
+        outbox, now = self.outbox, self.clock.stamp
+
+        def rule(_id: str, document: Document) -> Change[Document] | None:
+            if not self.sweep.selection.takes(document):
+                return None
+            return Change(email.leased(document, key=outbox.lease_key(), now=now(), lease=outbox.lease), document)
+
+        changes = outbox.ops.change(ids, rule)
+        self.sweep.report_malformed(list(changes.malformed))
+        leased = {id_: (change.note, change.document or {}) for id_, change in changes.changed.items()}
+        order_ids = {id_: outbox.composer.order_id_of(document) for id_, (_, document) in leased.items()}
+        orders = outbox.ledger.read([order_id for order_id in dict.fromkeys(order_ids.values()) if order_id])
+        return _Batch(
+            [
+                _Leased(id_, before, document, orders.get(order_ids[id_] or ""))
+                for id_, (before, document) in leased.items()
+            ],
+            missed=len(changes.left),
+        )
+
+    def _start(self, workers: ThreadPoolExecutor) -> None:
+        """Start as many emails as may go at once."""
+        while self.waiting and self.pace.may_start(len(self.under_way)):
+            leased = self.waiting.popleft()
+            self.pace.started()
+            self.under_way[workers.submit(self._deliver, leased)] = leased
+
+    def _deliver(self, leased: _Leased) -> End:
+        """Make and send one email; in a thread of its own, so without touching the drain."""
+        try:
+            return self.outbox.sender.send(self.outbox.composer.render(leased.document, leased.order))
+        except Exception as failure:  # noqa: BLE001 - whatever a sender raises, the email is tried again later
+            return failure
+
+    def _await_something(self) -> None:
+        """Wait until an email has ended, a batch is leased or another email may start; take in what there is."""
+        pause = self.pace.seconds_to_wait() if self.waiting else 0.0
+        if self._running:
+            wait(self._running, timeout=pause if pause > 0 else None, return_when=FIRST_COMPLETED)
+        elif pause > 0:
+            self.outbox.sleep(pause)
+        self._take_leased()
+        self._record(
+            [(self.under_way.pop(future), future.result()) for future in list(self.under_way) if future.done()]
         )
 
     @property
-    def _batch_size(self) -> int:
-        return max(1, min(LEASE_BATCH, int(self.lease / self.send_timeout) - 1))
+    def _running(self) -> list[Future[Any]]:
+        return [*self.under_way, *([] if self.leasing is None else [self.leasing])]
 
-    def _lease(
-        self, ids: Sequence[str], clock: Clock, sweep: Sweep, counts: Counter[str]
-    ) -> tuple[Mapping[str, Document], Mapping[str, Document]]:
-        """Lease what is still due of a batch; return the leased emails and the orders that they are about."""
+    def _take_leased(self) -> None:
+        if self.leasing is None or not self.leasing.done():
+            return
+        leasing, self.leasing = self.leasing, None
+        batch = leasing.result()
+        if batch is None:
+            self.all_leased = True
+            return
+        self.counts["leased"] += len(batch.leased)
+        self.counts["lease_missed"] += batch.missed
+        self.waiting.extend(batch.leased)
 
-        def rule(_id: str, document: Document) -> Change[None] | None:
-            if not sweep.selection.takes(document):
-                return None
-            return Change(email.leased(document, key=self.lease_key(), now=clock.stamp(), lease=self.lease), None)
-
-        changes = self.ops.change(ids, rule)
-        leased = {id_: change.document for id_, change in changes.changed.items() if change.document is not None}
-        counts["leased"] += len(leased)
-        counts["lease_missed"] += len(changes.left)
-        sweep.report_malformed(list(changes.malformed))
-        order_ids = (self.composer.order_id_of(document) for document in leased.values())
-        return leased, self.ledger.read([order_id for order_id in dict.fromkeys(order_ids) if order_id is not None])
-
-    def _deliver(self, id_: str, document: Document, orders: Mapping[str, Document], clock: Clock) -> DrainedEmail:
-        """Render, send and record one leased email."""
+    def _finish(self) -> None:
+        """Wait for what is under way, record it, and give back the rest."""
+        wait(self._running)
         try:
-            order_id = self.composer.order_id_of(document)
-            envelope = self.composer.render(document, orders.get(order_id) if order_id else None)
-            result = self.sender.send(envelope)
-        except EmailSkipped as skip:
-            return self._record_skipped(id_, document, str(skip), clock)
-        except Exception as failure:  # noqa: BLE001 - whatever a sender raises, the email is tried again later
-            return self._record_failed(id_, document, error_sentence(failure), clock)
-        return self._record_sent(id_, document, result, clock)
+            self._take_leased()
+        finally:
+            self._record([(leased, future.result()) for future, leased in self.under_way.items()])
+            self.under_way.clear()
+            self._give_back(list(self.waiting))
+            self.waiting.clear()
 
-    def _record_sent(self, id_: str, leased: Document, result: SendResult, clock: Clock) -> DrainedEmail:
-        """Record an email as sent. It must never be sent again, so this holds even where the lease is gone."""
-        key = record_of(leased)["leaseKey"]
+    def _record(self, ended: Sequence[tuple[_Leased, End]]) -> None:
+        """Record how emails ended, all in one transaction."""
+        if not ended:
+            return
+        given_back = [leased for leased, end in ended if isinstance(end, SenderUnavailable)]
+        ends = {leased.id: (leased, end) for leased, end in ended if not isinstance(end, SenderUnavailable)}
+        for _leased, end in ended:
+            self._note_pace(end)
+        if ends:
+            changed = self.outbox.ops.change(
+                list(ends), lambda id_, document: self._ended(document, *ends[id_]), wait=True
+            ).changed
+            for id_, (_leased, end) in ends.items():
+                self._count(_item(id_, end, changed.get(id_)))
+        self._give_back(given_back)
 
-        def rule(_id: str, document: Document) -> Change[bool] | None:
-            now = clock.stamp()
-            held = email.holds_lease(document, key=key, now=now)
+    def _ended(self, document: Document, leased: _Leased, end: End) -> Change[bool] | None:
+        """Return the document with its end; noted is whether the lease was still held."""
+        now = self.clock.stamp()
+        held = email.holds_lease(document, key=leased.key, now=now)
+        if isinstance(end, SendResult):
+            # It was sent, so it must never be sent again, whoever holds it now.
             if not held and email.is_sent(document):
                 return None
-            sent = email.sent(document, now=now, provider_message_id=result.provider_message_id)
-            return Change(sent, held)
+            return Change(email.sent(document, now=now, provider_message_id=end.provider_message_id), held)
+        if not held:
+            return None
+        sentence = error_sentence(end)
+        if isinstance(end, EmailSkipped):
+            return Change(email.skipped(document, reason=sentence, now=now), held)
+        delay = self.outbox.retry_delay(record_of(document)["attemptCount"])
+        return Change(email.failed(document, error=sentence, now=now, retry_after=delay), held)
 
-        change = self.ops.change([id_], rule, wait=True).changed.get(id_)
+    def _give_back(self, unsent: Sequence[_Leased]) -> None:
+        """Give back emails that were leased and not sent: as they were, attempt and all."""
+        if not unsent:
+            return
+        by_id = {leased.id: leased for leased in unsent}
+
+        def rule(id_: str, document: Document) -> Change[None] | None:
+            leased, now = by_id[id_], self.clock.stamp()
+            if not email.holds_lease(document, key=leased.key, now=now):
+                return None
+            return Change(email.given_back(document, before=leased.before, now=now), None)
+
+        self.counts["released"] += len(self.outbox.ops.change(list(by_id), rule, wait=True).changed)
+
+    def _note_pace(self, end: End) -> None:
+        """Learn from an end how fast to go on, or whether to."""
+        if isinstance(end, SenderUnavailable):
+            self.unreachable_in_a_row += 1
+            if self.unreachable_in_a_row >= GIVE_UP_AFTER and self.stopped_reason is None:
+                self.error = self.stopped_reason = (
+                    f"{error_sentence(end)}; the drain stopped after {GIVE_UP_AFTER} emails in a row found it so"
+                )
+            return
+        if isinstance(end, SenderThrottled):
+            self.pace.throttled()
+        elif isinstance(end, SendResult):
+            self.pace.taken()
+        if not isinstance(end, EmailSkipped):
+            self.unreachable_in_a_row = 0
+
+    def _count(self, item: DrainedEmail) -> None:
+        self.counts[item.status] += 1
+        if len(self.items) < ITEMS_KEPT:
+            self.items.append(item)
+
+
+def _item(id_: str, end: End, change: Change[bool] | None) -> DrainedEmail:
+    """Return what is told of an email's end; without a change, somebody else had it by then."""
+    if isinstance(end, SendResult):
         recovered = None if change is not None and change.note else True
-        return DrainedEmail(id_, "sent", result.provider_message_id, recovered_lease_lost=recovered)
-
-    def _record_skipped(self, id_: str, leased: Document, reason: str, clock: Clock) -> DrainedEmail:
-        recorded = self._record_end(
-            id_, leased, lambda document: email.skipped(document, reason=reason, now=clock.stamp()), clock
-        )
-        return DrainedEmail(id_, "skipped" if recorded else "lease_lost", error=reason)
-
-    def _record_failed(self, id_: str, leased: Document, error: str, clock: Clock) -> DrainedEmail:
-        delay = self.retry_delay(record_of(leased)["attemptCount"])
-        recorded = self._record_end(
-            id_,
-            leased,
-            lambda document: email.failed(document, error=error, now=clock.stamp(), retry_after=delay),
-            clock,
-        )
-        if recorded is None:
-            return DrainedEmail(id_, "lease_lost", error=error)
-        return DrainedEmail(
-            id_,
-            "failed",
-            error=error,
-            next_attempt_at=record_of(recorded).get("nextAttemptAt"),
-            terminal=email.is_exhausted(recorded),
-        )
-
-    def _record_end(
-        self, id_: str, leased: Document, end: Callable[[Document], Document], clock: Clock
-    ) -> Document | None:
-        """Record an end while the lease is still held; return the document, or ``None`` where the lease is gone."""
-        key = record_of(leased)["leaseKey"]
-
-        def rule(_id: str, document: Document) -> Change[None] | None:
-            held = email.holds_lease(document, key=key, now=clock.stamp())
-            return Change(end(document), None) if held else None
-
-        change = self.ops.change([id_], rule, wait=True).changed.get(id_)
-        return None if change is None else change.document
+        return DrainedEmail(id_, "sent", end.provider_message_id, recovered_lease_lost=recovered)
+    sentence = error_sentence(end)
+    if change is None or change.document is None:
+        return DrainedEmail(id_, "lease_lost", error=sentence)
+    if isinstance(end, EmailSkipped):
+        return DrainedEmail(id_, "skipped", error=sentence)
+    return DrainedEmail(
+        id_,
+        "failed",
+        error=sentence,
+        next_attempt_at=record_of(change.document).get("nextAttemptAt"),
+        terminal=email.is_exhausted(change.document),
+    )

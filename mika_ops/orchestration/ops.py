@@ -104,7 +104,7 @@ def metadata_of(outcome: Outcome) -> dict[str, Any]:
         case Failed(error=error):
             metadata["error"] = error
     if not isinstance(outcome, Skipped) and outcome.result is not None:
-        metadata |= outcome.result.counts()
+        metadata |= outcome.result.counts() | outcome.result.words()
         metadata |= {name: "\n".join(ids) for name, ids in outcome.result.named_ids().items()}
     return metadata
 

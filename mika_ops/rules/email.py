@@ -81,6 +81,13 @@ def leased(document: Document, *, key: str, now: Timestamp, lease: timedelta) ->
     )
 
 
+def given_back(document: Document, *, before: Document, now: Timestamp) -> Document:
+    """Undo a lease under which nothing was tried: the attempt does not count. ``before``: as it was before leasing."""
+    record_before = record_of(before)
+    kept = {field: record_before.get(field, ABSENT) for field in ("attemptCount", "nextAttemptAt", "lastError")}
+    return with_record(document, {**kept, **_NO_LEASE}, mirrored=MIRRORED, now=now)
+
+
 def holds_lease(document: Document, *, key: str, now: Timestamp) -> bool:
     """Say whether the worker with ``key`` still holds the email's lease at ``now``."""
     record_ = record_of(document)

@@ -18,8 +18,10 @@ class EmailOutboxResult(SubtaskResult):
     skipped: int = 0
     lease_missed: int = 0
     lease_lost: int = 0
+    released: int = 0
     malformed: int = 0
     has_more: bool = False
+    stopped_reason: str | None = None
     items: tuple[DrainedEmail, ...] = ()
     malformed_ids: tuple[str, ...] = ()
 
