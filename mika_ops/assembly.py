@@ -13,6 +13,7 @@ from mika_ops.ports import AdminApi, EmailComposer, EmailOutbox, EmailSender, En
 from mika_ops.rules.document import Document
 from mika_ops.settings import Settings
 from mika_ops.store.acp import AcpSessionStore
+from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.documents import Documents
 from mika_ops.store.engine import Database, open_database
 from mika_ops.store.ephemeral import EphemeralRows
@@ -64,6 +65,7 @@ def assembled(settings: Settings) -> Iterator[Host]:
             reservation_release=stock,
             ephemeral_purge=ephemeral,
             admin_api=admin_api,
+            backlog=DatabaseBacklog(database),
         )
 
 

@@ -17,10 +17,15 @@ class Due:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits, by subtask; ``unreadable`` counts documents that are not even JSON objects with a type."""
+    """What waits, by subtask.
+
+    ``unreadable`` counts the documents that are not even JSON objects with a type, so that they are nobody's; the first
+    of them are named.
+    """
 
     due: Mapping[str, Due] = field(default_factory=dict)
     unreadable: int = 0
+    unreadable_ids: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:

@@ -6,6 +6,7 @@ from typing import Final
 from mika_ops.ports import (
     AcpSessionCleanup,
     AdminApi,
+    BacklogReader,
     DocumentRepository,
     EmailOutbox,
     EphemeralPurge,
@@ -30,6 +31,7 @@ class Host:
     reservation_release: ReservationRelease | None = None
     ephemeral_purge: EphemeralPurge | None = None
     admin_api: AdminApi | None = None
+    backlog: BacklogReader | None = None
 
 
 @dataclass(frozen=True)
@@ -64,5 +66,6 @@ PIECES: Final[dict[str, Piece]] = {
     "reservation_release": Piece(ReservationRelease, "Releases expired stock reservations.", _DATABASE),
     "ephemeral_purge": Piece(EphemeralPurge, "Purges expired ephemeral rows.", _DATABASE),
     "admin_api": Piece(AdminApi, "The site's Mika admin API: releases stock and replays webhooks.", _ADMIN_API),
+    "backlog": Piece(BacklogReader, "Reads how much waits for each subtask, for the summary of a run.", _DATABASE),
 }
 """Every piece of ``Host``, by field name."""

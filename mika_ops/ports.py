@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
+from mika_ops.backlog import Backlog
 from mika_ops.clock import Clock
 from mika_ops.rules.document import Document
 from mika_ops.rules.selection import Selection
@@ -88,6 +89,15 @@ class DocumentRepository(Protocol):
         now is left for the next run, or, with ``wait``, waited for; this then raises where the wait is too long. A
         document that the rule calls malformed, by raising ``MalformedDocument``, is reported and left alone.
         """
+        ...
+
+
+@runtime_checkable
+class BacklogReader(Protocol):
+    """Reads how much waits for each subtask."""
+
+    def read(self, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
+        """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables."""
         ...
 
 

@@ -10,9 +10,9 @@ from mika_ops.assembly import assembled
 from mika_ops.backlog import Backlog
 from mika_ops.outcome import Failed
 from mika_ops.settings import Settings, SettingsError
-from mika_ops.store.backlog import read_backlog
+from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.engine import open_database
-from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
+from mika_ops.subtasks.registry import SUBTASK_NAMES, due_selections
 from mika_ops.subtasks.subtask import Limits
 from mika_ops.timestamps import Timestamp
 
@@ -68,6 +68,5 @@ def backlog_of(settings: Settings, now: Timestamp) -> Backlog:
     if settings.database_url is None:
         return Backlog()
     limits = Limits(raw_payload_retention_days=settings.raw_payload_retention_days)
-    selections = {subtask.name: subtask.due(now, limits) for subtask in SUBTASKS if subtask.due is not None}
     with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
-        return read_backlog(database, selections, now=now)
+        return DatabaseBacklog(database).read(due_selections(now, limits), now=now)

@@ -45,6 +45,9 @@ BATCH_PER_WORKER: Final = 8
 GIVE_UP_AFTER: Final = 3
 """So many emails in a row that found no provider end the drain."""
 
+GROUP_COMMIT_SECONDS: Final = 0.002
+"""How long the record of an email waits for others to be recorded with it."""
+
 End: TypeAlias = SendResult | EmailSkipped | Exception
 """How sending an email ended: taken, not to be sent, or failed."""
 
@@ -226,6 +229,8 @@ class _Drain:
         pause = self.pace.seconds_to_wait() if self.waiting else 0.0
         if self._running:
             wait(self._running, timeout=pause if pause > 0 else None, return_when=FIRST_COMPLETED)
+            # What ends within a moment is recorded along: a transaction costs more than the wait.
+            wait(self.under_way, timeout=GROUP_COMMIT_SECONDS)
         elif pause > 0:
             self.outbox.sleep(pause)
         self._take_leased()

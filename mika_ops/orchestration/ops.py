@@ -10,16 +10,21 @@ from typing import Any, Final
 
 import dagster as dg
 
+from mika_ops.backlog import Backlog
 from mika_ops.host import Host
 from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.orchestration.resources import RunPlan
 from mika_ops.outcome import Failed, Outcome, Skipped
+from mika_ops.privacy import error_sentence
 from mika_ops.report import counted, told
-from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops.subtasks.registry import SUBTASK_NAMES, due_selections
 from mika_ops.subtasks.subtask import Subtask, outcome_of
 
 FAIL_RUN_ON: Final = frozenset({"stock_reservations"})
 """The subtasks whose failure fails the run; any other failure warns."""
+
+BACKLOG: Final = "backlog"
+"""The piece of the host that says what is left."""
 
 AFTER: Final = "after"
 """The input that orders the ops."""
@@ -59,29 +64,48 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
         "Sums up the run in one structured line: a warning where any subtask failed. "
         f"Fails the run where one of these failed: {', '.join(sorted(FAIL_RUN_ON))}."
     ),
-    required_resource_keys={RUN_RESOURCE},
+    required_resource_keys={RUN_RESOURCE, BACKLOG},
     ins={AFTER: dg.In(dg.Nothing, description="All subtasks have ended.")},
     out=dg.Out(dg.Nothing, description="The run as a table, as metadata, and how many subtasks ended how."),
 )
 def summary(context: dg.OpExecutionContext) -> dg.Output[None]:
-    """Log the run's result; raise where it must fail."""
+    """Log the run's result and what is left; raise where the run must fail."""
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
     outcomes = outcomes_of(context.instance, context.run_id)
-    if not outcomes:
-        raise dg.Failure("No subtask was part of this run: re-execute all of it, not the summary alone.")
+    left = _backlog(context, plan)
     failed = [name for name, outcome in outcomes.items() if outcome["status"] == "failed"]
-    result = {"now": plan.clock.scheduled_at, **outcomes}
-    line = f"mika_maintenance {json.dumps(result, ensure_ascii=False)}"
-    (context.log.warning if failed else context.log.info)(line)
+    line = json.dumps({"now": plan.clock.scheduled_at, **outcomes}, ensure_ascii=False)
+    (context.log.warning if failed else context.log.info)("%s %s", "mika_maintenance", line)
     statuses = [outcome["status"] for outcome in outcomes.values()]
     metadata: dict[str, Any] = {
-        "overview": dg.MetadataValue.md(overview(outcomes)),
+        "overview": dg.MetadataValue.md(overview(outcomes, left)),
         **{status: statuses.count(status) for status in ("completed", "failed", "skipped")},
+        "unreadable_documents": left.unreadable,
     }
     fatal = [f"{name}: {outcomes[name]['error']}" for name in failed if name in FAIL_RUN_ON]
     if fatal:
         raise dg.Failure("; ".join(fatal), metadata=metadata, allow_retries=False)
     return dg.Output(None, metadata=metadata)
+
+
+def _backlog(context: dg.OpExecutionContext, plan: RunPlan) -> Backlog:
+    """Read what is left; a backlog that cannot be read takes nothing from what the run did."""
+    reader = getattr(context.resources, BACKLOG)
+    if reader is None:
+        return Backlog()
+    selections = due_selections(plan.clock.scheduled_at, plan.limits_of(SUBTASK_NAMES[0]))
+    try:
+        backlog: Backlog = reader.read(selections, now=plan.clock.scheduled_at)
+    except Exception as failure:  # noqa: BLE001 - see above
+        context.log.warning("what is left could not be read: %s", error_sentence(failure))
+        return Backlog()
+    if backlog.unreadable:
+        context.log.warning(
+            "%d documents are no JSON objects with a type; mend or remove them: %s",
+            backlog.unreadable,
+            ", ".join(backlog.unreadable_ids),
+        )
+    return backlog
 
 
 def outcomes_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[str, Any]]:
@@ -109,12 +133,13 @@ def metadata_of(outcome: Outcome) -> dict[str, Any]:
     return metadata
 
 
-def overview(outcomes: Mapping[str, Mapping[str, Any]]) -> str:
+def overview(outcomes: Mapping[str, Mapping[str, Any]], left: Backlog) -> str:
     """Return the run as a Markdown table: one line a subtask."""
-    lines = ["| subtask | status | counts, or why not | ms |", "| --- | --- | --- | ---: |"]
+    lines = ["| subtask | status | counts, or why not | ms | left |", "| --- | --- | --- | ---: | ---: |"]
     for name, outcome in outcomes.items():
         words = told(outcome).replace("|", "&#124;").replace("\n", " ")
-        lines.append(f"| {name} | {outcome['status']} | {words} | {outcome['duration_ms']} |")
+        waiting = left.due[name].count if name in left.due else "–"
+        lines.append(f"| {name} | {outcome['status']} | {words} | {outcome['duration_ms']} | {waiting} |")
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """Reading the whole backlog in one round trip."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Integer, Select, and_, case, func, literal, not_, null, select, union_all
 from sqlalchemy.types import Text
@@ -13,23 +14,35 @@ from mika_ops.store.engine import Database
 from mika_ops.store.schema import acp_sessions, ephemeral_records, plugin_storage, stock_events
 from mika_ops.timestamps import Timestamp
 
-_UNREADABLE = "unreadable"
+IDS_NAMED: Final = 20
+
+_UNREADABLE: Final = "unreadable"
 
 
-def read_backlog(database: Database, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
-    """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables."""
-    statements = [
-        *(_documents(database, name, selection) for name, selection in selections.items()),
-        _rows("stock_reservations", stock_events.c.expires_at, _expired_reservations(now)),
-        _rows("ephemeral_records", ephemeral_records.c.expires_at, ephemeral_records.c.expires_at <= now),
-        _unreadable(database),
-    ]
-    if database.has_acp_sessions:
-        statements.append(_rows("acp_sessions", acp_sessions.c.updated_at, is_due(now)))
-    with database.reading() as connection:
-        rows = {row.name: row for row in connection.execute(union_all(*statements))}
-    unreadable = rows.pop(_UNREADABLE).due
-    return Backlog({name: Due(row.due, row.oldest, row.malformed) for name, row in rows.items()}, unreadable)
+@dataclass(frozen=True)
+class DatabaseBacklog:
+    """The backlog in the site's database. Fits ``mika_ops.ports.BacklogReader``."""
+
+    database: Database
+
+    def read(self, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
+        """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables."""
+        database = self.database
+        statements = [
+            *(_documents(database, name, selection) for name, selection in selections.items()),
+            _rows("stock_reservations", stock_events.c.expires_at, _expired_reservations(now)),
+            _rows("ephemeral_records", ephemeral_records.c.expires_at, ephemeral_records.c.expires_at <= now),
+            select(*_counts(_UNREADABLE, null())).where(_unreadable(database)),
+        ]
+        if database.has_acp_sessions:
+            statements.append(_rows("acp_sessions", acp_sessions.c.updated_at, is_due(now)))
+        with database.reading() as connection:
+            rows = {row.name: row for row in connection.execute(union_all(*statements))}
+            unreadable, named = rows.pop(_UNREADABLE).due, ()
+            if unreadable:
+                ids = select(plugin_storage.c.id).where(_unreadable(database)).order_by(plugin_storage.c.id)
+                named = tuple(connection.execute(ids.limit(IDS_NAMED)).scalars())
+        return Backlog({name: Due(row.due, row.oldest, row.malformed) for name, row in rows.items()}, unreadable, named)
 
 
 def _documents(database: Database, name: str, selection: Selection) -> Select[str, int, Any, int]:
@@ -49,12 +62,16 @@ def _documents(database: Database, name: str, selection: Selection) -> Select[st
 
 
 def _rows(name: str, since: ColumnElement[Any], condition: ColumnElement[bool]) -> Select[str, int, Any, int]:
-    return select(
+    return select(*_counts(name, func.min(since))).where(condition)
+
+
+def _counts(name: str, oldest: ColumnElement[Any]) -> tuple[Any, Any, Any, Any]:
+    return (
         literal(name, Text()).label("name"),
         func.count().label("due"),
-        func.min(since).label("oldest"),
+        oldest.label("oldest"),
         literal(0, Integer()).label("malformed"),
-    ).where(condition)
+    )
 
 
 def _expired_reservations(now: Timestamp) -> ColumnElement[bool]:
@@ -62,15 +79,9 @@ def _expired_reservations(now: Timestamp) -> ColumnElement[bool]:
     return and_(event.kind == "reservation", event.status == "active", event.expires_at <= now)
 
 
-def _unreadable(database: Database) -> Select[str, int, Any, int]:
-    no_type = database.json_sql.text(top("type")).is_(None)
-    return select(
-        literal(_UNREADABLE, Text()).label("name"),
-        func.count().label("due"),
-        null().label("oldest"),
-        literal(0, Integer()).label("malformed"),
-    ).where(
+def _unreadable(database: Database) -> ColumnElement[bool]:
+    return and_(
         plugin_storage.c.plugin_id == database.plugin_id,
         plugin_storage.c.collection.in_(("account", "ledger", "ops", "session")),
-        no_type,
+        database.json_sql.text(top("type")).is_(None),
     )

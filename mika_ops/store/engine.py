@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 from urllib.parse import quote
@@ -167,13 +168,16 @@ def _sqlite_engine(url: URL) -> Engine:
 
     def connect() -> sqlite3.Connection:
         # mode=rw: a mistyped path must not leave an empty database behind.
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=rw",
             uri=True,
             timeout=BUSY_TIMEOUT_SECONDS,
             check_same_thread=False,
             isolation_level=None,
         )
+        # A document may hold half of a surrogate pair, which is no UTF-8: one such text must not stop a sweep.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        return connection
 
     engine = create_engine("sqlite+pysqlite://", creator=connect, hide_parameters=True, poolclass=QueuePool)
 

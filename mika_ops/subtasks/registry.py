@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mika_ops.rules.selection import Selection
 from mika_ops.subtasks import (
     account_delete_requests,
     acp_sessions,
@@ -13,7 +14,8 @@ from mika_ops.subtasks import (
     stuck_workflows,
     webhook_retries,
 )
-from mika_ops.subtasks.subtask import Subtask
+from mika_ops.subtasks.subtask import Limits, Subtask
+from mika_ops.timestamps import Timestamp
 
 SUBTASKS: Final[tuple[Subtask, ...]] = (
     email_outbox.SUBTASK,
@@ -28,3 +30,8 @@ SUBTASKS: Final[tuple[Subtask, ...]] = (
 )
 
 SUBTASK_NAMES: Final = tuple(subtask.name for subtask in SUBTASKS)
+
+
+def due_selections(now: Timestamp, limits: Limits) -> dict[str, Selection]:
+    """Return which documents wait for which subtask at ``now``, for those that work on documents."""
+    return {subtask.name: subtask.due(now, limits) for subtask in SUBTASKS if subtask.due is not None}
