@@ -96,8 +96,6 @@ def at_once_against_one_at_a_time(shops: Shops, count: int = 1_000, concurrency:
 
 def instant_against_two_writes(shops: Shops, count: int = 2_000, repetitions: int = 3) -> dict[str, float]:
     """Compare a drain to an instant provider with the two writes that each email costs at the least."""
-    ours = statistics.median(
-        drain_seconds(shops, count, provider_seconds=0, concurrency=8) for _ in range(repetitions)
-    )
+    ours = statistics.median(drain_seconds(shops, count, provider_seconds=0, concurrency=8) for _ in range(repetitions))
     floor = statistics.median(two_writes_seconds(shops, count) for _ in range(repetitions))
     return {"ours_s": ours, "floor_s": floor, "ratio": ours / floor}

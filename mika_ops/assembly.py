@@ -5,6 +5,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import cached_property
 
+from pydantic import SecretStr
+
 from mika_ops.email.file_sink import FileSink
 from mika_ops.email.outbox import LeasedOutbox
 from mika_ops.email.smtp import SmtpSender
@@ -71,16 +73,29 @@ def assembled(settings: Settings) -> Iterator[Host]:
 
 def _sender(settings: Settings, stack: ExitStack) -> EmailSender | None:
     if settings.email_directory is not None:
-        return FileSink(settings.email_directory, sender=settings.email_from or SINK_SENDER)
+        return FileSink(
+            settings.email_directory, sender=settings.email_from or SINK_SENDER, reply_to=settings.email_reply_to
+        )
     if settings.smtp_url is not None and settings.email_from is not None:
         return stack.enter_context(
             SmtpSender(
                 settings.smtp_url.get_secret_value(),
                 sender=settings.email_from,
+                username=_secret(settings.smtp_username),
+                password=_secret(settings.smtp_password),
+                reply_to=settings.email_reply_to,
+                bounce_address=settings.email_bounce_address,
+                verify_tls=settings.smtp_verify_tls,
+                connect_timeout_seconds=settings.smtp_connect_timeout_seconds,
                 timeout_seconds=settings.smtp_timeout_seconds,
+                messages_per_connection=settings.smtp_messages_per_connection,
             )
         )
     return None
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
 
 
 def _outbox(settings: Settings, database: Database, sender: EmailSender) -> EmailOutbox:
@@ -90,7 +105,21 @@ def _outbox(settings: Settings, database: Database, sender: EmailSender) -> Emai
         sender=sender,
         composer=_ComposerOnFirstUse(settings),
         lease=timedelta(minutes=settings.email_lease_minutes),
-        send_timeout=timedelta(seconds=settings.smtp_timeout_seconds),
+        send_timeout=timedelta(seconds=settings.smtp_connect_timeout_seconds + settings.smtp_timeout_seconds),
+        concurrency=settings.email_concurrency,
+        max_per_second=settings.email_max_per_second,
+    )
+
+
+def email_renderer(settings: Settings) -> EmailComposer:
+    """Return what makes the shop's emails; its templates are read when the first email needs them."""
+    from mika_ops.email.render import Brand, EmailRenderer
+
+    return EmailRenderer(
+        Brand(settings.site_name, settings.support_email, settings.account_url),
+        settings.locale,
+        extra_kinds=settings.email_extra_kinds,
+        templates=settings.email_templates,
     )
 
 
@@ -108,10 +137,7 @@ class _ComposerOnFirstUse:
 
     @cached_property
     def _composer(self) -> EmailComposer:
-        from mika_ops.email.render import Brand, EmailRenderer
-
-        brand = Brand(self._settings.site_name, self._settings.support_email, self._settings.account_url)
-        return EmailRenderer(brand, self._settings.locale)
+        return email_renderer(self._settings)
 
 
 @contextmanager

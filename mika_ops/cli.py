@@ -4,43 +4,19 @@ Exit codes: 0 the run succeeded, 1 it failed, 2 it was not started, as the call 
 """
 
 import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import NoReturn, ParamSpec
 
 import click
 from rich.console import Console
 
+from mika_ops.cli_email import email
+from mika_ops.cli_sentences import settings_told, stop, with_sentences
 from mika_ops.clock import utc_now
 from mika_ops.report import run_table
-from mika_ops.settings import (
-    Settings,
-    SettingsError,
-    load_settings,
-    require_limits,
-    require_subtasks,
-    require_time,
-    unknown_variables,
-)
+from mika_ops.settings import require_limits, require_subtasks, require_time
 from mika_ops.store.engine import DatabaseError, open_database
 from mika_ops.store.schema import own
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_timestamp
-
-P = ParamSpec("P")
-
-
-def _with_sentences(command: Callable[P, None]) -> Callable[P, None]:
-    """Tell what is wrong in one sentence, without a traceback, and exit with 2."""
-
-    @wraps(command)
-    def told(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (SettingsError, DatabaseError) as error:
-            _stop(str(error))
-
-    return told
 
 
 @click.group()
@@ -53,16 +29,16 @@ def main() -> None:
 @click.option("--only", multiple=True, metavar="SUBTASK", help="Run this subtask only; may be repeated.")
 @click.option("--now", metavar="TIME", help="Judge what is due at this time (ISO 8601), instead of now.")
 @click.option("--limit", multiple=True, metavar="SUBTASK=N", help="At most so many in this run; may be repeated.")
-@_with_sentences
+@with_sentences
 def run(only: tuple[str, ...], now: str | None, limit: tuple[str, ...]) -> None:
     """Run maintenance once on the shop that the MIKA_ variables describe."""
-    settings = _settings()
+    settings = settings_told()
     try:
         subtasks = require_subtasks(only)
         limits = require_limits(dict(_parsed_limit(text) for text in limit))
         scheduled_at = to_timestamp(utc_now() if now is None else require_time(now))
     except ValueError as error:
-        _stop(str(error))
+        stop(str(error))
     from mika_ops.running import backlog_of, run_once
 
     report = run_once(settings, now=scheduled_at, subtasks=subtasks, limits=limits)
@@ -74,27 +50,24 @@ def run(only: tuple[str, ...], now: str | None, limit: tuple[str, ...]) -> None:
     sys.exit(0 if report.success else 1)
 
 
+main.add_command(email)
+
+
 @main.group()
 def db() -> None:
     """The tables of mika-ops' own in the shop's database."""
 
 
 @db.command()
-@_with_sentences
+@with_sentences
 def prepare() -> None:
     """Create the tables of mika-ops' own (ACP checkout sessions) where they are not there yet."""
-    settings = _settings()
+    settings = settings_told()
     if settings.database_url is None:
-        _stop("MIKA_DATABASE_URL is not set: there is no database to prepare")
+        stop("MIKA_DATABASE_URL is not set: there is no database to prepare")
     with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
         database.write(own.create_all)
     click.echo(f"Ready: {', '.join(own.tables)}.")
-
-
-def _settings() -> Settings:
-    for told in unknown_variables():
-        click.echo(f"Warning: {told}", err=True)
-    return load_settings()
 
 
 def _parsed_limit(text: str) -> tuple[str, int]:
@@ -104,11 +77,6 @@ def _parsed_limit(text: str) -> tuple[str, int]:
     except ValueError:
         said = f"{number!r} is no whole number" if separator else "it has no ="
         raise ValueError(f"--limit {text}: {said}; write it as {SUBTASK_NAMES[0]}=25") from None
-
-
-def _stop(sentence: str) -> NoReturn:
-    click.echo(f"mika-ops: {sentence}", err=True)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

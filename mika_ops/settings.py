@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -19,6 +20,7 @@ from pydantic_settings import SettingsError as UnparsedSettings
 
 from mika_ops.cron import require_cron, require_time_zone
 from mika_ops.email.address import sender_mailbox
+from mika_ops.email.kinds import EXTRA_KINDS, require_extra_kinds
 from mika_ops.email.smtp_url import SmtpServer
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.timestamps import to_datetime
@@ -89,19 +91,62 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = Field(
         None, description="The mail server: `smtp://`, `smtp+starttls://` or `smtps://`, `user:password@host:port`."
     )
-    smtp_timeout_seconds: float = Field(20.0, gt=0, le=600, description="The longest that sending one email may take.")
+    smtp_username: SecretStr | None = Field(None, description="The user, where `MIKA_SMTP_URL` has none.")
+    smtp_password: SecretStr | None = Field(None, description="The password, where `MIKA_SMTP_URL` has none.")
+    smtp_verify_tls: bool = Field(
+        True,
+        description="`false` accepts any certificate of the mail server: encrypted, but to whom is not known.",
+    )
+    smtp_connect_timeout_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        description="The longest that connecting to the mail server may take, encryption and login included.",
+    )
+    smtp_timeout_seconds: float = Field(
+        20.0, gt=0, le=600, description="The longest that sending one email may take, connecting included."
+    )
+    smtp_messages_per_connection: int = Field(
+        100, ge=1, description="How many emails go over one connection before it is replaced."
+    )
     email_from: str | None = Field(None, description="The sender of emails: `Shop <orders@shop.example>`.")
+    email_reply_to: str | None = Field(
+        None, description="Where replies go, in the same form; by default to the sender."
+    )
+    email_bounce_address: str | None = Field(
+        None, description="The address that learns of emails which could not be delivered; by default the sender's."
+    )
     email_directory: Path | None = Field(
         None, description="Write emails into this folder as `.eml` files instead of sending them."
     )
     email_lease_minutes: float = Field(
         5.0, gt=0, le=1_440, description="How long an email is held by the worker that sends it."
     )
+    email_concurrency: int = Field(
+        8, ge=1, le=64, description="At most so many emails are sent at once, each over a connection of its own."
+    )
+    email_max_per_second: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="At most so many emails are started a second, for a provider that limits it; parts of one count.",
+    )
 
     site_name: str = Field("Our shop", min_length=1, description="The shop's name in emails.")
     support_email: str | None = Field(None, description="The address for questions, shown in emails.")
     account_url: str | None = Field(None, description="The page of a shopper's account, linked in emails.")
     locale: str = Field("en", description="The language and region in which emails write money: `en`, `de_AT`.")
+    email_extra_kinds: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description=(
+            "Kinds of emails that Mika itself skips and that are to be sent as well, with commas between: "
+            + ", ".join(f"`{kind}`" for kind in EXTRA_KINDS)
+            + "."
+        ),
+    )
+    email_templates: Path | None = Field(
+        None, description="A folder of templates that take the place of the built-in ones of the same name."
+    )
 
     admin_api_url: str | None = Field(
         None, description="The site's address, for Mika's admin API: `https://shop.example`."
@@ -165,12 +210,12 @@ class Settings(BaseSettings):
             SmtpServer.from_url(url.get_secret_value())
         return url
 
-    @field_validator("email_from")
+    @field_validator("email_from", "email_reply_to", "email_bounce_address")
     @classmethod
-    def _is_one_address(cls, sender: str | None) -> str | None:
-        if sender is not None:
-            sender_mailbox(sender)
-        return sender
+    def _is_one_address(cls, address: str | None, info: ValidationInfo) -> str | None:
+        if address is not None:
+            sender_mailbox(address, setting=f"{PREFIX}{str(info.field_name).upper()}")
+        return address
 
     @field_validator("email_directory")
     @classmethod
@@ -178,6 +223,25 @@ class Settings(BaseSettings):
         if directory is not None and directory.exists() and not directory.is_dir():
             raise ValueError(f"{directory} is a file: name a folder, which is made where it is not there")
         return directory
+
+    @field_validator("email_extra_kinds", mode="before")
+    @classmethod
+    def _split_at_commas(cls, kinds: Any) -> Any:
+        if isinstance(kinds, str):
+            return tuple(kind.strip() for kind in kinds.split(",") if kind.strip())
+        return kinds
+
+    @field_validator("email_extra_kinds")
+    @classmethod
+    def _kinds_can_be_added(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        return require_extra_kinds(kinds)
+
+    @field_validator("email_templates")
+    @classmethod
+    def _is_a_folder(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not folder.is_dir():
+            raise ValueError(f"{folder} is no folder that can be read: name the folder that the templates are in")
+        return folder
 
     @field_validator("admin_api_token")
     @classmethod
@@ -193,16 +257,29 @@ class Settings(BaseSettings):
             raise ValueError("MIKA_SMTP_URL and MIKA_EMAIL_DIRECTORY are both set: emails can go to one of them only")
         if self.smtp_url is not None and self.email_from is None:
             raise ValueError("MIKA_SMTP_URL is set without MIKA_EMAIL_FROM: emails need a sender")
+        self._smtp_login_fits()
         if (self.smtp_url or self.email_directory) and self.database_url is None:
             raise ValueError("emails are configured without MIKA_DATABASE_URL, where the outbox is")
         if (self.admin_api_url is None) != (self.admin_api_token is None):
             missing = "MIKA_ADMIN_API_TOKEN" if self.admin_api_token is None else "MIKA_ADMIN_API_URL"
             raise ValueError(f"{missing} is missing: the admin API needs both its URL and its token")
-        if self.email_lease_minutes * 60 < 2 * self.smtp_timeout_seconds:
+        if self.email_lease_minutes * 60 < 2 * (self.smtp_connect_timeout_seconds + self.smtp_timeout_seconds):
             raise ValueError(
-                "MIKA_EMAIL_LEASE_MINUTES is too short for MIKA_SMTP_TIMEOUT_SECONDS: a lease must outlast two sendings"
+                "MIKA_EMAIL_LEASE_MINUTES is too short for MIKA_SMTP_CONNECT_TIMEOUT_SECONDS and "
+                "MIKA_SMTP_TIMEOUT_SECONDS: a lease must outlast both of them twice"
             )
         return self
+
+    def _smtp_login_fits(self) -> None:
+        username, password = (
+            None if secret is None else secret.get_secret_value() for secret in (self.smtp_username, self.smtp_password)
+        )
+        if self.smtp_url is not None:
+            SmtpServer.from_url(self.smtp_url.get_secret_value(), username=username, password=password)
+        elif username or password:
+            raise ValueError(
+                "MIKA_SMTP_USERNAME or MIKA_SMTP_PASSWORD is set without MIKA_SMTP_URL, the server to log in to"
+            )
 
 
 def load_settings(**overrides: Any) -> Settings:

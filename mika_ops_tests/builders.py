@@ -159,3 +159,13 @@ def ephemeral(key: str = "token:1", /, **columns: Any) -> Document:
 def acp_session(id_: str = "acp_1", /, **fields: Any) -> Document:
     session = {"id": id_, "status": "ready_for_payment", "expiresAt": BEFORE, "updatedAt": EARLIER, "version": 1}
     return patched(session, fields)
+
+
+def documents_of(database: Database, collection: str) -> dict[str, Document]:
+    """Return all documents of a collection, by id."""
+    found = plugin_storage.c
+    statement = select(found.id, found.data).where(
+        found.plugin_id == database.plugin_id, found.collection == collection
+    )
+    with database.reading() as connection:
+        return {row.id: json.loads(row.data) for row in connection.execute(statement)}

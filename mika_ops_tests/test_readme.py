@@ -16,7 +16,7 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 def shown(default: Any) -> str:
     """Return a default as the README shows it."""
-    if default is None or default is PydanticUndefined or default == {}:
+    if default is None or default is PydanticUndefined or default in ({}, ()):
         return "–"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"

@@ -25,8 +25,8 @@ def mailbox(text: object) -> Address | None:
     return Address(username=match[1], domain=domain) if match and domain else None
 
 
-def sender_mailbox(text: str) -> Address:
-    """Read a ``From`` value such as ``Shop <shop@example.com>``.
+def sender_mailbox(text: str, *, setting: str = "MIKA_EMAIL_FROM") -> Address:
+    """Read an address of the shop's own, with or without a name, such as ``Shop <shop@example.com>``.
 
     Raises ``ValueError``, naming the setting, where it is not exactly one address.
     """
@@ -34,7 +34,7 @@ def sender_mailbox(text: str) -> Address:
     address = mailbox(pairs[0][1]) if len(pairs) == 1 else None
     if address is None:
         raise ValueError(
-            "MIKA_EMAIL_FROM is not one mail address: write it as shop@example.com or as "
+            f"{setting} is not one mail address: write it as shop@example.com or as "
             '"Your shop" <shop@example.com>, with the quotes where the name has a comma or a dot'
         )
     return Address(display_name=pairs[0][0], username=address.username, domain=address.domain)

@@ -21,13 +21,18 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 class FileSink:
     """An ``EmailSender`` that writes each email as ``<time>-<id>.eml``, readable by its owner only.
 
-    ``sender`` is the ``From`` value; raises ``ValueError``, naming the setting, where it is not one. The folder is made
-    with the first email.
+    ``sender`` and ``reply_to`` are the values of ``From`` and ``Reply-To``; raises ``ValueError``, naming the setting,
+    where one is not an address. The folder is made with the first email.
     """
 
-    def __init__(self, directory: Path, *, sender: str, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, directory: Path, *, sender: str, reply_to: str | None = None, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        if reply_to is not None:
+            sender_mailbox(reply_to, setting="MIKA_EMAIL_REPLY_TO")
         self._directory = directory
         self._sender = sender
+        self._reply_to = reply_to
         self._message_id_domain = sender_mailbox(sender).domain
         self._now = now
 
@@ -37,7 +42,13 @@ class FileSink:
         Raises ``ValueError`` where the recipient is not an address, ``OSError`` where the folder cannot be written.
         """
         now = self._now()
-        message = build_message(envelope, sender=self._sender, message_id_domain=self._message_id_domain, date=now)
+        message = build_message(
+            envelope,
+            sender=self._sender,
+            reply_to=self._reply_to,
+            message_id_domain=self._message_id_domain,
+            date=now,
+        )
         name = f"{to_timestamp(now).replace(':', '')}-{_safe(envelope.email_id)}.eml"
         self._directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._directory, suffix=".tmp", delete=False) as file:

@@ -17,21 +17,26 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9._:/+@-]{1,60}")
 """What fits on the header's line as it is, and is never taken for an encoded word."""
 
 
-def build_message(envelope: Envelope, *, sender: str, message_id_domain: str, date: datetime) -> EmailMessage:
-    """Build the message; ``sender`` is the ``From`` value, ``date`` (aware) the time of sending.
+def build_message(
+    envelope: Envelope, *, sender: str, message_id_domain: str, date: datetime, reply_to: str | None = None
+) -> EmailMessage:
+    """Build the message; ``sender`` and ``reply_to`` are header values, ``date`` (aware) is the time of sending.
 
     ``Message-ID`` follows from the email's id alone, so that receivers can tell a repeated email. A key that no header
     can carry is replaced by its digest. The headers are UTF-8 only where an address needs SMTPUTF8.
 
-    Raises ``ValueError``, without any address in it, where the sender or the recipient is not an address.
+    Raises ``ValueError``, without any address in it, where one of the three is not an address.
     """
     to = mailbox(envelope.to)
     if to is None:
         raise ValueError("the recipient's address is missing or not an address")
     from_ = sender_mailbox(sender)
+    reply_to_ = None if reply_to is None else sender_mailbox(reply_to, setting="MIKA_EMAIL_REPLY_TO")
     id_digest = digest(envelope.email_id)
-    message = EmailMessage(SMTPUTF8 if needs_smtputf8(to, from_) else SMTP)
+    message = EmailMessage(SMTPUTF8 if needs_smtputf8(to, from_, *filter(None, [reply_to_])) else SMTP)
     message["From"] = from_
+    if reply_to_ is not None:
+        message["Reply-To"] = reply_to_
     message["To"] = to
     message["Subject"] = _unencoded(one_line(envelope.subject, longest=LONGEST_SUBJECT))
     message["Date"] = date

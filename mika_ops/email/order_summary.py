@@ -1,4 +1,4 @@
-"""What an order confirmation says of an order."""
+"""What emails say of an order: a confirmation all that counts, a download its number and titles."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -35,6 +35,14 @@ class OrderSummary:
     total: str
 
 
+@dataclass(frozen=True)
+class OrderNamed:
+    """As much of an order as could be read: its number, and what was bought."""
+
+    number: str | None
+    titles: Sequence[str]
+
+
 def order_summary(order: Document, *, line_ids: Collection[str], locale: Locale) -> OrderSummary:
     """Summarize the order's lines with these ids, or all of them where none are given, and its totals.
 
@@ -47,7 +55,7 @@ def order_summary(order: Document, *, line_ids: Collection[str], locale: Locale)
     lines = aggregate.get("lines")
     if not isinstance(lines, list):
         raise MalformedDocument("it has no list of lines")
-    chosen = [line for line in lines if not line_ids or (isinstance(line, dict) and line.get("id") in line_ids)]
+    chosen = _chosen(lines, line_ids)
     totals = object_at(aggregate, "totals")
     subtotal, discount, total = (_money_at(totals, key) for key in ("subtotal", "discount", "total"))
     if total is None:
@@ -60,6 +68,35 @@ def order_summary(order: Document, *, line_ids: Collection[str], locale: Locale)
         discount=None if discount is None or not discount[0] else formatted(-abs(discount[0]), discount[1], locale),
         total=formatted(*total, locale),
     )
+
+
+def order_named(order: Document, *, line_ids: Collection[str]) -> OrderNamed | None:
+    """Read the order's number and the titles of its lines with these ids, or of all where none are given.
+
+    What cannot be read is left out, for the email can do without; ``None`` where nothing can.
+    """
+    number = order.get("orderNumber")
+    flat_number = one_line(number, longest=LONGEST_ORDER_NUMBER) if isinstance(number, str) else ""
+    aggregate = order.get("aggregate")
+    lines = aggregate.get("lines") if isinstance(aggregate, dict) else None
+    chosen = _chosen(lines, line_ids) if isinstance(lines, list) else []
+    titles = [title for title in map(_title, chosen) if title]
+    return OrderNamed(flat_number or None, list(dict.fromkeys(titles))) if flat_number or titles else None
+
+
+def _chosen(lines: Sequence[Any], line_ids: Collection[str]) -> list[Any]:
+    return [line for line in lines if not line_ids or _id(line) in line_ids]
+
+
+def _id(line: Any) -> str | None:
+    id_ = line.get("id") if isinstance(line, dict) else None
+    return id_ if isinstance(id_, str) else None
+
+
+def _title(line: Any) -> str:
+    item = line.get("item") if isinstance(line, dict) else None
+    title = item.get("titleSnapshot") if isinstance(item, dict) else None
+    return one_line(title, longest=LONGEST_TITLE) if isinstance(title, str) else ""
 
 
 def _line(line: Any, locale: Locale) -> Line:

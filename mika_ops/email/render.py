@@ -1,63 +1,62 @@
 """Turns one leased email document into an ``Envelope`` (behaviour, section 3: prepare)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from babel import Locale
 from babel.dates import format_date, format_time
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from mika_ops.email import kinds
 from mika_ops.email.address import mailbox
+from mika_ops.email.brand import Brand, BrandOf, Letterhead, letterhead
+from mika_ops.email.link import is_link, link_in
+from mika_ops.email.message import LONGEST_SUBJECT
 from mika_ops.email.one_line import one_line
-from mika_ops.email.order_summary import order_summary
-from mika_ops.email.wording import ORDER_SUBJECT, magic_link_wording
+from mika_ops.email.order_summary import order_named, order_summary
+from mika_ops.email.plain_text import lines_of_details, lines_of_text
+from mika_ops.email.template_set import TemplateSet
+from mika_ops.email.wording import magic_link_purpose, magic_link_wording
 from mika_ops.ports import EmailSkipped, EmailUnrenderable, Envelope
 from mika_ops.privacy import redacted
 from mika_ops.rules.document import Document, MalformedDocument, metadata_of, record_of
 from mika_ops.timestamps import to_datetime
 
-LONGEST_SITE_NAME: Final = 100
+__all__ = ["Brand", "EmailRenderer"]
 
-_WITHOUT_TEMPLATE: Final = ("download", "admin_notification")
-_NOT_TO_BE_CONFIRMED: Final = ("refunded", "cancelled")
+LONGEST_HEADLINE: Final = 200
 
-
-@dataclass(frozen=True)
-class Brand:
-    """How the shop shows itself in its emails."""
-
-    site_name: str = "Our shop"
-    support_email: str | None = None
-    account_url: str | None = None
+_CAME_TO_NOTHING: Final = ("refunded", "cancelled")
 
 
 class EmailRenderer:
     """Renders emails for one shop. Fits ``mika_ops.ports.EmailComposer``.
 
-    Amounts and times are written as in ``locale``, such as ``en`` or ``de-AT``. Raises Babel's ``UnknownLocaleError``
-    or ``ValueError`` for a locale that it does not know.
+    ``brand`` is the shop's, or a function that gives it for one email's document. Amounts and times are written as in
+    ``locale``, such as ``en`` or ``de-AT``. Of ``kinds.EXTRA_KINDS``, those that ``extra_kinds`` does not name are
+    skipped. Templates in the folder ``templates`` take the place of the built-in ones of the same name.
+
+    Raises Babel's ``UnknownLocaleError`` or ``ValueError`` for a locale that it does not know, ``ValueError`` for an
+    extra kind that is none. What is wrong with a template is told when an email needs it.
     """
 
-    def __init__(self, brand: Brand, locale: str = "en") -> None:
+    def __init__(
+        self,
+        brand: Brand | BrandOf,
+        locale: str = "en",
+        *,
+        extra_kinds: Collection[str] = (),
+        templates: Path | None = None,
+    ) -> None:
+        self._brand = brand
         self._locale = Locale.parse(locale.replace("-", "_"))
-        self._site_name = one_line(brand.site_name, longest=LONGEST_SITE_NAME)
-        self._templates = Environment(
-            loader=PackageLoader("mika_ops.email"),
-            autoescape=select_autoescape(enabled_extensions=("html.j2",)),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        self._templates.globals.update(
-            site_name=self._site_name, support_email=brand.support_email, account_url=brand.account_url
-        )
+        self._extra_kinds = kinds.require_extra_kinds(tuple(extra_kinds))
+        self._templates = TemplateSet(templates)
 
     def order_id_of(self, document: Document) -> str | None:
         """Return the id of the order that the email is about, or ``None`` where it needs none or names none."""
-        if document.get("kind") != "order_confirmation":
+        kind = document.get("kind")
+        if kind != kinds.ORDER_CONFIRMATION and not (kind == kinds.DOWNLOAD and kind in self._extra_kinds):
             return None
         record = document.get("record")
         for holder in (document, record):
@@ -69,67 +68,89 @@ class EmailRenderer:
     def render(self, document: Document, order: Document | None) -> Envelope:
         """Make an email of the document; ``order`` is the one that ``order_id_of`` names, or ``None`` if not found.
 
-        Raises ``EmailSkipped`` where it is not to be sent, ``EmailUnrenderable`` where it cannot be made.
+        Raises ``EmailSkipped`` where it is not to be sent, ``EmailUnrenderable`` where it cannot be made, and whatever
+        a host's function for the brand or the account page raises.
         """
+        kind = document.get("kind")
+        if kind in kinds.EXTRA_KINDS and kind not in self._extra_kinds:
+            raise EmailSkipped(f"emails of the kind {kind} are sent only where MIKA_EMAIL_EXTRA_KINDS names it")
+        if kind not in kinds.KINDS:
+            raise EmailSkipped("the email is of an unknown kind, for which there is no template")
         try:
-            match document.get("kind"):
-                case "magic_link":
-                    return self._magic_link(document)
-                case "order_confirmation":
-                    return self._order_confirmation(document, order)
-                case kind if kind in _WITHOUT_TEMPLATE:
-                    raise EmailSkipped(f"there is no template for emails of the kind {kind}")
-                case _:
-                    raise EmailSkipped("the email is of an unknown kind, for which there is no template")
+            head = self._letterhead(document)
+            return self._envelope(document, {**vars(head), **self._facts(document, order, head)})
         except MalformedDocument as error:
             raise EmailUnrenderable(f"the email's document cannot be read: {error}") from None
 
-    def _magic_link(self, document: Document) -> Envelope:
-        metadata = metadata_of(record_of(document))
-        link = metadata.get("link")
-        if not isinstance(link, str):
-            link = metadata.get("url")
-        if not isinstance(link, str) or not link:
-            raise EmailSkipped("the email has no link to send")
-        if not _is_link(link):
-            raise EmailUnrenderable("the email's link is not an http or https address")
-        wording = magic_link_wording(metadata.get("purpose"))
-        return self._envelope(
-            document,
-            kind="magic_link",
-            subject=wording.subject.format(site=self._site_name),
-            facts={
-                "wording": wording,
-                "lead": wording.lead.format(site=self._site_name),
-                "link": link,
-                "expires_at": self._moment(metadata.get("expiresAt")),
-            },
-        )
+    def _facts(self, document: Document, order: Document | None, head: Letterhead) -> Mapping[str, Any]:
+        """Return what the templates of the document's kind are told (docs/email-templates.md)."""
+        record = record_of(document)
+        match document["kind"]:
+            case kinds.MAGIC_LINK:
+                return self._magic_link(metadata_of(record), head)
+            case kinds.ORDER_CONFIRMATION:
+                return self._order_confirmation(self.order_id_of(document), order, metadata_of(record))
+            case kinds.DOWNLOAD:
+                return self._download(self.order_id_of(document), order, metadata_of(record))
+            case _:
+                return self._admin_notification(record, head)
 
-    def _order_confirmation(self, document: Document, order: Document | None) -> Envelope:
-        order_id = self.order_id_of(document)
+    def _letterhead(self, document: Document) -> Letterhead:
+        record_of(document)  # a host's function should not have to ask whether there is one
+        return letterhead(self._brand, document)
+
+    def _magic_link(self, metadata: Document, head: Letterhead) -> Mapping[str, Any]:
+        purpose = magic_link_purpose(metadata.get("purpose"))
+        return {
+            "purpose": purpose,
+            "wording": magic_link_wording(purpose, site_name=head.site_name),
+            "link": _needed_link(metadata),
+            "expires_at": self._moment(metadata.get("expiresAt")),
+        }
+
+    def _order_confirmation(
+        self, order_id: str | None, order: Document | None, metadata: Document
+    ) -> Mapping[str, Any]:
         if order_id is None:
             raise EmailUnrenderable("the email names no order")
         named = redacted(order_id)
         if order is None or order.get("type") != "order":
             raise EmailUnrenderable(f"there is no order {named}")
-        status = order.get("status")
-        if status in _NOT_TO_BE_CONFIRMED:
-            raise EmailSkipped(f"the order {named} is {status}")
-        wanted = metadata_of(record_of(document)).get("orderLineIds")
-        line_ids = {id_ for id_ in wanted if isinstance(id_, str)} if isinstance(wanted, list) else set()
+        _require_standing(order, named)
         try:
-            summary = order_summary(order, line_ids=line_ids, locale=self._locale)
+            summary = order_summary(order, line_ids=_line_ids(metadata), locale=self._locale)
         except MalformedDocument as error:
             raise EmailUnrenderable(f"the order {named} cannot be put into an email: {error}") from None
-        return self._envelope(
-            document,
-            kind="order_confirmation",
-            subject=ORDER_SUBJECT.format(number=summary.number, site=self._site_name),
-            facts={"order": summary},
-        )
+        return {"order": summary}
 
-    def _envelope(self, document: Document, *, kind: str, subject: str, facts: Mapping[str, Any]) -> Envelope:
+    def _download(self, order_id: str | None, order: Document | None, metadata: Document) -> Mapping[str, Any]:
+        link = _needed_link(metadata)
+        named = None
+        if order_id is not None and order is not None and order.get("type") == "order":
+            _require_standing(order, redacted(order_id))
+            named = order_named(order, line_ids=_line_ids(metadata))
+        return {
+            "link": link,
+            "order": named,
+            "expires_at": self._moment(metadata.get("expiresAt")),
+        }
+
+    def _admin_notification(self, record: Document, head: Letterhead) -> Mapping[str, Any]:
+        metadata = metadata_of(record)
+        subject, message = record.get("subject"), metadata.get("message")
+        headline = one_line(subject, longest=LONGEST_HEADLINE) if isinstance(subject, str) else ""
+        lines = lines_of_text(message) if isinstance(message, str) else []
+        details = metadata.get("details")
+        if not lines and details is not None:
+            lines = lines_of_text(details) if isinstance(details, str) else lines_of_details(details)
+        link = link_in(metadata)
+        if link is not None and not is_link(link):
+            link = None
+        if not headline and not lines and link is None:
+            raise EmailSkipped("the email has nothing to say: no subject, no message, no details and no link")
+        return {"headline": headline or f"Notification from {head.site_name}", "lines": lines, "link": link}
+
+    def _envelope(self, document: Document, facts: Mapping[str, Any]) -> Envelope:
         record = record_of(document)
         to = record.get("toEmail")
         if not isinstance(to, str) or mailbox(to) is None:
@@ -137,17 +158,25 @@ class EmailRenderer:
         email_id = document.get("id", record.get("id"))
         if not isinstance(email_id, str):
             raise EmailUnrenderable("the email's document has no id")
-        key = record.get("idempotencyKey")
+        kind, key = document["kind"], record.get("idempotencyKey")
+        subject = self._subject(kind, facts)
         return Envelope(
             email_id=email_id,
             kind=kind,
             to=to,
             subject=subject,
-            text=self._templates.get_template(f"{kind}.txt.j2").render(facts),
-            html=self._templates.get_template(f"{kind}.html.j2").render(subject=subject, **facts),
+            text=self._templates.render(f"{kind}.txt.j2", {**facts, "subject": subject}),
+            html=self._templates.render(f"{kind}.html.j2", {**facts, "subject": subject}),
             idempotency_key=key if isinstance(key, str) else None,
             metadata=metadata_of(record),
         )
+
+    def _subject(self, kind: str, facts: Mapping[str, Any]) -> str:
+        name = f"{kind}.subject.txt.j2"
+        subject = one_line(self._templates.render(name, facts), longest=LONGEST_SUBJECT)
+        if not subject:
+            raise EmailUnrenderable(f"the template {name} makes an empty subject")
+        return subject
 
     def _moment(self, time: object) -> str | None:
         try:
@@ -160,11 +189,21 @@ class EmailRenderer:
         return f"{date}, {format_time(moment, 'short', locale=self._locale)} UTC"
 
 
-def _is_link(text: str) -> bool:
-    if not text.isprintable() or " " in text:
-        return False
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+def _needed_link(metadata: Document) -> str:
+    link = link_in(metadata)
+    if link is None:
+        raise EmailSkipped("the email has no link to send")
+    if not is_link(link):
+        raise EmailUnrenderable("the email's link is not an http or https address")
+    return link
+
+
+def _require_standing(order: Document, named: str) -> None:
+    status = order.get("status")
+    if status in _CAME_TO_NOTHING:
+        raise EmailSkipped(f"the order {named} is {status}")
+
+
+def _line_ids(metadata: Document) -> set[str]:
+    wanted = metadata.get("orderLineIds")
+    return {id_ for id_ in wanted if isinstance(id_, str)} if isinstance(wanted, list) else set()

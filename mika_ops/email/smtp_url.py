@@ -1,4 +1,4 @@
-"""Reads ``MIKA_SMTP_URL``."""
+"""Reads ``MIKA_SMTP_URL``, and the login where it is kept apart from it."""
 
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -19,24 +19,39 @@ class SmtpServer:
     scheme: str
     host: str
     port: int
-    user: str | None = None
+    user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
 
     @classmethod
-    def from_url(cls, url: str) -> Self:
-        """Read a URL. Raises ``ValueError``, naming the setting and never the password, where it is not one."""
+    def from_url(cls, url: str, *, username: str | None = None, password: str | None = None) -> Self:
+        """Read a URL, and a login where the URL has none.
+
+        Raises ``ValueError``, naming the setting and never the password, where one cannot be used.
+        """
         try:
             parts = urlsplit(url)
             port = parts.port
+            (parts.hostname or "").encode("idna")  # as it is looked up: what cannot be written so cannot be found
         except ValueError:
             raise ValueError(f"MIKA_SMTP_URL is not a mail server's address: {_FORM}") from None
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
             raise ValueError(f"MIKA_SMTP_URL does not name a mail server: {_FORM}")
         if parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError(f"MIKA_SMTP_URL has something after the port: {_FORM}")
-        user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
-        if (user is None) != (password is None):
+        in_url = tuple(unquote(part) if part else None for part in (parts.username, parts.password))
+        if None in in_url and in_url != (None, None):
             raise ValueError(f"MIKA_SMTP_URL has a user without a password, or the reverse: {_FORM}")
-        if not (user or "").isascii() or not (password or "").isascii():
-            raise ValueError("MIKA_SMTP_URL has a user or a password with characters outside ASCII: SMTP has no way")
-        return cls(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], user, password)
+        apart = (username or None, password or None)
+        if None in apart and apart != (None, None):
+            present, missing = ("USERNAME", "PASSWORD") if apart[0] else ("PASSWORD", "USERNAME")
+            raise ValueError(f"MIKA_SMTP_{present} is set without MIKA_SMTP_{missing}: a login needs both")
+        if None not in in_url and None not in apart:
+            raise ValueError(
+                "MIKA_SMTP_URL has a user and a password, and so have MIKA_SMTP_USERNAME and MIKA_SMTP_PASSWORD: "
+                "leave them out of one of the two"
+            )
+        where = "MIKA_SMTP_URL has" if apart == (None, None) else "MIKA_SMTP_USERNAME and MIKA_SMTP_PASSWORD have"
+        user, secret = in_url if apart == (None, None) else apart
+        if not (user or "").isascii() or not (secret or "").isascii():
+            raise ValueError(f"{where} characters outside ASCII in the user or the password: SMTP has no way for them")
+        return cls(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], user, secret)

@@ -1,12 +1,14 @@
-"""What the emails say, apart from their facts."""
+"""What the emails with a magic link say, apart from their facts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
+
+from mika_ops.email.kinds import PURPOSES
 
 
 @dataclass(frozen=True)
 class MagicLinkWording:
-    """The sentences around a link; ``{site}`` stands for the shop's name in the subject and in ``lead``."""
+    """The sentences around a magic link."""
 
     subject: str
     heading: str
@@ -15,16 +17,14 @@ class MagicLinkWording:
     if_unasked: str
 
 
-_SIGN_IN: Final = MagicLinkWording(
-    subject="Sign in to {site}",
-    heading="Sign in",
-    lead="Use this link to sign in to {site}.",
-    button="Sign in",
-    if_unasked="If you did not ask to sign in, ignore this email: without the link, nobody can use it.",
-)
-
 _BY_PURPOSE: Final = {
-    "sign_in": _SIGN_IN,
+    "sign_in": MagicLinkWording(
+        subject="Sign in to {site}",
+        heading="Sign in",
+        lead="Use this link to sign in to {site}.",
+        button="Sign in",
+        if_unasked="If you did not ask to sign in, ignore this email: without the link, nobody can use it.",
+    ),
     "checkout": MagicLinkWording(
         subject="Continue your checkout at {site}",
         heading="Continue your checkout",
@@ -41,9 +41,15 @@ _BY_PURPOSE: Final = {
     ),
 }
 
-ORDER_SUBJECT: Final = "Your order {number} at {site}"
+
+def magic_link_purpose(value: object) -> str:
+    """Return the purpose that a document names; one that is not known is signing in."""
+    return value if isinstance(value, str) and value in PURPOSES else "sign_in"
 
 
-def magic_link_wording(purpose: object) -> MagicLinkWording:
-    """Return the wording for a link's purpose; a purpose that is not known is signing in."""
-    return _BY_PURPOSE.get(purpose, _SIGN_IN) if isinstance(purpose, str) else _SIGN_IN
+def magic_link_wording(purpose: str, *, site_name: str) -> MagicLinkWording:
+    """Return the wording for one of the purposes."""
+    wording = _BY_PURPOSE[purpose]
+    return MagicLinkWording(
+        **{field.name: getattr(wording, field.name).format(site=site_name) for field in fields(wording)}
+    )

@@ -72,6 +72,9 @@ def summary(context: dg.OpExecutionContext) -> dg.Output[None]:
     """Log the run's result and what is left; raise where the run must fail."""
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
     outcomes = outcomes_of(context.instance, context.run_id)
+    if not outcomes:
+        # "Re-execute from failure" runs the summary alone: without this, it would turn a failed run green.
+        raise dg.Failure("No subtask was part of this run: re-execute all of it, not the summary alone.")
     left = _backlog(context, plan)
     failed = [name for name, outcome in outcomes.items() if outcome["status"] == "failed"]
     line = json.dumps({"now": plan.clock.scheduled_at, **outcomes}, ensure_ascii=False)

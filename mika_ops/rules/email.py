@@ -1,5 +1,7 @@
 """Emails in the outbox: when one is due, and what leasing, sending, failing and giving up do to its document.
 
+What failed for good, or was skipped, waits for a person, who may put it back: a dead letter.
+
 Source: behaviour, sections 3 and 4.
 """
 
@@ -11,6 +13,8 @@ from mika_ops.rules.selection import (
     AtMost,
     Below,
     Blank,
+    Condition,
+    Has,
     Not,
     OneOf,
     Selection,
@@ -19,7 +23,7 @@ from mika_ops.rules.selection import (
     record_number,
     top,
 )
-from mika_ops.timestamps import Timestamp, shifted
+from mika_ops.timestamps import Timestamp, shifted, to_datetime
 
 MIRRORED: Final = ("status", "nextAttemptAt", "orderId", "tokenId", "kind")
 
@@ -31,6 +35,9 @@ LEASES_EXHAUSTED: Final = (
     "Every attempt was leased and none was finished: the sender stopped in the middle each time. "
     "Queue the email again once the sender works."
 )
+
+REDACTED_ADDRESS_END: Final = "@redacted.invalid"
+"""How the address ends of an email that an account delete redacted."""
 
 _NO_LEASE: Final = {"leaseKey": ABSENT, "leasedAt": ABSENT, "leaseExpiresAt": ABSENT}
 
@@ -61,6 +68,39 @@ def stuck(now: Timestamp) -> Selection:
         ),
         order_by=(top("nextAttemptAt"),),
     )
+
+
+def dead_letters(now: Timestamp, kinds: tuple[str, ...] = ()) -> Selection:
+    """Select the emails that failed for good, oldest first: no attempt is left, and no worker holds the last one.
+
+    ``kinds``: those of these kinds only, or of any where none is named. Redacted ones are left out: what an account
+    delete took out of the shop is nobody's to send again.
+    """
+    return Selection(
+        collection="ops",
+        top=_emails("failed", kinds),
+        record=all_of(
+            AtMost(record("leaseExpiresAt"), now, if_absent=True),
+            Not(Below(record_number("attemptCount"), record_number("maxAttempts"))),
+            Not(Has(record("metadata", "redactedAt"))),
+        ),
+        order_by=(top("createdAt"), record("createdAt")),
+    )
+
+
+def skipped_letters(kinds: tuple[str, ...] = ()) -> Selection:
+    """Select the emails that were not to be sent, oldest first; ``kinds`` and redacted ones as for dead letters."""
+    return Selection(
+        collection="ops",
+        top=_emails("skipped", kinds),
+        record=Not(Has(record("metadata", "redactedAt"))),
+        order_by=(top("createdAt"), record("createdAt")),
+    )
+
+
+def _emails(status: str, kinds: tuple[str, ...]) -> Condition:
+    of_kinds = (OneOf(top("kind"), kinds),) if kinds else ()
+    return all_of(OneOf(top("type"), ("email",)), *of_kinds, OneOf(top("status"), (status,)))
 
 
 def leased(document: Document, *, key: str, now: Timestamp, lease: timedelta) -> Document:
@@ -156,6 +196,88 @@ def reclaimed(document: Document, *, now: Timestamp) -> Document:
         },
         mirrored=MIRRORED,
         now=now,
+    )
+
+
+def why_not_requeued(document: Document, *, now: Timestamp) -> str | None:
+    """Say why a person must not put an email back into the outbox at ``now``, or ``None`` where they may.
+
+    They may where it failed for good or was skipped. Raises ``MalformedDocument`` where its record cannot be read.
+    """
+    if document.get("type") != "email":
+        return "it is no email"
+    record_ = record_of(document)
+    attempts_left = Below(record_number("attemptCount"), record_number("maxAttempts")).holds(document)
+    is_held = not AtMost(record("leaseExpiresAt"), now, if_absent=True).holds(document)
+    if _is_redacted(record_):
+        return "it was redacted, as the account that it was for is deleted"
+    match document.get("status"):
+        case "sent":
+            return "it was sent"
+        case "queued" | "failed" | "skipped" if is_held:
+            return "a worker holds it and may be sending it; wait for its lease to lapse"
+        case "queued" if stuck(now).takes(document):
+            return "its last attempt was cut short; the subtask stuck_emails marks it failed, then it can be requeued"
+        case "queued":
+            return "it is queued already"
+        case "failed" if attempts_left:
+            return "it has attempts left and is tried again by itself"
+        case "failed" | "skipped" if record_["maxAttempts"] <= 0:
+            return "it allows no attempt: record.maxAttempts is not above 0"
+        case "failed" | "skipped":
+            return None
+        case _:
+            return "its status is neither failed nor skipped"
+
+
+def why_useless(document: Document, *, now: Timestamp) -> str | None:
+    """Say why sending an email would help nobody any more at ``now``, or ``None`` where it may help.
+
+    That is so for a magic link without its link, which would be skipped, and for an expired one, which would arrive
+    and not work.
+    """
+    record_ = record_of(document)
+    if record_.get("kind") != "magic_link":
+        return None
+    metadata = metadata_of(record_)
+    link, url = metadata.get("link"), metadata.get("url")
+    if not (link if isinstance(link, str) else isinstance(url, str) and url):
+        return "its link is gone, so that it would be skipped"
+    expires_at = metadata.get("expiresAt")
+    try:
+        has_expired = isinstance(expires_at, str) and to_datetime(expires_at) <= to_datetime(now)
+    except ValueError:
+        return None
+    return "its link has expired, so that it would arrive and not work" if has_expired else None
+
+
+def requeued(document: Document, *, by: str, now: Timestamp) -> Document:
+    """Put an email back into the outbox as if it were new; ``by`` is who asked for it, and is kept with the time.
+
+    For emails of which ``why_not_requeued`` says nothing.
+    """
+    metadata = metadata_of(record_of(document))
+    requeues = metadata.get("requeues")
+    earlier = requeues if isinstance(requeues, list) else []
+    return with_record(
+        document,
+        {
+            "status": "queued",
+            "attemptCount": 0,
+            "nextAttemptAt": ABSENT,
+            "lastError": ABSENT,
+            **_NO_LEASE,
+            "metadata": {**metadata, "requeues": [*earlier, {"at": now, "by": by}]},
+        },
+        mirrored=MIRRORED,
+        now=now,
+    )
+
+
+def _is_redacted(record_: Document) -> bool:
+    address = record_.get("toEmail")
+    return metadata_of(record_).get("redactedAt") is not None or (
+        isinstance(address, str) and address.strip().lower().endswith(REDACTED_ADDRESS_END)
     )
 
 

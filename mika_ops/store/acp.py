@@ -84,31 +84,30 @@ class AcpSessionStore:
         chosen = among(self.database.dialect, _row.id, ids)
         locked = select(_row.id, _row.data).where(chosen).order_by(_row.id).with_for_update(skip_locked=True)
         purged: list[str] = []
-        expired: dict[str, Document] = {}
+        expired: dict[str, dict[str, object]] = {}
         malformed: list[str] = []
         for row in connection.execute(locked).all():
             try:
                 session = parsed(row.data)
+                if acp_session.is_purgeable(session, due):
+                    purged.append(row.id)
+                elif acp_session.is_expired(session, due):
+                    expired[row.id] = _columns(acp_session.expired(session, now=now, purge_after=purge_after))
             except MalformedDocument:
                 malformed.append(row.id)
-                continue
-            if acp_session.is_purgeable(session, due):
-                purged.append(row.id)
-            elif acp_session.is_expired(session, due):
-                expired[row.id] = acp_session.expired(session, now=now, purge_after=purge_after)
         if purged:
             keys = acp_idempotency_keys.c.session_id
             connection.execute(delete(acp_idempotency_keys).where(among(self.database.dialect, keys, purged)))
             connection.execute(delete(acp_sessions).where(among(self.database.dialect, _row.id, purged)))
         if expired:
-            columns = _columns(next(iter(expired.values())))
+            names = next(iter(expired.values()))
             connection.execute(
                 acp_sessions.update()
                 .where(_row.id == bindparam("an_id"))
-                .values({name: bindparam(f"a_{name}") for name in columns}),
+                .values({name: bindparam(f"a_{name}") for name in names}),
                 [
-                    {"an_id": id_, **{f"a_{name}": value for name, value in _columns(session).items()}}
-                    for id_, session in expired.items()
+                    {"an_id": id_, **{f"a_{name}": value for name, value in columns.items()}}
+                    for id_, columns in expired.items()
                 ],
             )
         return CleanedSessions(len(purged) + len(expired), len(expired), len(purged), malformed_ids=tuple(malformed))

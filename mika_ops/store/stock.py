@@ -34,17 +34,18 @@ class StockRows:
 
     def release_expired(self, *, due: Timestamp, now: Timestamp, spent: Spent) -> ReleasedReservations:
         """Release what expired, in id order; reservations without an item are left untouched and named."""
+        expired = and_(_active(), _event.expires_at <= due)
         scanned = released = 0
         items: set[str] = set()
         orphans: list[str] = []
         after = ""
         while True:
-            page = self._ids(and_(_active(), _event.expires_at <= due), after=after)
+            page = self._ids(expired, after=after)
             for start in range(0, len(page), BATCH):
                 if spent():
                     return ReleasedReservations(scanned, released, len(items), tuple(orphans), has_more=True)
                 ids = page[start : start + BATCH]
-                batch = self.database.write(partial(self._release, ids=ids, status="expired", now=now))
+                batch = self.database.write(partial(self._release, expired, ids=ids, status="expired", now=now))
                 scanned += len(ids)
                 released += batch.released
                 items.update(batch.items)
@@ -67,6 +68,7 @@ class StockRows:
                 batch = self.database.write(
                     partial(
                         self._release,
+                        theirs,
                         ids=ids,
                         status="released",
                         now=now,
@@ -98,6 +100,7 @@ class StockRows:
 
     def _release(
         self,
+        condition: ColumnElement[bool],
         connection: Connection,
         *,
         ids: Sequence[str],
@@ -106,11 +109,11 @@ class StockRows:
         except_customers: frozenset[str] = frozenset(),
         wait: bool = False,
     ) -> "_Batch":
-        """Release those of the ids that are still active: events and their items' sums change together."""
+        """Release those of the ids for which the condition still holds: events and items' sums change together."""
         dialect, by_code_point = self.database.dialect, self.database.json_sql.by_code_point
         locked = (
             select(_event.id, _event.stock_item_id, _event.quantity_delta, _event.customer_id)
-            .where(_active(), among(dialect, _event.id, ids))
+            .where(condition, among(dialect, _event.id, ids))
             .order_by(by_code_point(_event.id))
             .with_for_update(skip_locked=not wait)
         )

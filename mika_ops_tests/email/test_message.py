@@ -65,6 +65,14 @@ def test_it_has_the_headers_of_an_automatic_email() -> None:
     assert message["Idempotency-Key"] == "magic-link:1"
 
 
+def test_replies_go_elsewhere_where_that_is_set() -> None:
+    message = build_message(
+        envelope(), sender=SENDER, message_id_domain="shop.test", date=DATE, reply_to="Zoë <help@shop.test>"
+    )
+    assert b"\r\nReply-To: =?utf-8?q?Zo=C3=AB?= <help@shop.test>\r\n" in message.as_bytes()
+    assert "Reply-To" not in arrived(envelope())
+
+
 def test_every_character_survives() -> None:
     text = "Zoë 李小龙 שלום 👩‍💻 … \n.\n..leading dots\n--=_\nFrom here\n" + "long " * 400 + "\n"
     message = arrived(envelope(subject="Zoë 李小龙 👩‍💻", text=text, html=text))

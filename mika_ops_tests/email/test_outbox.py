@@ -1,6 +1,7 @@
 """Draining the outbox: lease before sending, record before the next, never twice."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from mika_ops.clock import Clock
 from mika_ops.email.outbox import LeasedOutbox
 from mika_ops.email.render import Brand, EmailRenderer
-from mika_ops.ports import Change, DrainedOutbox, Envelope, never_spent
+from mika_ops.ports import Change, DrainedOutbox, Envelope, SenderThrottled, SenderUnavailable, never_spent
 from mika_ops.rules.personal_data import redacted_email
 from mika_ops.store.documents import Documents
 from mika_ops.store.engine import Database, DatabaseError, open_database
 from mika_ops.timestamps import to_datetime
-from mika_ops_tests.builders import BEFORE, EARLIER, NOW, email, get, order, put, put_raw
+from mika_ops_tests.builders import BEFORE, EARLIER, NOW, documents_of, email, get, order, put, put_raw
 from mika_ops_tests.fakes import Provider, outbox_of
 
 
@@ -221,22 +222,134 @@ def test_an_email_whose_worker_was_killed_is_sent_by_the_next_drain_once_its_lea
     assert get(database, "ops", "email_1")["record"]["attemptCount"] == 2
 
 
-def test_two_drains_at_once_send_every_email_exactly_once(url: str, clock: Clock) -> None:
+@pytest.mark.parametrize(("kind", "drains"), [("sqlite", 2), ("postgres", 2), ("postgres", 4)], indirect=["kind"])
+def test_drains_at_once_send_every_email_exactly_once(url: str, drains: int, clock: Clock) -> None:
     with open_database(url) as database:
-        put(database, "ops", *(email(f"email_{number:03}", nextAttemptAt=EARLIER) for number in range(120)))
+        put(database, "ops", *(email(f"email_{number:03}", nextAttemptAt=EARLIER) for number in range(300)))
     provider = Provider()
-    start = threading.Barrier(2)
-    errors: list[str | None] = []
+    start = threading.Barrier(drains)
+    drained: list[DrainedOutbox] = []
 
     def work() -> None:
         with open_database(url) as own:
+            outbox = replace(outbox_of(own, provider), concurrency=4)
             start.wait()
-            errors.append(drain(own, provider, clock).error)
+            drained.append(outbox.drain(clock, limit=None, spent=never_spent))
 
-    workers = [threading.Thread(target=work) for _ in range(2)]
+    workers = [threading.Thread(target=work) for _ in range(drains)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert errors == [None, None]
-    assert sorted(provider.ids) == [f"email_{number:03}" for number in range(120)]
+    assert [each.error for each in drained] == [None] * drains
+    assert sorted(provider.ids) == [f"email_{number:03}" for number in range(300)]
+    assert sum(each.sent for each in drained) == 300
+
+
+def test_emails_are_sent_as_many_at_once_as_the_outbox_has_workers(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(email(f"email_{number}") for number in range(8)))
+    all_here = threading.Barrier(4, timeout=30)
+    provider = Provider(lambda _envelope: wait_for(all_here))
+    drained = replace(outbox_of(database, provider), concurrency=4).drain(clock, limit=None, spent=never_spent)
+    assert drained.sent == 8
+
+
+def wait_for(barrier: threading.Barrier) -> None:
+    barrier.wait()
+
+
+def test_a_worker_sends_its_next_email_only_once_its_last_is_recorded(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(email(f"email_{number:02}") for number in range(40)))
+    unrecorded: list[int] = []
+    lock = threading.Lock()
+    sent: list[str] = []
+
+    def look(envelope: Envelope) -> None:
+        with lock:
+            stored = documents_of(database, "ops")
+            unrecorded.append(sum(stored[id_]["status"] != "sent" for id_ in sent))
+            sent.append(envelope.email_id)
+
+    replace(outbox_of(database, Provider(look)), concurrency=3).drain(clock, limit=None, spent=never_spent)
+    assert max(unrecorded) < 3
+
+
+def test_a_provider_out_of_reach_ends_the_drain_and_costs_no_attempt(database: Database, clock: Clock) -> None:
+    before = [
+        email(f"email_{number:02}", attemptCount=2, nextAttemptAt=BEFORE, lastError="old") for number in range(40)
+    ]
+    put(database, "ops", *before)
+
+    def refuse(_envelope: Envelope) -> None:
+        raise SenderUnavailable("the mail server mail.test:25 could not be reached: connection refused")
+
+    drained = drain(database, Provider(refuse), clock)
+    assert drained.stopped_reason is not None
+    assert "could not be reached" in drained.stopped_reason
+    assert drained.error == drained.stopped_reason
+    assert drained.released == drained.leased > 0
+    assert drained.has_more
+    after = documents_of(database, "ops")
+    for document in before:
+        assert after[document["id"]]["record"] == document["record"]
+
+
+def test_one_email_that_finds_no_provider_does_not_end_the_drain(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(email(f"email_{number}") for number in range(5)))
+    refusals = iter([True, True, False, True, False, False])
+
+    def sometimes(_envelope: Envelope) -> None:
+        if next(refusals):
+            raise SenderUnavailable("the mail server could not be reached")
+
+    drained = drain(database, Provider(sometimes), clock)
+    assert (drained.sent, drained.released, drained.stopped_reason) == (2, 3, None)
+
+
+def test_a_throttled_email_counts_as_failed_and_the_drain_goes_on_slower(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(email(f"email_{number}") for number in range(4)))
+    pauses: list[float] = []
+
+    def throttle(envelope: Envelope) -> None:
+        if envelope.email_id == "email_1":
+            raise SenderThrottled("the mail server answered 451 to RCPT: slow down")
+
+    time_ = [0.0]
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        time_[0] += seconds
+
+    outbox = replace(outbox_of(database, Provider(throttle)), sleep=sleep, timer=lambda: time_[0])
+    drained = outbox.drain(clock, limit=None, spent=never_spent)
+    assert (drained.sent, drained.failed) == (3, 1)
+    assert pauses == [1.0]
+
+
+def test_time_that_runs_out_gives_back_what_was_leased_and_not_sent(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(email(f"email_{number:02}") for number in range(20)))
+    provider = Provider()
+    outbox = outbox_of(database, provider)
+    drained = outbox.drain(clock, limit=None, spent=lambda: len(provider.taken) >= 3)
+    assert drained.sent == 3
+    assert drained.released == drained.leased - 3
+    assert drained.has_more
+    waiting = [document for document in documents_of(database, "ops").values() if document["status"] == "queued"]
+    assert len(waiting) == 17
+    assert not any(document["record"]["attemptCount"] for document in waiting)
+
+
+def test_an_interrupted_drain_records_what_was_sent_and_leaves_no_lease(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(email(f"email_{number:02}") for number in range(20)))
+    provider = Provider()
+
+    def interrupt() -> bool:
+        if len(provider.taken) >= 3:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        outbox_of(database, provider).drain(clock, limit=None, spent=interrupt)
+    documents = documents_of(database, "ops")
+    assert sum(document["status"] == "sent" for document in documents.values()) == len(provider.taken)
+    assert not any("leaseKey" in document["record"] for document in documents.values())

@@ -1,6 +1,5 @@
 """Sending through a mail server, held against a real one."""
 
-import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,18 +8,21 @@ from typing import Any
 
 import pytest
 
-from mika_ops.email.smtp import MailServerUnavailable, SendFailed, SmtpSender
+from mika_ops.email.smtp import SmtpSender
+from mika_ops.email.smtp_failure import MailServerThrottled, MailServerUnavailable, SendFailed
 from mika_ops.ports import EmailSender
 from mika_ops_tests.email.builders import envelope
 from mika_ops_tests.email.smtp_server import (
+    HANG,
     HANG_UP,
     TAKEN,
     Mailroom,
     accepting,
     free_port,
-    greeting,
     mail_server,
     self_signed,
+    silent,
+    tarpit,
 )
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -62,6 +64,17 @@ class TestSending:
             smtp.send(envelope(to="o'brien+tag@example.test"))
         [delivery] = mailroom.deliveries
         assert (delivery.mail_from, delivery.rcpt_tos) == ("shop@shop.test", ["o'brien+tag@example.test"])
+
+    def test_replies_and_bounces_go_where_they_should(self) -> None:
+        with (
+            mail_server() as mailroom,
+            sender(mailroom.port, reply_to="Tëa <help@shop.test>", bounce_address="bounces@shop.test") as smtp,
+        ):
+            smtp.send(envelope())
+        [delivery], [message] = mailroom.deliveries, mailroom.messages
+        assert delivery.mail_from == "bounces@shop.test"
+        assert (message["From"], message["Reply-To"]) == ("Tea House <shop@shop.test>", "Tëa <help@shop.test>")
+        assert message["Message-ID"].endswith("@shop.test>")
 
     @pytest.mark.parametrize(
         ("answer", "queue_id"),
@@ -114,9 +127,18 @@ class TestConnection:
     def test_a_new_connection_that_is_dropped_is_not_replaced(self, command: str) -> None:
         with mail_server({command: [HANG_UP]}) as mailroom:
             error = failure(mailroom)
-        assert isinstance(error, MailServerUnavailable)
         assert f"the connection to the mail server broke at {command}" in str(error)
+        assert isinstance(error, MailServerUnavailable) == (command == "MAIL")
         assert len(mailroom.sessions) == 1
+
+    def test_a_connection_that_died_without_a_word_is_replaced_in_time(self) -> None:
+        with (
+            mail_server({"MAIL": ["250 OK", HANG]}) as mailroom,
+            sender(mailroom.port, timeout_seconds=1.0) as smtp,
+        ):
+            smtp.send(envelope(email_id="email_1"))
+            smtp.send(envelope(email_id="email_2"))
+        assert (len(mailroom.deliveries), mailroom.connections) == (2, 2)
 
     def test_an_email_that_may_have_been_taken_is_not_sent_again(self) -> None:
         with mail_server({"the message": [TAKEN, HANG_UP]}) as mailroom, sender(mailroom.port) as smtp:
@@ -140,6 +162,28 @@ class TestRefusals:
         with mail_server({command: [answer]}) as mailroom:
             error = failure(mailroom)
         assert str(error) == f"the mail server answered {answer[:3]} to {command}: {answer[4:]}"
+        assert not isinstance(error, MailServerUnavailable)
+
+    @pytest.mark.parametrize("command", ["RCPT", "DATA", "the message"])
+    @pytest.mark.parametrize(
+        ("answer", "is_throttle"),
+        [
+            ("421 4.3.2 shutting down", True),
+            ("451 try again later", True),
+            ("450 4.7.1 too many emails in this hour", True),
+            ("452 4.7.0 slow down", True),
+            ("432 4.3.2 concurrent connections limit exceeded", True),
+            ("450 4.2.1 mailbox busy", False),
+            ("452 4.3.1 no space, see 4.7.0", False),
+            ("550 5.7.1 not welcome", False),
+        ],
+    )
+    def test_an_answer_that_asks_to_slow_down_is_told_as_one(
+        self, command: str, answer: str, is_throttle: bool
+    ) -> None:
+        with mail_server({command: [answer]}) as mailroom:
+            error = failure(mailroom)
+        assert isinstance(error, MailServerThrottled) == is_throttle
         assert not isinstance(error, MailServerUnavailable)
 
     @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA", "the message"])
@@ -167,8 +211,9 @@ class TestRefusals:
         assert "ada" not in str(error).lower()
         assert "shop" not in str(error)
 
-    def test_a_server_that_is_closing_down_is_unavailable(self) -> None:
-        with mail_server({"RCPT": ["421 4.3.2 shutting down"]}) as mailroom:
+    @pytest.mark.parametrize("answer", ["421 4.3.2 shutting down", "530 5.7.0 authentication required"])
+    def test_a_server_that_lets_nobody_send_is_unavailable(self, answer: str) -> None:
+        with mail_server({"MAIL": [answer]}) as mailroom:
             assert isinstance(failure(mailroom), MailServerUnavailable)
 
 
@@ -185,16 +230,36 @@ class TestUnreachable:
         with pytest.raises(MailServerUnavailable, match="could not be reached"):
             smtp.send(envelope())
 
-    def test_a_server_that_never_answers_is_given_up(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as silent:
-            smtp = sender(silent.getsockname()[1], timeout_seconds=0.1)
-            with pytest.raises(MailServerUnavailable, match="timed out"):
-                smtp.send(envelope())
+    @pytest.mark.parametrize("limit", ["timeout_seconds", "connect_timeout_seconds"])
+    @pytest.mark.parametrize("scheme", ["smtp", "smtp+starttls", "smtps"])
+    def test_a_server_that_never_answers_is_given_up(self, limit: str, scheme: str) -> None:
+        limits: dict[str, Any] = {limit: 0.1}
+        with silent() as port, pytest.raises(MailServerUnavailable, match="timed out"):
+            sender(port, scheme=scheme, **limits).send(envelope())
+
+    def test_a_server_that_answers_a_letter_at_a_time_is_given_up(self) -> None:
+        with tarpit() as port, pytest.raises(MailServerUnavailable, match="timed out"):
+            sender(port, connect_timeout_seconds=0.2).send(envelope())
+
+    def test_time_that_connecting_was_not_given_is_left_for_the_email(self) -> None:
+        with (
+            mail_server({"the message": [HANG]}) as mailroom,
+            sender(mailroom.port, connect_timeout_seconds=0.1, timeout_seconds=0.5) as smtp,
+            pytest.raises(SendFailed, match="broke after the message"),
+        ):
+            smtp.send(envelope())
 
     def test_a_server_that_turns_us_away_at_once_is_unavailable(self) -> None:
-        with greeting("554 5.7.1 too many connections") as port, pytest.raises(MailServerUnavailable) as raised:
-            sender(port).send(envelope())
-        assert str(raised.value) == "the mail server answered 554 to the connection: 5.7.1 too many connections"
+        with mail_server({"greeting": ["554 5.7.1 too many connections"]}) as mailroom:
+            error = failure(mailroom)
+        assert isinstance(error, MailServerUnavailable)
+        assert str(error) == "the mail server answered 554 to the greeting: 5.7.1 too many connections"
+
+    def test_a_server_that_speaks_no_tls_is_told(self) -> None:
+        with mail_server() as mailroom, pytest.raises(MailServerUnavailable) as raised:
+            sender(mailroom.port, scheme="smtps").send(envelope())
+        assert "could not be spoken to in TLS" in str(raised.value)
+        assert str(raised.value).endswith("check the scheme and the port in MIKA_SMTP_URL")
 
 
 class TestLogin:
@@ -202,6 +267,14 @@ class TestLogin:
         with mail_server(**accepting("shop@shop.test", "p@ss/word")) as mailroom:
             with sender(mailroom.port, login="shop%40shop.test:p%40ss%2Fword@") as smtp:
                 smtp.send(envelope())
+            assert len(mailroom.deliveries) == 1
+
+    def test_user_and_password_may_come_apart_from_the_url(self) -> None:
+        with (
+            mail_server(**accepting("shop@shop.test", "p@ss/word")) as mailroom,
+            sender(mailroom.port, username="shop@shop.test", password="p@ss/word") as smtp,
+        ):
+            smtp.send(envelope())
             assert len(mailroom.deliveries) == 1
 
     def test_a_refused_login_is_told_without_user_and_password(self) -> None:
@@ -212,6 +285,7 @@ class TestLogin:
         ):
             smtp.send(envelope())
         assert str(raised.value).startswith("the mail server answered 535 to AUTH: ")
+        assert str(raised.value).endswith("in MIKA_SMTP_URL or in MIKA_SMTP_USERNAME and MIKA_SMTP_PASSWORD")
         assert "s3cret" not in str(raised.value)
         assert "shopkeeper" not in str(raised.value)
 
@@ -219,7 +293,7 @@ class TestLogin:
         with (
             mail_server() as mailroom,
             sender(mailroom.port, login="user:s3cret@") as smtp,
-            pytest.raises(MailServerUnavailable, match="does not offer AUTH, which MIKA_SMTP_URL asks for"),
+            pytest.raises(MailServerUnavailable, match=r"no login \(AUTH\) over smtp: use smtp\+starttls or smtps"),
         ):
             smtp.send(envelope())
 
@@ -243,8 +317,25 @@ class TestEncryption:
         scheme, mailroom = encrypted
         with sender(mailroom.port, scheme=scheme) as smtp, pytest.raises(MailServerUnavailable) as raised:
             smtp.send(envelope())
-        assert str(raised.value) == "the mail server's certificate was not accepted: self-signed certificate"
+        assert str(raised.value).startswith("the mail server's certificate was not accepted: self-signed certificate; ")
+        assert "MIKA_SMTP_VERIFY_TLS=false" in str(raised.value)
         assert mailroom.deliveries == []
+
+    def test_where_it_is_not_to_be_verified_any_certificate_will_do(self, encrypted: tuple[str, Mailroom]) -> None:
+        scheme, mailroom = encrypted
+        smtp = SmtpSender(f"{scheme}://localhost:{mailroom.port}", sender="shop@shop.test", verify_tls=False)
+        with smtp:
+            smtp.send(envelope())
+        assert len(mailroom.deliveries) == 1
+
+    def test_a_login_is_kept_until_the_connection_is_encrypted(self, tls: tuple[Path, ssl.SSLContext]) -> None:
+        login = {**accepting("shop", "s3cret"), "auth_require_tls": True}
+        with (
+            mail_server(tls_context=tls[1], **login) as mailroom,
+            sender(mailroom.port, scheme="smtp+starttls", login="shop:s3cret@", verify_tls=False) as smtp,
+        ):
+            smtp.send(envelope())
+            assert len(mailroom.deliveries) == 1
 
     def test_a_certificate_that_is_trusted_is_used(
         self, encrypted: tuple[str, Mailroom], tls: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
@@ -291,6 +382,12 @@ class TestInternationalAddresses:
             smtp.send(envelope())
         assert [delivery.rcpt_tos for delivery in mailroom.deliveries] == [["ada@example.test"]]
 
+    @pytest.mark.parametrize("own", ["reply_to", "bounce_address"])
+    def test_an_address_of_our_own_outside_ascii_is_sent_with_smtputf8(self, own: str) -> None:
+        with mail_server() as mailroom, sender(mailroom.port, **{own: "tëa@shop.test"}) as smtp:
+            smtp.send(envelope())
+        assert mailroom.deliveries[0].smtp_utf8
+
     def test_a_domain_outside_ascii_needs_no_smtputf8(self) -> None:
         with mail_server(enable_SMTPUTF8=False) as mailroom, sender(mailroom.port) as smtp:
             smtp.send(envelope(to="ada@exämple.test"))
@@ -322,12 +419,40 @@ class TestSettings:
             "smtp://:s3cret@mail.example.test",
             "smtp://user:s3cr%C3%A9t@mail.example.test",
             "smtp://user:s3cret@[mail.example.test",
+            "smtp://user:s3cret@mail..example.test",
         ],
     )
     def test_a_wrong_url_is_refused_by_the_name_of_its_setting_without_the_password(self, url: str) -> None:
         with pytest.raises(ValueError, match="MIKA_SMTP_URL") as raised:
             SmtpSender(url, sender="shop@shop.test")
         assert "s3cr" not in str(raised.value)
+
+    @pytest.mark.parametrize(
+        ("login", "username", "password", "sentence"),
+        [
+            (
+                "user:s3cret@",
+                "user",
+                "s3cret",
+                "MIKA_SMTP_URL has a user and a password, and so have MIKA_SMTP_USERNAME",
+            ),
+            ("", "user", None, "MIKA_SMTP_USERNAME is set without MIKA_SMTP_PASSWORD"),
+            ("", None, "s3cret", "MIKA_SMTP_PASSWORD is set without MIKA_SMTP_USERNAME"),
+            ("user:s3cret@", None, "s3cret", "MIKA_SMTP_PASSWORD is set without MIKA_SMTP_USERNAME"),
+            ("", "user", "s3crét", "MIKA_SMTP_USERNAME and MIKA_SMTP_PASSWORD have characters outside ASCII"),
+        ],
+    )
+    def test_a_wrong_login_is_refused_by_the_names_of_its_settings(
+        self, login: str, username: str | None, password: str | None, sentence: str
+    ) -> None:
+        with pytest.raises(ValueError, match=sentence) as raised:
+            sender(25, login=login, username=username, password=password)
+        assert "s3cr" not in str(raised.value)
+
+    @pytest.mark.parametrize("name", ["reply_to", "bounce_address"])
+    def test_a_wrong_address_is_refused_by_the_name_of_its_setting(self, name: str) -> None:
+        with pytest.raises(ValueError, match=f"MIKA_EMAIL_{name.upper()} is not one mail address"):
+            sender(25, **{name: "nobody"})
 
     @pytest.mark.parametrize("from_", ["", "Tea House", "a@b.test, c@d.test"])
     def test_a_wrong_sender_is_refused_by_the_name_of_its_setting(self, from_: str) -> None:

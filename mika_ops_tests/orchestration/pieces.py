@@ -1,0 +1,200 @@
+"""A host whose pieces note what they are asked, and runs of the job on it."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from mika_ops.backlog import Backlog
+from mika_ops.clock import Clock
+from mika_ops.host import PIECES, Host
+from mika_ops.orchestration.definitions import build_definitions
+from mika_ops.orchestration.job import JOB_NAME
+from mika_ops.ports import (
+    Candidate,
+    Changes,
+    CleanedSessions,
+    CustomerReservations,
+    DrainedOutbox,
+    ReleasedReservations,
+    ReplayedWebhook,
+    Rule,
+    Spent,
+)
+from mika_ops.rules.document import Document
+from mika_ops.rules.selection import Selection
+from mika_ops.settings import Settings, isolated_settings
+
+
+class Documents:
+    """A collection without documents."""
+
+    def candidates(self, selection: Selection, *, after: Candidate | None, limit: int) -> Sequence[Candidate]:
+        return ()
+
+    def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
+        return {}
+
+    def change(self, ids: Sequence[str], rule: Rule[Any], *, wait: bool = False) -> Changes[Any]:
+        return Changes()
+
+
+@dataclass
+class Outbox:
+    """Drains nothing, and keeps the clock and the limit of every drain."""
+
+    drains: list[tuple[str, int | None]] = field(default_factory=list)
+    answer: DrainedOutbox = field(default_factory=DrainedOutbox)
+
+    def drain(self, clock: Clock, *, limit: int | None, spent: Spent) -> DrainedOutbox:
+        self.drains.append((clock.scheduled_at, limit))
+        return self.answer
+
+
+@dataclass
+class Stock:
+    """Releases what it is told."""
+
+    released: ReleasedReservations = field(default_factory=ReleasedReservations)
+
+    def release_expired(self, *, due: str, now: str, spent: Spent) -> ReleasedReservations:
+        return self.released
+
+    def release_customers(self, customer_ids: Sequence[str], *, now: str) -> Mapping[str, CustomerReservations]:
+        return {}
+
+
+class Ephemeral:
+    """Finds three expired rows."""
+
+    def purge_expired(self, *, due: str, spent: Spent) -> int:
+        return 3
+
+    def delete_tokens(self, subjects: Sequence[str]) -> Mapping[str, int]:
+        return {}
+
+
+class AcpSessions:
+    """Has no session that needs work."""
+
+    def clean_up(self, clock: Clock, *, limit: int | None, purge_after_hours: float, spent: Spent) -> CleanedSessions:
+        return CleanedSessions()
+
+
+class AdminApi:
+    """Does as it is told, which is nothing."""
+
+    def release_expired_reservations(self, *, now: str, idempotency_key: str) -> ReleasedReservations:
+        return ReleasedReservations()
+
+    def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
+        return ReplayedWebhook(ok=True)
+
+
+@dataclass
+class Backlogs:
+    """Tells the backlog that it is given."""
+
+    backlog: Backlog = field(default_factory=Backlog)
+
+    def read(self, selections: Mapping[str, Selection], *, now: str) -> Backlog:
+        return self.backlog
+
+
+@dataclass
+class Broken:
+    """A piece of any kind, of which every method raises."""
+
+    error: BaseException = field(default_factory=lambda: RuntimeError("the disk is on fire"))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def method(*_args: object, **_options: object) -> None:
+            raise self.error
+
+        return method
+
+
+def whole_host(**pieces: Any) -> Host:
+    """Return a host with all its pieces, of which some are given."""
+    stock, ephemeral = Stock(), Ephemeral()
+    whole: dict[str, Any] = {
+        "email_outbox": Outbox(),
+        "ops": Documents(),
+        "account": Documents(),
+        "ledger": Documents(),
+        "session": Documents(),
+        "stock": stock,
+        "ephemeral": ephemeral,
+        "acp_sessions": AcpSessions(),
+        "reservation_release": stock,
+        "ephemeral_purge": ephemeral,
+        "admin_api": AdminApi(),
+        "backlog": Backlogs(),
+    }
+    return Host(**{**whole, **pieces})
+
+
+def host_with(*names: str) -> Host:
+    """Return a host with these pieces only."""
+    return whole_host(**{name: None for name in PIECES if name not in names})
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the job came to."""
+
+    id: str
+    success: bool
+    metadata: Mapping[str, Mapping[str, Any]]
+    """By op, in the order in which they ended."""
+    log: Sequence[tuple[int, str]]
+    """The level and the text of what was logged, events apart."""
+    failure: dg.Failure | str | None
+    """What the failed op said, where one failed."""
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {name: told["status"] for name, told in self.metadata.items() if name != "summary"}
+
+    def logged(self, level: int) -> list[str]:
+        return [text for at, text in self.log if at == level]
+
+
+def run_job(
+    host: Host | None = None,
+    *,
+    settings: Settings | None = None,
+    config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> Run:
+    """Run the job once in this process, on an instance of its own where none is given."""
+    if instance is None:
+        with dg.DagsterInstance.ephemeral() as ephemeral:
+            return run_job(host, settings=settings, config=config, tags=tags, instance=ephemeral)
+    definitions = build_definitions(host=host, settings=settings or isolated_settings())
+    result = definitions.resolve_job_def(JOB_NAME).execute_in_process(
+        run_config=dict(config or {}), tags=dict(tags or {}), instance=instance, raise_on_error=False
+    )
+    outputs = [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_OUTPUT]
+    failed = [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_FAILURE]
+    failures = [event.step_failure_data.user_failure_data for event in failed]
+    return Run(
+        id=result.run_id,
+        success=result.success,
+        metadata={
+            str(event.step_key): {key: value.value for key, value in event.step_output_data.metadata.items()}
+            for event in outputs
+        },
+        log=[
+            (int(entry.level), entry.user_message)
+            for entry in instance.all_logs(result.run_id)
+            if not entry.is_dagster_event and int(entry.level) >= logging.INFO
+        ],
+        failure=failures[0].description if failures and failures[0] is not None else None,
+    )

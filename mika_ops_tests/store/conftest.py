@@ -1,0 +1,38 @@
+"""One site of each kind for all tests of the store, emptied before each: far faster than a new one every time."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import create_engine, delete
+
+from mika_ops.store.engine import Database, open_database
+from mika_ops.store.schema import own, plugin_indexes, site
+from mika_ops_tests.sites import DatabaseKind, Sites
+
+
+@pytest.fixture(scope="package")
+def lasting_urls() -> dict[DatabaseKind, str]:
+    """Return the URLs of the sites that are used again and again, as far as they have been made."""
+    return {}
+
+
+@pytest.fixture
+def lasting_url(kind: DatabaseKind, lasting_urls: dict[DatabaseKind, str], request: pytest.FixtureRequest) -> str:
+    """Return the URL of a site that is empty, though others have used it; its tables must be left as they are."""
+    if kind not in lasting_urls:
+        made: Sites = request.getfixturevalue(f"{kind}_sites")
+        lasting_urls[kind] = made.new()
+    engine = create_engine(lasting_urls[kind])
+    with engine.begin() as connection:
+        for table in {**site.tables, **own.tables}.values():
+            if table is not plugin_indexes:
+                connection.execute(delete(table))
+    engine.dispose()
+    return lasting_urls[kind]
+
+
+@pytest.fixture
+def database(lasting_url: str) -> Iterator[Database]:
+    """Open an empty site."""
+    with open_database(lasting_url) as opened:
+        yield opened

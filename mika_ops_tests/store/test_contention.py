@@ -1,0 +1,208 @@
+"""Several at the same documents: nobody's change is lost, nothing is done twice, and waiting has an end."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Connection, select, text
+
+from mika_ops.ports import Change
+from mika_ops.rules import email as email_rules
+from mika_ops.rules.document import Document
+from mika_ops.store import engine
+from mika_ops.store.documents import Documents
+from mika_ops.store.engine import Database, DatabaseError, open_database
+from mika_ops.store.schema import plugin_storage
+from mika_ops.sweep import Sweep
+from mika_ops_tests.builders import NOW, email, get, put
+
+IDS = [f"email_{number:03}" for number in range(120)]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, lasting_url: str) -> Iterator[Database]:
+    """Open the site so that it waits for a lock for an instant only."""
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.02)
+    monkeypatch.setattr(engine, "LOCK_TIMEOUT_MS", 20)
+    with open_database(lasting_url) as opened:
+        yield opened
+
+
+@contextmanager
+def locked(database: Database, *ids: str) -> Iterator[Callable[[], None]]:
+    """Lock documents as a storefront that is writing them; yield what releases them."""
+    with database.engine.connect().execution_options(mika_writes=True) as connection:
+        connection.execute(select(plugin_storage.c.id).where(plugin_storage.c.id.in_(ids)).with_for_update()).all()
+        yield connection.rollback
+
+
+def sent_once(_id: str, document: Document) -> Change[None] | None:
+    return Change({**document, "status": "sent"}, None) if document["status"] == "queued" else None
+
+
+def test_two_workers_never_change_the_same_document(lasting_url: str) -> None:
+    start = Barrier(2)
+
+    def work() -> list[str]:
+        with open_database(lasting_url) as database:
+            ops = Documents(database, "ops")
+            start.wait()
+            changed: list[str] = []
+            for ids in Sweep(ops, email_rules.due(NOW), "test").batches(7):
+                changed += ops.change(ids, sent_once).changed
+            return changed
+
+    with open_database(lasting_url) as database, ThreadPoolExecutor(2) as pool:
+        put(database, "ops", *map(email, IDS))
+        one, other = (future.result() for future in [pool.submit(work), pool.submit(work)])
+        left = Documents(database, "ops").candidates(email_rules.due(NOW), after=None, limit=len(IDS))
+    assert not set(one) & set(other)
+    assert {*one, *other, *(candidate.id for candidate in left)} == set(IDS)
+
+
+def test_no_change_of_another_is_lost(lasting_url: str) -> None:
+    start, rounds = Barrier(2), 15
+
+    def count(_id: str, document: Document) -> Change[None]:
+        return Change({**document, "count": document.get("count", 0) + 1}, None)
+
+    def work() -> None:
+        with open_database(lasting_url) as database:
+            start.wait()
+            for _ in range(rounds):
+                assert len(Documents(database, "ops").change(["a", "b"], count, wait=True).changed) == 2
+
+    with open_database(lasting_url) as database, ThreadPoolExecutor(2) as pool:
+        put(database, "ops", email("a"), email("b"))
+        for future in [pool.submit(work), pool.submit(work)]:
+            future.result()
+        assert [get(database, "ops", id_)["count"] for id_ in ("a", "b")] == [2 * rounds, 2 * rounds]
+
+
+def test_two_workers_that_name_the_same_documents_in_another_order_do_not_block_each_other(lasting_url: str) -> None:
+    start, rounds = Barrier(2), 15
+
+    def touch(_id: str, document: Document) -> Change[None]:
+        return Change({**document, "count": document.get("count", 0) + 1}, None)
+
+    def no_sleep(_seconds: float) -> None:
+        raise AssertionError("a deadlock had to be retried")
+
+    def work(ids: list[str]) -> None:
+        with open_database(lasting_url) as database:
+            ops = Documents(replace(database, sleep=no_sleep), "ops")
+            start.wait()
+            for _ in range(rounds):
+                ops.change(ids, touch, wait=True)
+
+    with open_database(lasting_url) as database, ThreadPoolExecutor(2) as pool:
+        put(database, "ops", *map(email, IDS[:20]))
+        for future in [pool.submit(work, IDS[:20]), pool.submit(work, IDS[19::-1])]:
+            future.result()
+        assert {get(database, "ops", id_)["count"] for id_ in IDS[:20]} == {2 * rounds}
+
+
+@pytest.mark.parametrize("kind", ["postgres"], indirect=True)
+def test_a_document_that_is_locked_elsewhere_is_left_for_the_next_run(database: Database) -> None:
+    put(database, "ops", email("a"), email("b"))
+    with locked(database, "a"):
+        changes = Documents(database, "ops").change(["a", "b"], sent_once)
+    assert (list(changes.changed), list(changes.left)) == (["b"], ["a"])
+
+
+def test_looking_for_candidates_waits_for_nobody(impatient: Database) -> None:
+    put(impatient, "ops", email("a"))
+    with locked(impatient, "a"):
+        assert Documents(impatient, "ops").candidates(email_rules.due(NOW), after=None, limit=9)
+        assert Documents(impatient, "ops").read(["a"])
+
+
+def test_a_lock_that_is_released_in_time_is_waited_for(impatient: Database) -> None:
+    put(impatient, "ops", email("a"))
+    slept: list[float] = []
+    with locked(impatient, "a") as release:
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 2:
+                release()
+
+        changes = Documents(replace(impatient, sleep=sleep), "ops").change(["a"], sent_once, wait=True)
+    assert list(changes.changed) == ["a"]
+    assert len(slept) == 2
+    assert get(impatient, "ops", "a")["status"] == "sent"
+
+
+def test_a_lock_that_stays_ends_in_a_sentence_and_nothing_is_changed(impatient: Database) -> None:
+    put(impatient, "ops", email("a"))
+    slept: list[float] = []
+    waiting = Documents(replace(impatient, sleep=slept.append), "ops")
+    with locked(impatient, "a"), pytest.raises(DatabaseError, match=r"^the shop's database: .*lock") as raised:
+        waiting.change(["a"], sent_once, wait=True)
+    assert "\n" not in str(raised.value)
+    assert len(slept) == engine.ATTEMPTS - 1
+    assert get(impatient, "ops", "a")["status"] == "queued"
+
+
+def test_waits_between_tries_grow_and_are_short(impatient: Database) -> None:
+    put(impatient, "ops", email("a"))
+    slept: list[float] = []
+    waiting = Documents(replace(impatient, sleep=slept.append), "ops")
+    with locked(impatient, "a"), pytest.raises(DatabaseError):
+        waiting.change(["a"], sent_once, wait=True)
+    assert all(0 < seconds <= 1.5 for seconds in slept)
+    assert slept[-1] > slept[0]
+
+
+def test_an_error_that_no_waiting_mends_is_not_retried(impatient: Database) -> None:
+    def never(_seconds: float) -> None:
+        raise AssertionError("there is nothing to wait for")
+
+    def wrong(connection: Connection) -> None:
+        connection.execute(text("SELECT id FROM nowhere"))
+
+    with pytest.raises(DatabaseError, match="nowhere"):
+        replace(impatient, sleep=never).write(wrong)
+
+
+def test_a_retried_transaction_starts_over(impatient: Database) -> None:
+    put(impatient, "ops", email("a"))
+    tries: list[str] = []
+    with locked(impatient, "a") as release:
+
+        def work(connection: Connection) -> None:
+            tries.append("try")
+            connection.execute(plugin_storage.update().values(created_at="now"))
+
+        replace(impatient, sleep=lambda _seconds: release()).write(work)
+    # On SQLite the second try is the first that begins at all: the lock is the whole file's.
+    assert len(tries) == (1 if impatient.dialect == "sqlite" else 2)
+    with impatient.reading() as connection:
+        assert connection.execute(select(plugin_storage.c.created_at)).scalar_one() == "now"
+
+
+def test_an_error_of_the_database_holds_no_values(database: Database) -> None:
+    def insert_twice(connection: Connection) -> None:
+        row = {"plugin_id": "mika", "collection": "ops", "id": "a", "data": '{"toEmail": "ada@example.test"}'}
+        connection.execute(plugin_storage.insert(), [row, row])
+
+    with pytest.raises(DatabaseError) as raised:
+        database.write(insert_twice)
+    assert "ada" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("kind", ["postgres"], indirect=True)
+def test_the_time_limits_of_a_write_end_with_it(database: Database) -> None:
+    def limits(connection: Connection) -> tuple[str, str]:
+        shown = [
+            connection.execute(text(f"SHOW {name}")).scalar_one() for name in ("lock_timeout", "statement_timeout")
+        ]
+        return shown[0], shown[1]
+
+    assert database.write(limits) == ("2s", "1min")
+    with database.reading() as connection:
+        assert limits(connection) == ("0", "0")

@@ -1,0 +1,251 @@
+"""Changing documents in bulk: what is written, what is left alone, and that what we do not know survives."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from sqlalchemy import select
+
+from mika_ops.ports import Candidate, Change, DocumentRepository
+from mika_ops.rules import email as email_rules
+from mika_ops.rules.document import Document, MalformedDocument
+from mika_ops.store.documents import Documents
+from mika_ops.store.engine import Database
+from mika_ops.store.schema import plugin_storage
+from mika_ops_tests.builders import BEFORE, EARLIER, NOW, email, get, put, put_raw, webhook
+from mika_ops_tests.rules.arbitrary import json_objects
+from mika_ops_tests.store.arbitrary import on_a_database
+
+WRITTEN_AT = datetime(2026, 3, 1, 12, 34, 56, 789_000, tzinfo=UTC)
+
+
+@pytest.fixture
+def ops(database: Database) -> Documents:
+    return Documents(replace(database, now=lambda: WRITTEN_AT), "ops")
+
+
+def rows(database: Database) -> dict[tuple[str, str, str], Any]:
+    """Return every row of the document table by its key."""
+    with database.reading() as connection:
+        return {(row.plugin_id, row.collection, row.id): row for row in connection.execute(select(plugin_storage))}
+
+
+def marked(_id: str, document: Document) -> Change[None]:
+    return Change({**document, "mark": True}, None)
+
+
+def test_documents_fit_the_port(ops: Documents) -> None:
+    assert isinstance(ops, DocumentRepository)
+
+
+def test_documents_are_read_by_id(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"), email("b"), email("c"))
+    assert ops.read(["a", "c"]) == {"a": email("a"), "c": email("c")}
+
+
+def test_what_is_not_there_or_no_object_is_left_out_when_read(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"))
+    put_raw(ops.database, "ops", ("list", "[1]"), ("text", '"a"'), ("null", "null"))
+    assert list(ops.read(["a", "list", "text", "null", "nowhere"])) == ["a"]
+
+
+def test_reading_or_changing_nothing_asks_the_database_nothing(ops: Documents) -> None:
+    ops.database.close()
+    assert ops.read([]) == {}
+    assert ops.change([], marked).changed == {}
+
+
+def test_what_the_rule_returns_is_written(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"), email("b"))
+    ops.change(["a", "b"], lambda id_, document: Change({**document, "seen": id_}, None))
+    assert [get(ops.database, "ops", id_)["seen"] for id_ in ("a", "b")] == ["a", "b"]
+
+
+def test_each_change_is_reported_with_its_note_in_the_order_asked_for(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"), email("b"), email("c"))
+    changes = ops.change(["c", "a", "b"], lambda id_, document: Change(document, id_.upper()))
+    assert [(id_, change.note) for id_, change in changes.changed.items()] == [("c", "C"), ("a", "A"), ("b", "B")]
+
+
+def test_what_the_rule_leaves_alone_is_not_written(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"), email("b"))
+    before = rows(ops.database)
+    changes = ops.change(["a", "b"], lambda id_, document: marked(id_, document) if id_ == "a" else None)
+    after = rows(ops.database)
+    assert (list(changes.changed), list(changes.left)) == (["a"], ["b"])
+    assert after["mika", "ops", "b"] == before["mika", "ops", "b"]
+
+
+def test_a_note_without_a_document_is_reported_and_nothing_is_written(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"))
+    before = rows(ops.database)
+    changes = ops.change(["a"], lambda _id, _document: Change(None, "a note"))
+    assert changes.changed["a"].note == "a note"
+    assert rows(ops.database) == before
+
+
+def test_a_document_that_is_gone_is_left(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"))
+    assert list(ops.change(["gone", "a"], marked).left) == ["gone"]
+
+
+def test_a_document_that_the_rule_calls_malformed_is_reported_and_left_alone(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"), email("b"), email("c"))
+    before = rows(ops.database)
+
+    def rule(id_: str, document: Document) -> Change[None]:
+        if id_ == "b":
+            raise MalformedDocument("record is a list, not an object")
+        return marked(id_, document)
+
+    changes = ops.change(["a", "b", "c"], rule)
+    assert changes.malformed == {"b": "record is a list, not an object"}
+    assert (list(changes.changed), list(changes.left)) == (["a", "c"], [])
+    assert rows(ops.database)["mika", "ops", "b"] == before["mika", "ops", "b"]
+
+
+@pytest.mark.parametrize("stored", ["[]", '"text"', "5", "null", "true"])
+def test_a_stored_value_that_is_no_object_is_malformed_without_asking_the_rule(stored: str, ops: Documents) -> None:
+    put_raw(ops.database, "ops", ("a", stored))
+
+    def never(_id: str, _document: Document) -> Change[None]:
+        raise AssertionError("no rule can read this")
+
+    assert ops.change(["a"], never).malformed == {"a": "not a JSON object"}
+
+
+def test_a_number_that_cannot_be_written_again_makes_its_document_malformed(ops: Documents) -> None:
+    put_raw(ops.database, "ops", ("huge", '{"type":"email","huge":1e999}'), ("sound", '{"type":"email"}'))
+    changes = ops.change(["huge", "sound"], marked)
+    assert list(changes.malformed) == ["huge"]
+    assert list(changes.changed) == ["sound"]
+    assert rows(ops.database)["mika", "ops", "huge"].data == '{"type":"email","huge":1e999}'
+
+
+def test_a_rule_that_raises_undoes_the_whole_batch(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"), email("b"))
+    before = rows(ops.database)
+
+    def rule(id_: str, document: Document) -> Change[None]:
+        if id_ == "b":
+            raise RuntimeError("a defect")
+        return marked(id_, document)
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        ops.change(["a", "b"], rule)
+    assert rows(ops.database) == before
+
+
+def test_the_row_says_when_it_was_written(ops: Documents) -> None:
+    put(ops.database, "ops", email("a"))
+    ops.change(["a"], marked)
+    row = rows(ops.database)["mika", "ops", "a"]
+    assert (row.created_at, row.updated_at) == (EARLIER, "2026-03-01T12:34:56.789Z")
+
+
+def test_other_collections_and_other_plugins_documents_of_the_same_id_are_untouched(ops: Documents) -> None:
+    for plugin, collection in (("mika", "ops"), ("mika", "ledger"), ("other", "ops")):
+        put(replace(ops.database, plugin_id=plugin), collection, email("a"))
+    before = rows(ops.database)
+    ops.change(["a"], marked)
+    after = rows(ops.database)
+    assert {key for key in after if after[key] != before[key]} == {("mika", "ops", "a")}
+
+
+def test_another_plugins_documents_are_no_candidates(ops: Documents) -> None:
+    put(replace(ops.database, plugin_id="other"), "ops", email("a"))
+    put(ops.database, "ops", email("b"))
+    put(ops.database, "ledger", email("c"))
+    candidates = ops.candidates(email_rules.due(NOW), after=None, limit=9)
+    assert [candidate.id for candidate in candidates] == ["b"]
+
+
+def test_another_plugins_documents_are_not_read(ops: Documents) -> None:
+    put(replace(ops.database, plugin_id="other"), "ops", email("a"))
+    assert ops.read(["a"]) == {}
+
+
+def test_candidates_go_on_after_the_last_one_even_where_that_has_been_changed_since(ops: Documents) -> None:
+    put(ops.database, "ops", *(email(id_, nextAttemptAt=BEFORE) for id_ in "abc"))
+    (first,) = ops.candidates(email_rules.due(NOW), after=None, limit=1)
+    ops.change([first.id], lambda _id, document: Change({**document, "status": "sent"}, None))
+    rest = ops.candidates(email_rules.due(NOW), after=first, limit=9)
+    assert [candidate.id for candidate in rest] == ["b", "c"]
+
+
+def test_a_candidate_says_by_what_it_is_sorted_and_whether_it_can_be_read(ops: Documents) -> None:
+    put(ops.database, "ops", email("a", nextAttemptAt=BEFORE), email("b", attemptCount="one"), webhook("c"))
+    assert ops.candidates(email_rules.due(NOW), after=None, limit=9) == [
+        Candidate("b", "", malformed=True),
+        Candidate("a", BEFORE),
+    ]
+
+
+def test_a_thousand_documents_are_changed_at_once(ops: Documents) -> None:
+    ids = [f"email_{number:04}" for number in range(1_000)]
+    put(ops.database, "ops", *map(email, ids))
+    assert len(ops.change(ids, marked).changed) == 1_000
+    assert all(document["mark"] for document in ops.read(ids).values())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        9007199254740993,
+        123456789012345678901234567890,
+        0.1,
+        1e21,
+        1e-7,
+        -0.5,
+        "größer, 大きい, 𝄞",
+        'quote " backslash \\ slash / tab \t newline \n',
+        "'; DROP TABLE _plugin_storage; -- :name %s %(name)s ?",
+        "\u2028\u2029",
+        None,
+        {"nested": [{"deep": [[[]]]}], "": ""},
+    ],
+)
+def test_what_we_do_not_know_survives_a_change(value: Any, ops: Documents) -> None:
+    put(ops.database, "ops", email("a", unknown=value, top={"unknown": value}))
+    ops.change(["a"], marked)
+    document = get(ops.database, "ops", "a")
+    assert document["mark"] is True
+    for found in (document["unknown"], document["record"]["unknown"]):
+        assert (found, type(found)) == (value, type(value))
+
+
+def test_keys_keep_their_order(ops: Documents) -> None:
+    put_raw(ops.database, "ops", ("a", '{"z":1,"a":{"y":1,"b":2},"m":3}'))
+    ops.change(["a"], marked)
+    assert rows(ops.database)["mika", "ops", "a"].data == '{"z":1,"a":{"y":1,"b":2},"m":3,"mark":true}'
+
+
+def test_any_document_survives_a_change(ops: Documents) -> None:
+    @on_a_database
+    @given(json_objects, json_objects)
+    def holds(unknown: Document, record: Document) -> None:
+        # Postgres has no words for NUL in the JSON that it indexes, so no site on it has such a document.
+        kept = json.loads(json.dumps({"unknown": unknown, "record": record}).replace("\\u0000", "?"))
+        ops.change(["a"], lambda _id, _document: Change({"id": "a", **kept}, None))
+        ops.change(["a"], marked)
+        assert get(ops.database, "ops", "a") == {"id": "a", **kept, "mark": True}
+
+    put(ops.database, "ops", email("a"))
+    holds()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_half_of_a_surrogate_pair_survives_a_change(ops: Documents) -> None:
+    put(ops.database, "ops", email("a", subject="\ud83d half"))
+    ops.change(["a"], marked)
+    assert get(ops.database, "ops", "a")["record"]["subject"] == "\ud83d half"
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_half_of_a_surrogate_pair_in_what_is_sorted_by_stops_nothing(ops: Documents) -> None:
+    put(ops.database, "ops", email("a", top={"nextAttemptAt": "\ud83d"}), email("b"))
+    candidates = ops.candidates(email_rules.due(NOW), after=None, limit=9)
+    assert {candidate.id for candidate in candidates} == {"a", "b"}
