@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mika_ops.host import Host
+    from mika_ops.host import EmailParts, Host
     from mika_ops.orchestration.definitions import build_definitions
     from mika_ops.settings import Settings
 
-__all__ = ["Host", "Settings", "build_definitions"]
+__all__ = ["EmailParts", "Host", "Settings", "build_definitions"]
 
 _HOMES = {
+    "EmailParts": "mika_ops.host",
     "Host": "mika_ops.host",
     "Settings": "mika_ops.settings",
     "build_definitions": "mika_ops.orchestration.definitions",

@@ -7,11 +7,13 @@ from functools import cached_property
 
 from pydantic import SecretStr
 
+from mika_ops.email.brand import Brand
 from mika_ops.email.file_sink import FileSink
 from mika_ops.email.outbox import LeasedOutbox
 from mika_ops.email.smtp import SmtpSender
-from mika_ops.host import PIECES, Host
+from mika_ops.host import NO_PARTS, PIECES, EmailParts, Host
 from mika_ops.ports import AdminApi, EmailComposer, EmailOutbox, EmailSender, Envelope
+from mika_ops.rules import email as email_rules
 from mika_ops.rules.document import Document
 from mika_ops.settings import Settings
 from mika_ops.store.acp import AcpSessionStore
@@ -27,21 +29,21 @@ SINK_SENDER = "mika-ops <mika-ops@localhost>"
 """The sender of emails that are written into a folder where none is set."""
 
 
-def configured_pieces(settings: Settings) -> frozenset[str]:
-    """Return which pieces of ``Host`` the settings ask for, without opening any."""
+def configured_pieces(settings: Settings, email: EmailParts = NO_PARTS) -> frozenset[str]:
+    """Return which pieces of ``Host`` the settings ask for, given a host's own parts of emails, without opening any."""
     pieces: set[str] = set()
     if settings.database_url is not None:
         pieces |= _FROM_DATABASE
-    if settings.smtp_url is not None or settings.email_directory is not None:
-        pieces.add("email_outbox")
+        if email.sender is not None or settings.smtp_url is not None or settings.email_directory is not None:
+            pieces.add("email_outbox")
     if settings.admin_api_url is not None:
         pieces.add("admin_api")
     return frozenset(pieces)
 
 
 @contextmanager
-def assembled(settings: Settings) -> Iterator[Host]:
-    """Open what the settings ask for, changing nothing, and close it at the end.
+def assembled(settings: Settings, email: EmailParts = NO_PARTS) -> Iterator[Host]:
+    """Open what the settings ask for, changing nothing, and close it at the end; ``email``: a host's own parts.
 
     Raises ``UnusableDatabase`` where the database cannot be reached or is no Mika site's.
     """
@@ -54,9 +56,9 @@ def assembled(settings: Settings) -> Iterator[Host]:
             open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id)
         )
         stock, ephemeral = StockRows(database), EphemeralRows(database)
-        sender = _sender(settings, stack)
+        sender = email.sender or _sender(settings, stack)
         yield Host(
-            email_outbox=None if sender is None else _outbox(settings, database, sender),
+            email_outbox=None if sender is None else _outbox(settings, database, sender, email),
             ops=Documents(database, "ops"),
             account=Documents(database, "account"),
             ledger=Documents(database, "ledger"),
@@ -98,25 +100,27 @@ def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-def _outbox(settings: Settings, database: Database, sender: EmailSender) -> EmailOutbox:
+def _outbox(settings: Settings, database: Database, sender: EmailSender, parts: EmailParts) -> EmailOutbox:
     return LeasedOutbox(
         ops=Documents(database, "ops"),
         ledger=Documents(database, "ledger"),
         sender=sender,
-        composer=_ComposerOnFirstUse(settings),
+        composer=_ComposerOnFirstUse(settings, parts),
         lease=timedelta(minutes=settings.email_lease_minutes),
         send_timeout=timedelta(seconds=settings.smtp_connect_timeout_seconds + settings.smtp_timeout_seconds),
         concurrency=settings.email_concurrency,
         max_per_second=settings.email_max_per_second,
+        retry_delay=parts.retry_delay or email_rules.retry_delay,
     )
 
 
-def email_renderer(settings: Settings) -> EmailComposer:
+def email_renderer(settings: Settings, parts: EmailParts = NO_PARTS) -> EmailComposer:
     """Return what makes the shop's emails; its templates are read when the first email needs them."""
-    from mika_ops.email.render import Brand, EmailRenderer
+    from mika_ops.email.render import EmailRenderer
 
+    account_url = parts.account_url or settings.account_url
     return EmailRenderer(
-        Brand(settings.site_name, settings.support_email, settings.account_url),
+        parts.brand or Brand(settings.site_name, settings.support_email, account_url),
         settings.locale,
         extra_kinds=settings.email_extra_kinds,
         templates=settings.email_templates,
@@ -126,8 +130,9 @@ def email_renderer(settings: Settings) -> EmailComposer:
 class _ComposerOnFirstUse:
     """Loads the templates with the first email: a run without any, as most are, need not wait for them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, parts: EmailParts) -> None:
         self._settings = settings
+        self._parts = parts
 
     def order_id_of(self, document: Document) -> str | None:
         return self._composer.order_id_of(document)
@@ -137,7 +142,7 @@ class _ComposerOnFirstUse:
 
     @cached_property
     def _composer(self) -> EmailComposer:
-        return email_renderer(self._settings)
+        return email_renderer(self._settings, self._parts)
 
 
 @contextmanager

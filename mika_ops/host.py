@@ -1,14 +1,18 @@
 """What a host may supply. Every piece is optional; a subtask that misses one is skipped and says so."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
+from mika_ops.email.brand import AccountUrl, BrandOf
 from mika_ops.ports import (
     AcpSessionCleanup,
     AdminApi,
     BacklogReader,
     DocumentRepository,
     EmailOutbox,
+    EmailSender,
     EphemeralPurge,
     EphemeralRepository,
     ReservationRelease,
@@ -17,8 +21,28 @@ from mika_ops.ports import (
 
 
 @dataclass(frozen=True)
+class EmailParts:
+    """What a host may change about emails while the outbox stays the one that the settings describe.
+
+    ``sender`` takes the place of SMTP and of the folder; ``retry_delay`` gives the wait after a failed attempt, by the
+    attempt's number (1 for the first); ``brand`` and ``account_url`` say how the shop shows itself in the email of one
+    document, in the place of the settings' name, support address and account page. With ``brand``, its own account page
+    counts.
+    """
+
+    sender: EmailSender | None = None
+    retry_delay: Callable[[int], timedelta] | None = None
+    brand: BrandOf | None = None
+    account_url: AccountUrl | None = None
+
+
+NO_PARTS: Final = EmailParts()
+"""Emails as the settings describe them."""
+
+
+@dataclass(frozen=True)
 class Host:
-    """The pieces of one shop, each an object that fits its port, or ``None``."""
+    """The pieces of one shop, each an object that fits its port, or ``None``; and its own parts of emails."""
 
     email_outbox: EmailOutbox | None = None
     ops: DocumentRepository | None = None
@@ -32,6 +56,7 @@ class Host:
     ephemeral_purge: EphemeralPurge | None = None
     admin_api: AdminApi | None = None
     backlog: BacklogReader | None = None
+    email: EmailParts = NO_PARTS
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ def test_every_public_name_is_there(name: str) -> None:
     assert getattr(mika_ops, name).__name__ == name
 
 
-def test_the_public_names_are_the_host_its_settings_and_the_definitions() -> None:
-    assert sorted(mika_ops.__all__) == ["Host", "Settings", "build_definitions"]
+def test_the_public_names_are_the_host_its_parts_its_settings_and_the_definitions() -> None:
+    assert sorted(mika_ops.__all__) == ["EmailParts", "Host", "Settings", "build_definitions"]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -38,6 +38,7 @@ from mika_ops.privacy import error_sentence
 from mika_ops.rules import email
 from mika_ops.rules.document import Document, record_of
 from mika_ops.sweep import Sweep
+from mika_ops.timestamps import Timestamp, shifted
 
 BATCH_PER_WORKER: Final = 8
 """Emails leased ahead for each worker, at the most: few, for a kill costs each of them an attempt."""
@@ -47,6 +48,9 @@ GIVE_UP_AFTER: Final = 3
 
 GROUP_COMMIT_SECONDS: Final = 0.002
 """How long the record of an email waits for others to be recorded with it."""
+
+LONGEST_SLEEP_SECONDS: Final = 1.0
+"""How long a drain waits before it asks again whether its time is spent."""
 
 End: TypeAlias = SendResult | EmailSkipped | Exception
 """How sending an email ended: taken, not to be sent, or failed."""
@@ -90,9 +94,16 @@ class LeasedOutbox:
 
     @property
     def batch_size(self) -> int:
-        """How many emails are leased at once."""
-        sendings_in_a_lease = max(1, int(self.lease / self.send_timeout) - 1)
-        return self.concurrency * min(BATCH_PER_WORKER, sendings_in_a_lease)
+        """How many emails are leased at once.
+
+        The next batch is leased when half of one still waits, so an email may wait for one and a half batches.
+        """
+        turns_in_a_lease = max(1.0, (self.lease / self.send_timeout - 1) / 1.5)
+        size = self.concurrency * min(BATCH_PER_WORKER, int(turns_in_a_lease))
+        if self.max_per_second is not None:
+            started_in_a_lease = self.max_per_second * (self.lease - self.send_timeout).total_seconds() / 1.5
+            size = min(size, int(started_in_a_lease))
+        return max(1, size)
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,10 @@ class _Leased:
     @property
     def key(self) -> str:
         return str(record_of(self.document)["leaseKey"])
+
+    @property
+    def expires_at(self) -> Timestamp:
+        return str(record_of(self.document)["leaseExpiresAt"])
 
 
 @dataclass(frozen=True)
@@ -132,6 +147,8 @@ class _Drain:
     under_way: dict[Future[End], _Leased] = field(default_factory=dict)
     leasing: Future[_Batch | None] | None = None
     all_leased: bool = False
+    sending_seconds: float = 0.0
+    recording_seconds: float = 0.0
     unreachable_in_a_row: int = 0
     stopped_reason: str | None = None
 
@@ -182,7 +199,7 @@ class _Drain:
 
     def _lease_ahead(self, leaser: ThreadPoolExecutor) -> None:
         """Have the next batch leased while this one is sent."""
-        if self.leasing is None and not self.all_leased and len(self.waiting) < self.outbox.batch_size // 2:
+        if self.leasing is None and not self.all_leased and len(self.waiting) <= self.outbox.batch_size // 2:
             self.leasing = leaser.submit(self._lease)
 
     def _lease(self) -> _Batch | None:
@@ -211,32 +228,43 @@ class _Drain:
         )
 
     def _start(self, workers: ThreadPoolExecutor) -> None:
-        """Start as many emails as may go at once."""
+        """Start as many emails as may go at once; one whose lease would not last until it is sent is given back."""
+        late = []
         while self.waiting and self.pace.may_start(len(self.under_way)):
             leased = self.waiting.popleft()
+            if leased.expires_at <= shifted(self.clock.stamp(), self.outbox.send_timeout):
+                late.append(leased)
+                continue
             self.pace.started()
             self.under_way[workers.submit(self._deliver, leased)] = leased
+        self._give_back(late)
 
     def _deliver(self, leased: _Leased) -> End:
-        """Make and send one email; in a thread of its own, so without touching the drain."""
+        """Make and send one email; in a thread of its own, and touching nothing else of the drain."""
+        started = self.outbox.timer()
         try:
             return self.outbox.sender.send(self.outbox.composer.render(leased.document, leased.order))
         except Exception as failure:  # noqa: BLE001 - whatever a sender raises, the email is tried again later
             return failure
+        finally:
+            self.sending_seconds = self.outbox.timer() - started
 
     def _await_something(self) -> None:
         """Wait until an email has ended, a batch is leased or another email may start; take in what there is."""
-        pause = self.pace.seconds_to_wait() if self.waiting else 0.0
+        pause = min(self.pace.seconds_to_wait(), LONGEST_SLEEP_SECONDS) if self.waiting else 0.0
         if self._running:
             wait(self._running, timeout=pause if pause > 0 else None, return_when=FIRST_COMPLETED)
-            # What ends within a moment is recorded along: a transaction costs more than the wait.
-            wait(self.under_way, timeout=GROUP_COMMIT_SECONDS)
+            if self.sending_seconds < self.recording_seconds:
+                # What ends within a moment is recorded along: a transaction costs more than the wait.
+                wait(self.under_way, timeout=GROUP_COMMIT_SECONDS)
         elif pause > 0:
             self.outbox.sleep(pause)
         self._take_leased()
-        self._record(
-            [(self.under_way.pop(future), future.result()) for future in list(self.under_way) if future.done()]
-        )
+        ended = [future for future in self.under_way if future.done()]
+        if len(ended) == len(self.under_way) and self.sending_seconds > self.recording_seconds:
+            # All have ended at once: the second half is recorded while the first is sending again.
+            ended = ended[: (len(ended) + 1) // 2]
+        self._record([(self.under_way.pop(future), future.result()) for future in ended])
 
     @property
     def _running(self) -> list[Future[Any]]:
@@ -269,6 +297,7 @@ class _Drain:
         """Record how emails ended, all in one transaction."""
         if not ended:
             return
+        started = self.outbox.timer()
         given_back = [leased for leased, end in ended if isinstance(end, SenderUnavailable)]
         ends = {leased.id: (leased, end) for leased, end in ended if not isinstance(end, SenderUnavailable)}
         for _leased, end in ended:
@@ -280,6 +309,7 @@ class _Drain:
             for id_, (_leased, end) in ends.items():
                 self._count(_item(id_, end, changed.get(id_)))
         self._give_back(given_back)
+        self.recording_seconds = self.outbox.timer() - started
 
     def _ended(self, document: Document, leased: _Leased, end: End) -> Change[bool] | None:
         """Return the document with its end; noted is whether the lease was still held."""

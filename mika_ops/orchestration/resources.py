@@ -13,7 +13,7 @@ import dagster as dg
 from mika_ops.assembly import assembled, configured_pieces
 from mika_ops.budget import TimeBudget
 from mika_ops.clock import Clock, utc_now
-from mika_ops.host import PIECES, Host
+from mika_ops.host import NO_PARTS, PIECES, EmailParts, Host
 from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.settings import Settings, require_time
 from mika_ops.store.engine import UnusableDatabase
@@ -53,7 +53,8 @@ def resources_for(settings: Settings, host: Host | None = None) -> dict[str, dg.
 
     A piece of ``host`` comes before one that the settings ask for.
     """
-    configured = configured_pieces(settings)
+    email = host.email if host is not None else NO_PARTS
+    configured = configured_pieces(settings, email)
     pieces = {}
     for name, piece in PIECES.items():
         supplied = getattr(host, name) if host is not None else None
@@ -65,14 +66,14 @@ def resources_for(settings: Settings, host: Host | None = None) -> dict[str, dg.
             pieces[name] = dg.ResourceDefinition.none_resource(
                 description=f"{piece.purpose} Not configured: {piece.setting}."
             )
-    return {SHOP_RESOURCE: _shop(settings), RUN_RESOURCE: _run_plan(settings), **pieces}
+    return {SHOP_RESOURCE: _shop(settings, email), RUN_RESOURCE: _run_plan(settings), **pieces}
 
 
-def _shop(settings: Settings) -> dg.ResourceDefinition:
+def _shop(settings: Settings, email: EmailParts) -> dg.ResourceDefinition:
     @dg.resource(description="The shop that the settings describe; opened at the start of a run, closed at its end.")
     def shop(_context: dg.InitResourceContext) -> Iterator[Host]:
         try:
-            with assembled(settings) as host:
+            with assembled(settings, email) as host:
                 yield host
         except UnusableDatabase as error:
             raise dg.Failure(f"Nothing was changed: {error}.", allow_retries=False) from None

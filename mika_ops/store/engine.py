@@ -1,10 +1,11 @@
 """The site's database: opening it, asking whether it is one, and transactions that are short and retried."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,7 @@ class Database:
     has_acp_sessions: bool
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = utc_now
+    writing: AbstractContextManager[object] = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def dialect(self) -> str:
@@ -83,7 +85,13 @@ class Database:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _write_once(self, work: Callable[[Connection], T]) -> T:
-        with self.engine.connect().execution_options(mika_writes=True) as connection, connection.begin():
+        # SQLite takes one writer at a time and has the others poll: this process's own threads wait in line instead.
+        in_line = self.writing if self.dialect == "sqlite" else nullcontext()
+        with (
+            in_line,
+            self.engine.connect().execution_options(mika_writes=True) as connection,
+            connection.begin(),
+        ):
             if self.dialect == "postgresql":
                 connection.execute(
                     text(
@@ -135,7 +143,7 @@ def engine_for(url: str) -> Engine:
     """Return an engine with this package's driver and settings. Raises ``UnusableDatabase`` for a URL it cannot use."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise UnusableDatabase(
             "MIKA_DATABASE_URL is not a database URL: write sqlite:///path/to/data.db or "
             "postgresql://user:password@host:5432/name"

@@ -1,7 +1,7 @@
-"""A drain in a process of its own, to be killed: ``python -m mika_ops_tests.email.drain_process DATABASE SMTP MINUTES``.
+"""A drain in a process of its own, to be killed.
 
-Its clock is so many minutes ahead, so that the leases of a process killed before have lapsed. It prints ``ready``
-before its first lease and ``done`` at the end.
+``python -m mika_ops_tests.email.drain_process DATABASE_URL SMTP_URL MINUTES``: its clock is so many minutes ahead, so
+that the leases of a process killed before have lapsed. It prints ``ready`` before its first lease, ``done`` at the end.
 """
 
 import sys

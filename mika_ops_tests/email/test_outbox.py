@@ -99,6 +99,54 @@ def test_a_batch_is_so_small_that_its_last_email_is_sent_before_its_lease_lapses
     assert (drained.sent, drained.lease_lost) == (30, 0)
 
 
+def test_no_email_is_sent_after_its_lease_however_slow_the_pace(database: Database) -> None:
+    put(database, "ops", *(email(f"email_{number:02}") for number in range(40)))
+    passed = [0.0]
+    late: list[str] = []
+    clock = Clock(NOW, lambda: to_datetime(NOW) + timedelta(seconds=passed[0]))
+
+    def look(envelope: Envelope) -> None:
+        lease = get(database, "ops", envelope.email_id)["record"]["leaseExpiresAt"]
+        late.extend([envelope.email_id] if lease <= clock.stamp() else [])
+
+    def sleep(seconds: float) -> None:
+        passed[0] += seconds
+
+    outbox = replace(
+        outbox_of(database, Provider(look)), max_per_second=0.1, concurrency=8, timer=lambda: passed[0], sleep=sleep
+    )
+    drained = outbox.drain(clock, limit=None, spent=never_spent)
+    assert late == []
+    assert (drained.sent, drained.lease_lost) == (40, 0)
+
+
+def test_an_email_whose_lease_would_lapse_while_it_is_sent_is_given_back_instead(database: Database) -> None:
+    put(database, "ops", *(email(f"email_{number}") for number in range(4)))
+    now = [to_datetime(NOW)]
+
+    def stall(_envelope: Envelope) -> None:
+        now[0] += timedelta(minutes=4, seconds=50)
+
+    drained = drain(database, Provider(stall), Clock(NOW, lambda: now[0]))
+    assert drained.sent == 1
+    assert drained.released == 3
+    assert drained.has_more
+
+
+def test_a_drain_that_waits_for_its_pace_still_ends_with_its_time(database: Database, clock: Clock) -> None:
+    put(database, "ops", email("email_1"), email("email_2"))
+    passed = [0.0]
+
+    def sleep(seconds: float) -> None:
+        passed[0] += seconds
+
+    provider = Provider()
+    outbox = replace(outbox_of(database, provider), max_per_second=0.01, timer=lambda: passed[0], sleep=sleep)
+    drained = outbox.drain(clock, limit=None, spent=lambda: passed[0] > 5)
+    assert (drained.sent, drained.released) == (1, 1)
+    assert passed[0] < 7
+
+
 def test_an_email_sent_after_its_lease_was_lost_is_recorded_as_sent_all_the_same(database: Database) -> None:
     put(database, "ops", email())
     now = [to_datetime(NOW)]

@@ -141,7 +141,8 @@ def test_a_piece_that_raises_fails_the_subtasks_that_use_it_and_keeps_no_other_f
 
 
 def test_even_when_every_piece_raises_every_subtask_has_its_turn() -> None:
-    run = run_job(Host(**{name: Broken() for name in PIECES}))
+    broken: dict[str, Any] = dict.fromkeys(PIECES, Broken())
+    run = run_job(Host(**broken))
 
     assert run.statuses == dict.fromkeys(ORDER, "failed")
 

@@ -1,6 +1,7 @@
 """Dead letters are looked up by the site's own indexes, however many emails there are."""
 
 import re
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -11,8 +12,15 @@ from mika_ops.ports import Candidate
 from mika_ops.rules.email import dead_letters, skipped_letters
 from mika_ops.rules.selection import Selection
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import Database
+from mika_ops.store.engine import Database, open_database
 from mika_ops_tests.builders import NOW, email, put
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """Open a new site: what a database knows of others' documents would sway its plans."""
+    with open_database(url) as opened:
+        yield opened
 
 
 def plan_of(database: Database, selection: Selection) -> str:

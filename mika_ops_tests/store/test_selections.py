@@ -190,7 +190,7 @@ def test_the_database_takes_what_the_selection_says(
         taken = expected(selection, batch)
         assert documents.candidates(selection, after=None, limit=len(batch) + 1) == taken
         assert list(page_by_page(documents, selection, 2)) == taken
-        assert list(page_by_page(guarded, selection, 3)) == taken
+        assert guarded.candidates(selection, after=None, limit=len(batch) + 1) == taken
 
     holds()
 
@@ -209,9 +209,8 @@ def test_the_database_finds_a_persons_documents_by_what_the_selection_says(
     def holds(batch: Mapping[str, Any]) -> None:
         fill(database, collection, batch)
         for selection in selections:
-            taken = expected(selection, batch)
-            assert documents.candidates(selection, after=None, limit=len(batch) + 1) == taken
-            assert list(page_by_page(documents, selection, 3)) == taken
+            found = documents.candidates(selection, after=None, limit=len(batch) + 1)
+            assert found == expected(selection, batch)
 
     holds()
 
