@@ -40,14 +40,11 @@ from mika_ops.rules.document import Document, record_of
 from mika_ops.sweep import Sweep
 from mika_ops.timestamps import Timestamp, shifted
 
-BATCH_PER_WORKER: Final = 8
+BATCH_PER_WORKER: Final = 4
 """Emails leased ahead for each worker, at the most: few, for a kill costs each of them an attempt."""
 
 GIVE_UP_AFTER: Final = 3
 """So many emails in a row that found no provider end the drain."""
-
-GROUP_COMMIT_SECONDS: Final = 0.002
-"""How long the record of an email waits for others to be recorded with it."""
 
 LONGEST_SLEEP_SECONDS: Final = 1.0
 """How long a drain waits before it asks again whether its time is spent."""
@@ -254,17 +251,35 @@ class _Drain:
         pause = min(self.pace.seconds_to_wait(), LONGEST_SLEEP_SECONDS) if self.waiting else 0.0
         if self._running:
             wait(self._running, timeout=pause if pause > 0 else None, return_when=FIRST_COMPLETED)
-            if self.sending_seconds < self.recording_seconds:
-                # What ends within a moment is recorded along: a transaction costs more than the wait.
-                wait(self.under_way, timeout=GROUP_COMMIT_SECONDS)
+            self._let_others_end()
         elif pause > 0:
             self.outbox.sleep(pause)
         self._take_leased()
-        ended = [future for future in self.under_way if future.done()]
-        if len(ended) == len(self.under_way) and self.sending_seconds > self.recording_seconds:
-            # All have ended at once: the second half is recorded while the first is sending again.
-            ended = ended[: (len(ended) + 1) // 2]
-        self._record([(self.under_way.pop(future), future.result()) for future in ended])
+        self._record([(self.under_way.pop(future), future.result()) for future in self._ended_now()])
+
+    def _let_others_end(self) -> None:
+        """Wait for others to be recorded along, no longer than a transaction would take.
+
+        Where the provider is slower than the database, half of the workers are enough: one half is recorded while the
+        other is sending.
+        """
+        until = self.outbox.timer() + self.recording_seconds
+        while True:
+            sending = [future for future in self.under_way if not future.done()]
+            enough = len(self.under_way) - len(sending) >= self._at_once
+            left = until - self.outbox.timer()
+            if enough or not sending or left <= 0 or len(sending) == len(self.under_way):
+                return
+            wait(sending, timeout=left, return_when=FIRST_COMPLETED)
+
+    def _ended_now(self) -> list[Future[End]]:
+        return [future for future in self.under_way if future.done()][: self._at_once]
+
+    @property
+    def _at_once(self) -> int:
+        """How many emails are best recorded in one transaction."""
+        slow_provider = self.sending_seconds > self.recording_seconds
+        return (self.outbox.concurrency + 1) // 2 if slow_provider else self.outbox.concurrency
 
     @property
     def _running(self) -> list[Future[Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, inspect, make_url, text
 
-from mika_ops.store.engine import UnusableDatabase, open_database
+from mika_ops.store.engine import DatabaseError, UnusableDatabase, open_database
 from mika_ops.store.schema import acp_sessions, own, plugin_storage, site
 from mika_ops_tests.builders import email, put
 from mika_ops_tests.sites import DatabaseKind, Sites
@@ -107,6 +107,17 @@ def test_a_relative_path_is_shown_with_where_it_is_looked_for(tmp_path: Path) ->
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     assert "does not exist" in refusal(f"sqlite:///{tmp_path}")
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_file_that_vanishes_is_not_created_again(url: str) -> None:
+    path = Path(str(make_url(url).database))
+    with open_database(url) as database:
+        database.engine.dispose()
+        path.unlink()
+        with pytest.raises(DatabaseError, match="unable to open database file"), database.reading():
+            pass
+    assert not path.exists()
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ DUE: Final[dict[str, tuple[Selection, tuple[Build, ...], tuple[str, ...]]]] = {
 """Every selection of work, the documents that it takes, and the fields of theirs that decide."""
 
 
-def of_ada(type_: str, status: str, id_: str) -> Document:
+def of_ada(type_: str, status: str | None, id_: str) -> Document:
     """Return a document with everything by which a person's documents are found."""
     keys = {"customerId": "ada", "userId": "ada", "emailHash": "ada"}
     record = {**keys, "status": "active", "metadata": {"userId": "ada", "emailHash": "ada"}}
@@ -93,7 +93,7 @@ PEOPLES: Final[dict[Collection, tuple[str, ...]]] = {
     "session": ("cart", "checkout", "wishlist"),
 }
 ORDER_PLACES: Final = (("nextAttemptAt",), ("leaseExpiresAt",), ("receivedAt",), ("createdAt",))
-STATUSES: Final = ("queued", "sent", "checkout_pending")
+STATUSES: Final = ("queued", "sent", "checkout_pending", None)
 KEYS: Final = ("customerId", "userId", "emailHash")
 KEY_PLACES: Final = (
     ("status",),
