@@ -23,6 +23,19 @@ class SubtaskResult(BaseModel):
         return {name: value for name, value in self if isinstance(value, tuple) and _are_texts(value)}
 
 
+class SweptResult(SubtaskResult):
+    """The counts of a subtask that sweeps documents.
+
+    ``scanned``: candidates taken; ``malformed``: those that could not be read, the first of them named; ``has_more``:
+    others were left for want of room or time.
+    """
+
+    scanned: int = 0
+    malformed: int = 0
+    has_more: bool = False
+    malformed_ids: tuple[str, ...] = ()
+
+
 Result = TypeVar("Result", bound=SubtaskResult)
 
 

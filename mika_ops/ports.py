@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from mika_ops.backlog import Backlog
 from mika_ops.clock import Clock
+from mika_ops.outcome import SweptResult
 from mika_ops.rules.document import Document
 from mika_ops.rules.selection import Selection
 from mika_ops.timestamps import Timestamp
@@ -264,15 +265,13 @@ class DrainedEmail:
     recovered_lease_lost: bool | None = None
 
 
-@dataclass(frozen=True)
-class DrainedOutbox:
+class DrainedOutbox(SweptResult):
     """What a drain did. ``items`` are the ends of its first emails, at most ``ITEMS_KEPT``.
 
     ``stopped_reason`` says why it stopped before nothing was due any more; ``released`` counts the emails that it had
     leased by then and gave back unsent. ``error`` says what went wrong, where anything did.
     """
 
-    scanned: int = 0
     leased: int = 0
     sent: int = 0
     failed: int = 0
@@ -280,10 +279,7 @@ class DrainedOutbox:
     lease_missed: int = 0
     lease_lost: int = 0
     released: int = 0
-    malformed: int = 0
-    has_more: bool = False
     items: tuple[DrainedEmail, ...] = ()
-    malformed_ids: tuple[str, ...] = ()
     stopped_reason: str | None = None
     error: str | None = None
 

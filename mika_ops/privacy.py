@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 _LINK: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
-_ADDRESS: Final = re.compile(r"[^\s\"'<>()\[\],;:]+@[^\s\"'<>()\[\],;:]+")
+_ADDRESS: Final = re.compile(r"(?:\"[^\"]*\"|[^\s\"'<>()\[\],;:]+)@[^\s\"'<>()\[\],;:]+")
 _TOKEN: Final = re.compile(r"\b(?:ec_pat_|Bearer\s+)\S+", re.IGNORECASE)
 
 LONGEST_SENTENCE: Final = 500

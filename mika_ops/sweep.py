@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypedDict
 
 from mika_ops.ports import Candidate, Change, DocumentRepository, Spent, never_spent
 from mika_ops.rules.document import Document
@@ -20,6 +20,15 @@ BATCH: Final = 250
 
 MALFORMED_IDS_KEPT: Final = 20
 SECONDS_BETWEEN_REPORTS: Final = 5.0
+
+
+class SweptCounts(TypedDict):
+    """The fields of ``mika_ops.outcome.SweptResult``."""
+
+    scanned: int
+    malformed: int
+    has_more: bool
+    malformed_ids: tuple[str, ...]
 
 
 @dataclass
@@ -73,6 +82,15 @@ class Sweep:
             changes = self.repository.change(ids, noted)
             self.changed += len(changes.changed)
             self.report_malformed(list(changes.malformed))
+
+    def counts(self) -> SweptCounts:
+        """Return what every sweep counts."""
+        return {
+            "scanned": self.scanned,
+            "malformed": self.malformed,
+            "has_more": self.has_more,
+            "malformed_ids": self.malformed_ids,
+        }
 
     def report_malformed(self, ids: list[str]) -> None:
         """Count documents that no rule can read, and name them in the log."""

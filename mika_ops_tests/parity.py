@@ -218,7 +218,7 @@ def as_recorded(outcome: Outcome) -> dict[str, Any]:
 
 
 _KNOWN_COUNTS: Final = {
-    "EmailOutboxResult": {
+    "DrainedOutbox": {
         *("scanned", "leased", "sent", "failed", "skipped", "lease_missed", "lease_lost", "has_more", "items")
     },
     "StuckEmailsResult": {"scanned", "reclaimed"},

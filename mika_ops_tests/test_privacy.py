@@ -84,3 +84,7 @@ def test_an_error_says_what_it_says() -> None:
 def test_an_error_without_words_is_named_by_its_type() -> None:
     assert error_sentence(TimeoutError()) == "TimeoutError"
     assert error_sentence(ValueError(" \n")) == "ValueError"
+
+
+def test_an_address_with_a_quoted_local_part_is_an_address_too() -> None:
+    assert "ada" not in redacted('550 <"ada lind"@example.test> unknown')

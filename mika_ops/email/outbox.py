@@ -176,20 +176,12 @@ class _Drain:
 
     def result(self) -> DrainedOutbox:
         """Return what the drain has done until now."""
-        counts = self.counts
+        counts = self.sweep.counts()
+        counts["has_more"] = counts["has_more"] or self.counts["released"] > 0
         return DrainedOutbox(
-            scanned=self.sweep.scanned,
-            leased=counts["leased"],
-            sent=counts["sent"],
-            failed=counts["failed"],
-            skipped=counts["skipped"],
-            lease_missed=counts["lease_missed"],
-            lease_lost=counts["lease_lost"],
-            released=counts["released"],
-            malformed=self.sweep.malformed,
-            has_more=self.sweep.has_more or counts["released"] > 0,
+            **counts,
+            **self.counts,
             items=tuple(self.items),
-            malformed_ids=self.sweep.malformed_ids,
             stopped_reason=self.stopped_reason,
             error=self.error,
         )

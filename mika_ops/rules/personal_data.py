@@ -107,11 +107,14 @@ def redacted_export(export: Document, *, now: Timestamp) -> Document:
     )
 
 
-def anonymized_order(order: Document, sentinel: str, *, now: Timestamp, user_id_too: bool) -> Document:
-    """Keep an order for the books, without its customer. ``user_id_too``: the reference leaves the user id."""
+def anonymized_order(order: Document, sentinel: str, *, now: Timestamp, complete: bool) -> Document:
+    """Keep an order for the books, without its customer.
+
+    ``complete``: the reference leaves the user id, and whatever else than the four contact fields names the customer.
+    """
     aggregate = object_at(order, "aggregate")
-    customer = _without(_object(aggregate.get("customer")), _CONTACT)
-    if user_id_too and "userId" in customer:
+    customer = _without(_object(aggregate.get("customer")), _PERSONAL if complete else _CONTACT)
+    if complete and "userId" in customer:
         customer = {**customer, "userId": sentinel}
     return patched(
         order,
@@ -166,17 +169,21 @@ def anonymized_license(license_: Document, sentinel: str, *, now: Timestamp) -> 
     )
 
 
-def anonymized_customer(customer: Document, *, now: Timestamp, accounts_too: bool) -> Document:
-    """Keep a customer's number only. ``accounts_too``: the reference leaves the provider accounts' snapshots."""
+def anonymized_customer(customer: Document, *, now: Timestamp, complete: bool) -> Document:
+    """Keep a customer's number only.
+
+    ``complete``: the reference leaves the provider accounts' snapshots, and whatever else than the four contact fields
+    names the customer.
+    """
     sentinel = f"account-deleted:{customer.get('customerId') or customer.get('id')}"
     aggregate = object_at(customer, "aggregate")
     kept = {
-        **_without(aggregate, _CONTACT),
+        **_without(aggregate, _PERSONAL if complete else _CONTACT),
         "emailHash": sentinel,
         "metadata": {**_object(aggregate.get("metadata")), "anonymizedAt": now},
     }
     accounts = aggregate.get("providerAccounts")
-    if accounts_too and isinstance(accounts, list):
+    if complete and isinstance(accounts, list):
         kept["providerAccounts"] = [_without(account, _PERSONAL) for account in accounts if isinstance(account, dict)]
     return patched(customer, {"emailHash": sentinel, "userId": sentinel, "aggregate": kept, "updatedAt": now})
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from mika_ops.clock import Clock
 from mika_ops.host import Host
-from mika_ops.outcome import SubtaskResult
+from mika_ops.outcome import SweptResult
 from mika_ops.ports import ITEMS_KEPT, Change, DocumentRepository
 from mika_ops.privacy import error_sentence
 from mika_ops.rules import account_delete
@@ -32,17 +32,13 @@ class DeletedAccount:
     error: str | None = None
 
 
-class AccountDeleteRequestsResult(SubtaskResult):
+class AccountDeleteRequestsResult(SweptResult):
     """Requests taken, completed and failed; ``items`` lists the first of them."""
 
-    scanned: int = 0
     completed: int = 0
     failed: int = 0
-    malformed: int = 0
-    has_more: bool = False
     items: tuple[DeletedAccount, ...] = ()
     failed_ids: tuple[str, ...] = ()
-    malformed_ids: tuple[str, ...] = ()
 
 
 @dataclass
@@ -69,14 +65,7 @@ def run(host: Host, clock: Clock, limits: Limits) -> AccountDeleteRequestsResult
         items = (*items, *accounts)[:ITEMS_KEPT]
         failed_ids = (*failed_ids, *(a.request_id for a in accounts if a.status == "failed"))[:20]
     return AccountDeleteRequestsResult(
-        scanned=sweep.scanned,
-        completed=completed,
-        failed=failed,
-        malformed=sweep.malformed,
-        has_more=sweep.has_more,
-        items=items,
-        failed_ids=failed_ids,
-        malformed_ids=sweep.malformed_ids,
+        completed=completed, failed=failed, items=items, failed_ids=failed_ids, **sweep.counts()
     )
 
 
@@ -152,16 +141,14 @@ def _finish(ops: DocumentRepository, progress: Mapping[str, _Progress], clock: C
         return Change(account_delete.failed(recorded, error=state.error, now=now), None)
 
     changes = ops.change(list(progress), rule, wait=True)
-    return [
-        DeletedAccount(
-            id_,
-            "failed" if state.error else "completed",
-            {} if state.error else dict(state.values),
-            state.error,
-        )
-        for id_, state in progress.items()
-        if id_ in changes.changed
-    ]
+    accounts = []
+    for id_, state in progress.items():
+        error = state.error or changes.malformed.get(id_)
+        if error is not None:
+            accounts.append(DeletedAccount(id_, "failed", error=error))
+        elif id_ in changes.changed:
+            accounts.append(DeletedAccount(id_, "completed", dict(state.values)))
+    return accounts
 
 
 SUBTASK = Subtask(

@@ -208,7 +208,7 @@ def redact_exports(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
     )
 
 
-def anonymize_orders(host: Host, requests: Requests, clock: Clock, *, user_id_too: bool) -> StepOutcome:
+def anonymize_orders(host: Host, requests: Requests, clock: Clock, *, complete: bool) -> StepOutcome:
     """Anonymize the people's orders, found by customer and by email hash."""
     return change_owned(
         piece(host.ledger),
@@ -217,7 +217,7 @@ def anonymize_orders(host: Host, requests: Requests, clock: Clock, *, user_id_to
         clock,
         owns=personal_data.owns_order,
         without=lambda order, identity, now: personal_data.anonymized_order(
-            order, _sentinel(identity), now=now, user_id_too=user_id_too
+            order, _sentinel(identity), now=now, complete=complete
         ),
     )
 
@@ -233,7 +233,7 @@ def anonymize_orders_by_user(host: Host, requests: Requests, clock: Clock) -> St
         clock,
         owns=personal_data.names_user_in_order,
         without=lambda order, identity, now: personal_data.anonymized_order(
-            order, _sentinel(identity), now=now, user_id_too=True
+            order, _sentinel(identity), now=now, complete=True
         ),
     )
 
@@ -267,7 +267,7 @@ def anonymize_licenses(host: Host, requests: Requests, clock: Clock) -> StepOutc
 
 
 def anonymize_customers(
-    host: Host, requests: Requests, clock: Clock, *, keys: tuple[str, ...], accounts_too: bool
+    host: Host, requests: Requests, clock: Clock, *, keys: tuple[str, ...], complete: bool
 ) -> StepOutcome:
     """Anonymize each person's customer document, found by the first of these keys that finds one."""
     account = piece(host.account)
@@ -291,7 +291,7 @@ def anonymize_customers(
         clock,
         owns=owns,
         without=lambda customer, _identity, now: personal_data.anonymized_customer(
-            customer, now=now, accounts_too=accounts_too
+            customer, now=now, complete=complete
         ),
     )
     return StepOutcome({request_id: bool(count) for request_id, count in outcome.values.items()}, outcome.errors)
@@ -302,7 +302,7 @@ def redact_provider_accounts(host: Host, requests: Requests, clock: Clock) -> St
 
     def without(document: Document, identity: Identity, now: Timestamp) -> Document:
         if document.get("type") == "customer":
-            return personal_data.anonymized_customer(document, now=now, accounts_too=True)
+            return personal_data.anonymized_customer(document, now=now, complete=True)
         return personal_data.anonymized_aggregate(document, _sentinel(identity), now=now)
 
     return change_owned(
@@ -365,10 +365,10 @@ def _eight(*, complete: bool) -> tuple[Step, ...]:
         Step("reservationsReleased", release_reservations),
         Step("emailsRedacted", partial(redact_emails, statuses=("queued", "failed"))),
         Step("accountExportsRedacted", redact_exports),
-        Step("ordersAnonymized", partial(anonymize_orders, user_id_too=complete)),
+        Step("ordersAnonymized", partial(anonymize_orders, complete=complete)),
         Step("entitlementsAnonymized", anonymize_entitlements),
         Step("licensesAnonymized", anonymize_licenses),
-        Step("customerAnonymized", partial(anonymize_customers, keys=customer_keys, accounts_too=complete), bool),
+        Step("customerAnonymized", partial(anonymize_customers, keys=customer_keys, complete=complete), bool),
     )
 
 

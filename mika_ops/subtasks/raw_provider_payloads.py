@@ -2,7 +2,7 @@
 
 from mika_ops.clock import Clock
 from mika_ops.host import Host
-from mika_ops.outcome import SubtaskResult
+from mika_ops.outcome import SweptResult
 from mika_ops.rules import webhook
 from mika_ops.rules.selection import Selection
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
@@ -10,27 +10,17 @@ from mika_ops.sweep import Sweep
 from mika_ops.timestamps import Timestamp
 
 
-class RawProviderPayloadsResult(SubtaskResult):
+class RawProviderPayloadsResult(SweptResult):
     """Webhooks past their retention, and purged."""
 
-    scanned: int = 0
     purged: int = 0
-    malformed: int = 0
-    has_more: bool = False
-    malformed_ids: tuple[str, ...] = ()
 
 
 def run(host: Host, clock: Clock, limits: Limits) -> RawProviderPayloadsResult:
     """Purge raw payloads, oldest first."""
     sweep = Sweep(piece(host.ops), due(clock.scheduled_at, limits), "raw_provider_payloads", limits.limit, limits.spent)
     sweep.change(lambda document: webhook.purged(document, now=clock.stamp()))
-    return RawProviderPayloadsResult(
-        scanned=sweep.scanned,
-        purged=sweep.changed,
-        malformed=sweep.malformed,
-        has_more=sweep.has_more,
-        malformed_ids=sweep.malformed_ids,
-    )
+    return RawProviderPayloadsResult(purged=sweep.changed, **sweep.counts())
 
 
 def due(now: Timestamp, limits: Limits) -> Selection:

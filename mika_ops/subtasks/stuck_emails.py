@@ -2,33 +2,23 @@
 
 from mika_ops.clock import Clock
 from mika_ops.host import Host
-from mika_ops.outcome import SubtaskResult
+from mika_ops.outcome import SweptResult
 from mika_ops.rules import email
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
 from mika_ops.sweep import Sweep
 
 
-class StuckEmailsResult(SubtaskResult):
+class StuckEmailsResult(SweptResult):
     """Emails found stuck, and given up on."""
 
-    scanned: int = 0
     reclaimed: int = 0
-    malformed: int = 0
-    has_more: bool = False
-    malformed_ids: tuple[str, ...] = ()
 
 
 def run(host: Host, clock: Clock, limits: Limits) -> StuckEmailsResult:
     """Reclaim stuck emails, oldest first."""
     sweep = Sweep(piece(host.ops), email.stuck(clock.scheduled_at), "stuck_emails", limits.limit, limits.spent)
     sweep.change(lambda document: email.reclaimed(document, now=clock.stamp()))
-    return StuckEmailsResult(
-        scanned=sweep.scanned,
-        reclaimed=sweep.changed,
-        malformed=sweep.malformed,
-        has_more=sweep.has_more,
-        malformed_ids=sweep.malformed_ids,
-    )
+    return StuckEmailsResult(reclaimed=sweep.changed, **sweep.counts())
 
 
 SUBTASK = Subtask(

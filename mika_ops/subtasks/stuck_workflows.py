@@ -2,33 +2,23 @@
 
 from mika_ops.clock import Clock
 from mika_ops.host import Host
-from mika_ops.outcome import SubtaskResult
+from mika_ops.outcome import SweptResult
 from mika_ops.rules import workflow
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
 from mika_ops.sweep import Sweep
 
 
-class StuckWorkflowsResult(SubtaskResult):
+class StuckWorkflowsResult(SweptResult):
     """Workflows found stuck, and given up on."""
 
-    scanned: int = 0
     reclaimed: int = 0
-    malformed: int = 0
-    has_more: bool = False
-    malformed_ids: tuple[str, ...] = ()
 
 
 def run(host: Host, clock: Clock, limits: Limits) -> StuckWorkflowsResult:
     """Reclaim stuck workflows, oldest lease first."""
     sweep = Sweep(piece(host.ops), workflow.stuck(clock.scheduled_at), "stuck_workflows", limits.limit, limits.spent)
     sweep.change(lambda document: workflow.reclaimed(document, now=clock.stamp()))
-    return StuckWorkflowsResult(
-        scanned=sweep.scanned,
-        reclaimed=sweep.changed,
-        malformed=sweep.malformed,
-        has_more=sweep.has_more,
-        malformed_ids=sweep.malformed_ids,
-    )
+    return StuckWorkflowsResult(reclaimed=sweep.changed, **sweep.counts())
 
 
 SUBTASK = Subtask(

@@ -2,7 +2,7 @@
 
 from mika_ops.clock import Clock
 from mika_ops.host import Host
-from mika_ops.outcome import SubtaskResult
+from mika_ops.outcome import SweptResult
 from mika_ops.privacy import error_sentence
 from mika_ops.rules import workflow
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
@@ -12,17 +12,13 @@ FAILED_NAMED = 20
 BATCH = 50
 
 
-class WebhookRetriesResult(SubtaskResult):
+class WebhookRetriesResult(SweptResult):
     """Workflows found due; those replayed, refused by the site, and out of attempts by the time of their turn."""
 
-    scanned: int = 0
     retried: int = 0
     skipped_exhausted: int = 0
     failed: int = 0
-    malformed: int = 0
-    has_more: bool = False
     failed_ids: tuple[str, ...] = ()
-    malformed_ids: tuple[str, ...] = ()
 
 
 def run(host: Host, clock: Clock, limits: Limits) -> WebhookRetriesResult:
@@ -51,14 +47,11 @@ def run(host: Host, clock: Clock, limits: Limits) -> WebhookRetriesResult:
                     failed += 1
                     named = [*named, f"{webhook_id}: {error}"][:FAILED_NAMED]
     return WebhookRetriesResult(
-        scanned=sweep.scanned,
         retried=retried,
         skipped_exhausted=skipped_exhausted,
         failed=failed,
-        malformed=sweep.malformed,
-        has_more=sweep.has_more,
         failed_ids=tuple(named),
-        malformed_ids=sweep.malformed_ids,
+        **sweep.counts(),
     )
 
 

@@ -14,9 +14,10 @@ from mika_ops.clock import Clock
 from mika_ops.email.outbox import GIVE_UP_AFTER
 from mika_ops.email.smtp import SmtpSender
 from mika_ops.outcome import Completed, Failed, Outcome
+from mika_ops.ports import DrainedOutbox
 from mika_ops.rules.document import Document
 from mika_ops.store.engine import Database
-from mika_ops.subtasks.email_outbox import SUBTASK, EmailOutboxResult
+from mika_ops.subtasks.email_outbox import SUBTASK
 from mika_ops.subtasks.subtask import Limits, outcome_of
 from mika_ops.timestamps import to_datetime
 from mika_ops_tests.builders import BEFORE, NOW, documents_of, email, put
@@ -195,7 +196,7 @@ class TestDeadServer:
 
         assert without_stamp(documents_of(database, "ops")) == before
         assert isinstance(outcome, Failed)
-        assert isinstance(outcome.result, EmailOutboxResult)
+        assert isinstance(outcome.result, DrainedOutbox)
         assert sentence in outcome.error
         assert f"the drain stopped after {GIVE_UP_AFTER} emails in a row" in outcome.error
         assert outcome.result.stopped_reason == outcome.error
@@ -261,7 +262,7 @@ class TestRefusals:
         with mail_server({"RCPT": ["550 5.1.1 no such user"]}) as mailroom, sender(mailroom.port) as smtp:
             outcome = drained(database, smtp, clock)
         assert isinstance(outcome, Completed)
-        assert isinstance(outcome.result, EmailOutboxResult)
+        assert isinstance(outcome.result, DrainedOutbox)
         assert outcome.result.items[0].terminal
         assert (record(database)["status"], record(database)["attemptCount"]) == ("failed", 5)
         assert "nextAttemptAt" not in record(database)

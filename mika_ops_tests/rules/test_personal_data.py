@@ -140,7 +140,7 @@ def test_a_redacted_export_is_expired_and_forgets_its_file() -> None:
 @SCOPES
 def test_an_order_forgets_its_customer_and_keeps_the_books(complete: bool) -> None:
     document = order(customer=canaries(*CONTACT), emailHash="hash_ada", customerId="customer_ada")
-    anonymized = rules.anonymized_order(document, SENTINEL, now=NOW, user_id_too=complete)
+    anonymized = rules.anonymized_order(document, SENTINEL, now=NOW, complete=complete)
     assert not holds_canary(anonymized)
     assert anonymized["emailHash"] == anonymized["aggregate"]["customer"]["emailHash"] == SENTINEL
     assert anonymized["customerId"] == "customer_ada"
@@ -152,19 +152,19 @@ def test_an_order_forgets_its_customer_and_keeps_the_books(complete: bool) -> No
 def test_an_orders_user_id_goes_in_the_complete_scope_only() -> None:
     document = order(customer={"userId": "user_ada"})
     for complete, left in ((False, "user_ada"), (True, SENTINEL)):
-        anonymized = rules.anonymized_order(document, SENTINEL, now=NOW, user_id_too=complete)
+        anonymized = rules.anonymized_order(document, SENTINEL, now=NOW, complete=complete)
         assert anonymized["aggregate"]["customer"]["userId"] == left
 
 
 def test_an_order_without_a_user_id_gets_none() -> None:
-    anonymized = rules.anonymized_order(order(), SENTINEL, now=NOW, user_id_too=True)
+    anonymized = rules.anonymized_order(order(), SENTINEL, now=NOW, complete=True)
     assert anonymized["aggregate"]["customer"] == {"emailHash": SENTINEL}
 
 
 @pytest.mark.parametrize("broken", [None, "text", [], 5])
 def test_an_order_without_an_aggregate_is_malformed(broken: object) -> None:
     with pytest.raises(MalformedDocument, match="aggregate"):
-        rules.anonymized_order({**order(), "aggregate": broken}, SENTINEL, now=NOW, user_id_too=True)
+        rules.anonymized_order({**order(), "aggregate": broken}, SENTINEL, now=NOW, complete=True)
 
 
 @pytest.mark.parametrize(("key", "owned"), [("customerId", True), ("emailHash", True), ("userId", False)])
@@ -235,7 +235,7 @@ def customer(**aggregate: Any) -> Document:
 @SCOPES
 def test_a_customer_is_a_number_only(complete: bool) -> None:
     document = customer(**canaries(*CONTACT), metadata={"source": "web"}, currency="EUR")
-    anonymized = rules.anonymized_customer(document, now=NOW, accounts_too=complete)
+    anonymized = rules.anonymized_customer(document, now=NOW, complete=complete)
     assert not holds_canary(anonymized)
     assert (anonymized["emailHash"], anonymized["userId"]) == (SENTINEL, SENTINEL)
     assert anonymized["aggregate"] == {
@@ -248,14 +248,14 @@ def test_a_customer_is_a_number_only(complete: bool) -> None:
 
 def test_a_customer_without_a_customer_id_is_known_by_the_documents_id() -> None:
     document = aggregated("customer", "document_id", {})
-    assert rules.anonymized_customer(document, now=NOW, accounts_too=True)["userId"] == "account-deleted:document_id"
+    assert rules.anonymized_customer(document, now=NOW, complete=True)["userId"] == "account-deleted:document_id"
 
 
 def test_a_customers_provider_accounts_are_redacted_in_the_complete_scope_only() -> None:
     document = customer(providerAccounts=[{"provider": "stripe", **canaries("emailSnapshot", "name")}, "broken"])
-    left = rules.anonymized_customer(document, now=NOW, accounts_too=False)["aggregate"]["providerAccounts"]
+    left = rules.anonymized_customer(document, now=NOW, complete=False)["aggregate"]["providerAccounts"]
     assert left == document["aggregate"]["providerAccounts"]
-    redacted = rules.anonymized_customer(document, now=NOW, accounts_too=True)["aggregate"]["providerAccounts"]
+    redacted = rules.anonymized_customer(document, now=NOW, complete=True)["aggregate"]["providerAccounts"]
     assert redacted == [{"provider": "stripe"}]
 
 
@@ -345,3 +345,11 @@ def test_a_live_subscription_or_a_checkout_in_progress_blocks_a_delete(
     condition: Any, status: str | None, holds: bool
 ) -> None:
     assert condition.holds({"status": status}) is holds
+
+
+def test_phone_and_addresses_go_too_in_the_complete_scope() -> None:
+    more = {"phone": "canary", "billingAddress": {"street": "canary"}, "firstName": "canary"}
+    customer = aggregated("customer", "cus_1", {**more, "providerAccounts": []}, customerId="cus_1")
+    assert "canary" not in json.dumps(rules.anonymized_customer(customer, now=NOW, complete=True))
+    assert "canary" not in json.dumps(rules.anonymized_order(order(customer=more), SENTINEL, now=NOW, complete=True))
+    assert "canary" in json.dumps(rules.anonymized_customer(customer, now=NOW, complete=False))
