@@ -1,8 +1,11 @@
 """How a subtask ends: completed with counts, failed with an error, or skipped with a reason."""
 
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+
+_TOLD_LAST: Final = ("malformed", "has_more")
 
 
 class SubtaskResult(BaseModel):
@@ -12,7 +15,9 @@ class SubtaskResult(BaseModel):
 
     def counts(self) -> dict[str, int | float | bool]:
         """Return the counts alone, by name, as they are shown to people."""
-        return {name: value for name, value in self if isinstance(value, bool | int | float)}
+        counts = {name: value for name, value in self if isinstance(value, bool | int | float)}
+        told_last = {name: counts.pop(name) for name in _TOLD_LAST if name in counts}
+        return counts | told_last
 
     def words(self) -> dict[str, str]:
         """Return what the subtask says of itself in words, by name."""
