@@ -31,9 +31,10 @@ def settings_told() -> Settings:
 
     Raises ``SettingsError`` where one cannot be used.
     """
+    settings = load_settings()
     for told in unknown_variables():
         warn(told)
-    return load_settings()
+    return settings
 
 
 def warn(sentence: str) -> None:

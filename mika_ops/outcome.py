@@ -4,6 +4,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mika_ops.privacy import redacted
 
 _TOLD_LAST: Final = ("malformed", "has_more")
 
@@ -20,8 +21,8 @@ class SubtaskResult(BaseModel):
         return counts | told_last
 
     def words(self) -> dict[str, str]:
-        """Return what the subtask says of itself in words, by name."""
-        return {name: value for name, value in self if isinstance(value, str)}
+        """Return what the subtask says of itself in words, by name, without addresses, links and tokens."""
+        return {name: redacted(value) for name, value in self if isinstance(value, str)}
 
     def named_ids(self) -> dict[str, tuple[str, ...]]:
         """Return what a person has to look at, by name: ids of documents and rows, never personal data."""

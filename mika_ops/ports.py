@@ -84,11 +84,12 @@ class DocumentRepository(Protocol):
         ...
 
     def change(self, ids: Sequence[str], rule: Rule[Note], *, wait: bool = False) -> Changes[Note]:
-        """Apply a rule to these documents and write what it returns: all or nothing, and no update of others lost.
+        """Apply a rule to these documents and write what it returns, in one transaction; no update of others is lost.
 
         Nobody else may change a document between its reading and its writing. One that somebody else is changing just
         now is left for the next run, or, with ``wait``, waited for; this then raises where the wait is too long. A
-        document that the rule calls malformed, by raising ``MalformedDocument``, is reported and left alone.
+        document that the rule calls malformed, by raising ``MalformedDocument``, or that the database refuses, is
+        reported as malformed and left alone; the others are written all the same.
         """
         ...
 

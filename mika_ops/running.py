@@ -9,11 +9,10 @@ from typing import Any
 from mika_ops.assembly import assembled
 from mika_ops.backlog import Backlog
 from mika_ops.outcome import Failed
-from mika_ops.settings import Settings, SettingsError
+from mika_ops.settings import Settings, SettingsError, limits_from
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.engine import open_database
 from mika_ops.subtasks.registry import SUBTASK_NAMES, due_selections
-from mika_ops.subtasks.subtask import Limits
 from mika_ops.timestamps import Timestamp
 
 
@@ -54,7 +53,14 @@ def run_once(
         raise SettingsError(
             f"DAGSTER_HOME is {home!r}: set it to the absolute path of a folder, or unset it to record nothing"
         )
-    with dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral() as instance:
+    try:
+        history = dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral()
+    except Exception as error:  # noqa: BLE001 - whatever its storage raises, nothing was started
+        raise SettingsError(
+            f"the history in DAGSTER_HOME cannot be opened ({type(error).__name__}): check the dagster.yaml there and "
+            "what it needs, or unset DAGSTER_HOME to record nothing"
+        ) from None
+    with history as instance:
         done = definitions.resolve_job_def(job.name).execute_in_process(
             run_config=config, instance=instance, raise_on_error=False
         )
@@ -67,6 +73,6 @@ def backlog_of(settings: Settings, now: Timestamp) -> Backlog:
     """Return what is due in the shop's database at ``now``; nothing where none is configured."""
     if settings.database_url is None:
         return Backlog()
-    limits = Limits(raw_payload_retention_days=settings.raw_payload_retention_days)
+    limits = limits_from(settings)
     with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
         return DatabaseBacklog(database).read(due_selections(now, limits), now=now)

@@ -22,7 +22,10 @@ from mika_ops.cron import require_cron, require_time_zone
 from mika_ops.email.address import sender_mailbox
 from mika_ops.email.kinds import EXTRA_KINDS, require_extra_kinds
 from mika_ops.email.smtp_url import SmtpServer
+from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
+from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
+from mika_ops.subtasks.subtask import Limits
 from mika_ops.timestamps import to_datetime
 
 PREFIX: Final = "MIKA_"
@@ -75,13 +78,13 @@ class Settings(BaseSettings):
         ),
     )
     raw_payload_retention_days: float = Field(
-        14.0,
+        DEFAULT_RETENTION_DAYS,
         ge=0,
         allow_inf_nan=False,
         description="Days for which raw webhook payloads are kept; parts of a day count.",
     )
     acp_session_purge_after_hours: float = Field(
-        24.0, ge=0, le=87_600, description="Hours after its expiry when an ACP session is deleted."
+        DEFAULT_PURGE_AFTER_HOURS, ge=0, le=87_600, description="Hours after its expiry when an ACP session is deleted."
     )
     account_delete_scope: Literal["complete", "reference"] = Field(
         "complete",
@@ -291,8 +294,19 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(dict(problem)) for problem in error.errors())) from None
+    except UnicodeDecodeError:
+        raise SettingsError("the file .env is not UTF-8: save it as UTF-8") from None
     except UnparsedSettings:
         raise SettingsError(f'{PREFIX}LIMITS is not JSON: write it as {{"email_outbox": 25}}') from None
+
+
+def limits_from(settings: Settings) -> Limits:
+    """Return what the settings say of every subtask's limits."""
+    return Limits(
+        raw_payload_retention_days=settings.raw_payload_retention_days,
+        acp_session_purge_after_hours=settings.acp_session_purge_after_hours,
+        account_delete_scope=settings.account_delete_scope,
+    )
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:

@@ -254,3 +254,11 @@ def test_an_interrupted_run_says_what_it_did_not_do(number: signal.Signals) -> N
     assert (run.returncode, stderr) == (1, "")
     assert stdout.count("not configured: ") == 4
     assert stdout.count("not done: the run was stopped before its end") == 5
+
+
+def test_a_history_that_cannot_be_opened_is_one_sentence_and_nothing_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "dagster.yaml").write_text("storage: {postgres: {postgres_url: {env: DAGSTER_POSTGRES_URL}}}\n")
+    assert refused("run").startswith("the history in DAGSTER_HOME cannot be opened")

@@ -261,3 +261,9 @@ def test_a_known_variable_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_time_that_is_none_is_told_with_how_to_write_one(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no time: write ISO 8601, such as 2026-03-01T12:00:00Z$"):
         require_time(text)
+
+
+def test_a_dotenv_file_that_is_not_utf_8_is_one_sentence() -> None:
+    Path(".env").write_bytes(b"MIKA_SITE_NAME=Caf\xe9\n")
+    with pytest.raises(SettingsError, match=r"\.env is not UTF-8"):
+        load_settings()

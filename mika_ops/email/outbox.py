@@ -9,11 +9,12 @@ A drain that stops early, as its time is spent, the provider cannot be reached o
 had leased and not sent: the attempt does not count.
 """
 
+import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
@@ -29,6 +30,7 @@ from mika_ops.ports import (
     EmailComposer,
     EmailSender,
     EmailSkipped,
+    EmailUnrenderable,
     SenderThrottled,
     SenderUnavailable,
     SendResult,
@@ -48,6 +50,10 @@ GIVE_UP_AFTER: Final = 3
 
 LONGEST_SLEEP_SECONDS: Final = 1.0
 """How long a drain waits before it asks again whether its time is spent."""
+
+LONGEST_MESSAGE_ID: Final = 500
+
+logger: Final = logging.getLogger(__name__)
 
 End: TypeAlias = SendResult | EmailSkipped | Exception
 """How sending an email ended: taken, not to be sent, or failed."""
@@ -110,7 +116,7 @@ class _Leased:
     id: str
     before: Document
     document: Document
-    order: Document | None
+    order: Document | None = None
 
     @property
     def key(self) -> str:
@@ -119,6 +125,24 @@ class _Leased:
     @property
     def expires_at(self) -> Timestamp:
         return str(record_of(self.document)["leaseExpiresAt"])
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """How sending one email ended; ``started`` by the outbox's timer, and how many seconds it took."""
+
+    end: End
+    started: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """What is to be recorded of one email; ``retry_after``: the wait, where it failed."""
+
+    leased: _Leased
+    end: End
+    retry_after: timedelta
 
 
 @dataclass(frozen=True)
@@ -141,12 +165,13 @@ class _Drain:
     counts: Counter[str] = field(default_factory=Counter)
     items: list[DrainedEmail] = field(default_factory=list)
     waiting: deque[_Leased] = field(default_factory=deque)
-    under_way: dict[Future[End], _Leased] = field(default_factory=dict)
+    under_way: dict[Future[_Delivery], _Leased] = field(default_factory=dict)
     leasing: Future[_Batch | None] | None = None
     all_leased: bool = False
     sending_seconds: float = 0.0
     recording_seconds: float = 0.0
     unreachable_in_a_row: int = 0
+    unreachable: str | None = None
     stopped_reason: str | None = None
 
     def __post_init__(self) -> None:
@@ -168,8 +193,7 @@ class _Drain:
                     if not self.waiting and not self.under_way and self.leasing is None:
                         return
                     self._await_something()
-                    if self.waiting and self.spent():
-                        self.stopped_reason = "the time of the run is spent"
+                    self._stop_when_spent()
             finally:
                 # Also where the run is interrupted: what was sent is recorded, what was not is given back.
                 self._finish()
@@ -185,6 +209,10 @@ class _Drain:
             stopped_reason=self.stopped_reason,
             error=self.error,
         )
+
+    def _stop_when_spent(self) -> None:
+        if self.waiting and self.stopped_reason is None and self.spent():
+            self.stopped_reason = "the time of the run is spent"
 
     def _lease_ahead(self, leaser: ThreadPoolExecutor) -> None:
         """Have the next batch leased while this one is sent."""
@@ -205,16 +233,19 @@ class _Drain:
 
         changes = outbox.ops.change(ids, rule)
         self.sweep.report_malformed(list(changes.malformed))
-        leased = {id_: (change.note, change.document or {}) for id_, change in changes.changed.items()}
-        order_ids = {id_: outbox.composer.order_id_of(document) for id_, (_, document) in leased.items()}
-        orders = outbox.ledger.read([order_id for order_id in dict.fromkeys(order_ids.values()) if order_id])
-        return _Batch(
-            [
-                _Leased(id_, before, document, orders.get(order_ids[id_] or ""))
-                for id_, (before, document) in leased.items()
-            ],
-            missed=len(changes.left),
-        )
+        leased = [_Leased(id_, change.note, change.document or {}) for id_, change in changes.changed.items()]
+        try:
+            return _Batch(self._with_orders(leased), missed=len(changes.left))
+        except BaseException:
+            # Nobody would send them before their lease lapses.
+            self._give_back(leased)
+            raise
+
+    def _with_orders(self, leased: Sequence[_Leased]) -> list[_Leased]:
+        """Return the emails with the orders that they are about, looked up at once."""
+        order_ids = {each.id: self.outbox.composer.order_id_of(each.document) for each in leased}
+        orders = self.outbox.ledger.read([order_id for order_id in dict.fromkeys(order_ids.values()) if order_id])
+        return [replace(each, order=orders.get(order_ids[each.id] or "")) for each in leased]
 
     def _start(self, workers: ThreadPoolExecutor) -> None:
         """Start as many emails as may go at once; one whose lease would not last until it is sent is given back."""
@@ -226,17 +257,17 @@ class _Drain:
                 continue
             self.pace.started()
             self.under_way[workers.submit(self._deliver, leased)] = leased
-        self._give_back(late)
+        self.counts["released"] += self._give_back(late)
 
-    def _deliver(self, leased: _Leased) -> End:
-        """Make and send one email; in a thread of its own, and touching nothing else of the drain."""
-        started = self.outbox.timer()
+    def _deliver(self, leased: _Leased) -> _Delivery:
+        """Make and send one email; in a thread of its own, so without touching the drain."""
+        outbox, started = self.outbox, self.outbox.timer()
+        end: End
         try:
-            return self.outbox.sender.send(self.outbox.composer.render(leased.document, leased.order))
+            end = _taken(outbox.sender.send(outbox.composer.render(leased.document, leased.order)))
         except Exception as failure:  # noqa: BLE001 - whatever a sender raises, the email is tried again later
-            return failure
-        finally:
-            self.sending_seconds = self.outbox.timer() - started
+            end = failure
+        return _Delivery(end, started, outbox.timer() - started)
 
     def _await_something(self) -> None:
         """Wait until an email has ended, a batch is leased or another email may start; take in what there is."""
@@ -247,7 +278,7 @@ class _Drain:
         elif pause > 0:
             self.outbox.sleep(pause)
         self._take_leased()
-        self._record([(self.under_way.pop(future), future.result()) for future in self._ended_now()])
+        self._record(self._ended_now())
 
     def _let_others_end(self) -> None:
         """Wait for others to be recorded along, no longer than a transaction would take.
@@ -264,7 +295,7 @@ class _Drain:
                 return
             wait(sending, timeout=left, return_when=FIRST_COMPLETED)
 
-    def _ended_now(self) -> list[Future[End]]:
+    def _ended_now(self) -> list[Future[_Delivery]]:
         return [future for future in self.under_way if future.done()][: self._at_once]
 
     @property
@@ -290,38 +321,86 @@ class _Drain:
         self.waiting.extend(batch.leased)
 
     def _finish(self) -> None:
-        """Wait for what is under way, record it, and give back the rest."""
+        """Wait for what is under way, record it, and give back the rest, whatever goes wrong with any of it."""
         wait(self._running)
         try:
             self._take_leased()
         finally:
-            self._record([(leased, future.result()) for future, leased in self.under_way.items()])
-            self.under_way.clear()
-            self._give_back(list(self.waiting))
-            self.waiting.clear()
+            try:
+                self._record(list(self.under_way))
+            finally:
+                self.counts["released"] += self._give_back(list(self.waiting))
+                self.waiting.clear()
+        if self.error is None and self.unreachable is not None and not self.counts["sent"]:
+            self.error = self.unreachable
 
-    def _record(self, ended: Sequence[tuple[_Leased, End]]) -> None:
-        """Record how emails ended, all in one transaction."""
-        if not ended:
+    def _record(self, futures: Sequence[Future[_Delivery]]) -> None:
+        """Record how emails ended, all in one transaction; only then are they no longer under way."""
+        if not futures:
             return
         started = self.outbox.timer()
-        given_back = [leased for leased, end in ended if isinstance(end, SenderUnavailable)]
-        ends = {leased.id: (leased, end) for leased, end in ended if not isinstance(end, SenderUnavailable)}
-        for _leased, end in ended:
-            self._note_pace(end)
-        if ends:
-            changed = self.outbox.ops.change(
-                list(ends), lambda id_, document: self._ended(document, *ends[id_]), wait=True
-            ).changed
-            for id_, (_leased, end) in ends.items():
-                self._count(_item(id_, end, changed.get(id_)))
-        self._give_back(given_back)
+        ended = {self.under_way[future].id: (self.under_way[future], future.result()) for future in futures}
+        for _leased, delivery in ended.values():
+            self._note_pace(delivery)
+        ends = {
+            id_: _Ended(leased, delivery.end, self._delay_after(leased))
+            for id_, (leased, delivery) in ended.items()
+            if not isinstance(delivery.end, SenderUnavailable)
+        }
+        changed = self._write_ends(ends)
+        unsent = [leased for leased, delivery in ended.values() if isinstance(delivery.end, SenderUnavailable)]
+        self.counts["released"] += self._give_back(unsent)
+        for future in futures:
+            del self.under_way[future]
+        for id_, end in ends.items():
+            if id_ in changed:
+                self._count(_item(id_, end.end, changed[id_]))
         self.recording_seconds = self.outbox.timer() - started
 
-    def _ended(self, document: Document, leased: _Leased, end: End) -> Change[bool] | None:
+    def _write_ends(self, ends: Mapping[str, _Ended]) -> dict[str, Change[bool] | None]:
+        """Write how emails ended; return what was written, ``None`` where somebody else had the email by then.
+
+        Where the transaction fails, each email is written by itself, so that one does not undo the record of the
+        others. One that cannot be written at all ends the drain.
+        """
+
+        def rule(id_: str, document: Document) -> Change[bool] | None:
+            return self._ended(document, ends[id_])
+
+        if not ends:
+            return {}
+        try:
+            changed = self.outbox.ops.change(list(ends), rule, wait=True).changed
+            return {id_: changed.get(id_) for id_ in ends}
+        except Exception:  # noqa: BLE001 - told below, by email
+            written: dict[str, Change[bool] | None] = {}
+            for id_ in ends:
+                try:
+                    written[id_] = self.outbox.ops.change([id_], rule, wait=True).changed.get(id_)
+                except Exception as failure:  # noqa: BLE001 - the others must be recorded
+                    self.error = self.stopped_reason = (
+                        f"what became of email {id_} could not be recorded, so it may be sent again: "
+                        f"{error_sentence(failure)}"
+                    )
+            return written
+
+    def _delay_after(self, leased: _Leased) -> timedelta:
+        """Ask the host for the wait after this attempt, and do without where it cannot say."""
+        attempt = record_of(leased.document)["attemptCount"]
+        try:
+            delay = self.outbox.retry_delay(attempt)
+            if isinstance(delay, timedelta):
+                return delay
+            failure: Exception = TypeError(f"it returned {type(delay).__name__}, not timedelta")
+        except Exception as raised:  # noqa: BLE001 - a host's function must not undo the record of what was sent
+            failure = raised
+        logger.warning("retry_delay gave no delay after attempt %s: %s", attempt, error_sentence(failure))
+        return email.retry_delay(attempt)
+
+    def _ended(self, document: Document, ended: _Ended) -> Change[bool] | None:
         """Return the document with its end; noted is whether the lease was still held."""
-        now = self.clock.stamp()
-        held = email.holds_lease(document, key=leased.key, now=now)
+        now, end = self.clock.stamp(), ended.end
+        held = email.holds_lease(document, key=ended.leased.key, now=now)
         if isinstance(end, SendResult):
             # It was sent, so it must never be sent again, whoever holds it now.
             if not held and email.is_sent(document):
@@ -332,13 +411,12 @@ class _Drain:
         sentence = error_sentence(end)
         if isinstance(end, EmailSkipped):
             return Change(email.skipped(document, reason=sentence, now=now), held)
-        delay = self.outbox.retry_delay(record_of(document)["attemptCount"])
-        return Change(email.failed(document, error=sentence, now=now, retry_after=delay), held)
+        return Change(email.failed(document, error=sentence, now=now, retry_after=ended.retry_after), held)
 
-    def _give_back(self, unsent: Sequence[_Leased]) -> None:
-        """Give back emails that were leased and not sent: as they were, attempt and all."""
+    def _give_back(self, unsent: Sequence[_Leased]) -> int:
+        """Give back emails that were leased and not sent: as they were, attempt and all. Return how many."""
         if not unsent:
-            return
+            return 0
         by_id = {leased.id: leased for leased in unsent}
 
         def rule(id_: str, document: Document) -> Change[None] | None:
@@ -347,23 +425,26 @@ class _Drain:
                 return None
             return Change(email.given_back(document, before=leased.before, now=now), None)
 
-        self.counts["released"] += len(self.outbox.ops.change(list(by_id), rule, wait=True).changed)
+        return len(self.outbox.ops.change(list(by_id), rule, wait=True).changed)
 
-    def _note_pace(self, end: End) -> None:
+    def _note_pace(self, delivery: _Delivery) -> None:
         """Learn from an end how fast to go on, or whether to."""
+        end = delivery.end
         if isinstance(end, SenderUnavailable):
+            self.unreachable = error_sentence(end)
             self.unreachable_in_a_row += 1
             if self.unreachable_in_a_row >= GIVE_UP_AFTER and self.stopped_reason is None:
                 self.error = self.stopped_reason = (
-                    f"{error_sentence(end)}; the drain stopped after {GIVE_UP_AFTER} emails in a row found it so"
+                    f"{self.unreachable}; the drain stopped after {GIVE_UP_AFTER} emails in a row found it so"
                 )
-            return
-        if isinstance(end, SenderThrottled):
-            self.pace.throttled()
-        elif isinstance(end, SendResult):
-            self.pace.taken()
-        if not isinstance(end, EmailSkipped):
+        elif not isinstance(end, EmailSkipped | EmailUnrenderable):
+            # It has reached the provider.
             self.unreachable_in_a_row = 0
+            self.sending_seconds = delivery.seconds
+            if isinstance(end, SenderThrottled):
+                self.pace.throttled(delivery.started)
+            elif isinstance(end, SendResult):
+                self.pace.taken()
 
     def _count(self, item: DrainedEmail) -> None:
         self.counts[item.status] += 1
@@ -388,3 +469,10 @@ def _item(id_: str, end: End, change: Change[bool] | None) -> DrainedEmail:
         next_attempt_at=record_of(change.document).get("nextAttemptAt"),
         terminal=email.is_exhausted(change.document),
     )
+
+
+def _taken(result: object) -> SendResult:
+    """Return a sender's result with an id that can be kept: whatever it returned, the email was taken."""
+    message_id = getattr(result, "provider_message_id", None)
+    text = None if message_id is None else str(message_id)
+    return SendResult(text if text and text.isprintable() and len(text) <= LONGEST_MESSAGE_ID else None)

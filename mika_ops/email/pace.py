@@ -1,5 +1,6 @@
 """How fast a drain may go: so many emails at once, so many a second, and slower where the provider asks for it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,6 +24,7 @@ class Pace:
     _at_once: float = field(init=False)
     _next_start: float = field(default=0.0, init=False)
     _pause: float = field(default=FIRST_PAUSE_SECONDS, init=False)
+    _throttled_at: float = field(default=-math.inf, init=False)
 
     def __post_init__(self) -> None:
         self._at_once = self.concurrency
@@ -47,8 +49,15 @@ class Pace:
         else:
             self._pause = FIRST_PAUSE_SECONDS
 
-    def throttled(self) -> None:
-        """Note that the provider asked to slow down."""
+    def throttled(self, started: float) -> None:
+        """Note that the provider asked to slow down; ``started``: when the email was that it did not take.
+
+        What was under way when it first asked says nothing new.
+        """
+        now = self.timer()
+        if started < self._throttled_at:
+            return
+        self._throttled_at = now
         self._at_once = max(1.0, self._at_once / 2)
-        self._next_start = max(self._next_start, self.timer() + self._pause)
+        self._next_start = max(self._next_start, now + self._pause)
         self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)

@@ -10,7 +10,7 @@ from babel.dates import format_date, format_time
 from mika_ops.email import kinds
 from mika_ops.email.address import mailbox
 from mika_ops.email.brand import Brand, BrandOf, Letterhead, letterhead
-from mika_ops.email.link import is_link, link_in
+from mika_ops.email.link import is_link
 from mika_ops.email.message import LONGEST_SUBJECT
 from mika_ops.email.one_line import one_line
 from mika_ops.email.order_summary import order_named, order_summary
@@ -20,6 +20,7 @@ from mika_ops.email.wording import magic_link_purpose, magic_link_wording
 from mika_ops.ports import EmailSkipped, EmailUnrenderable, Envelope
 from mika_ops.privacy import redacted
 from mika_ops.rules.document import Document, MalformedDocument, metadata_of, record_of
+from mika_ops.rules.email import link_in
 from mika_ops.timestamps import to_datetime
 
 __all__ = ["Brand", "EmailRenderer"]

@@ -17,6 +17,7 @@ from mika_ops.orchestration.resources import RunPlan
 from mika_ops.outcome import Failed, Outcome, Skipped
 from mika_ops.privacy import error_sentence
 from mika_ops.report import counted, told
+from mika_ops.settings import limits_from
 from mika_ops.subtasks.registry import SUBTASK_NAMES, due_selections
 from mika_ops.subtasks.subtask import Subtask, outcome_of
 
@@ -96,7 +97,7 @@ def _backlog(context: dg.OpExecutionContext, plan: RunPlan) -> Backlog:
     reader = getattr(context.resources, BACKLOG)
     if reader is None:
         return Backlog()
-    selections = due_selections(plan.clock.scheduled_at, plan.limits_of(SUBTASK_NAMES[0]))
+    selections = due_selections(plan.clock.scheduled_at, limits_from(plan.settings))
     try:
         backlog: Backlog = reader.read(selections, now=plan.clock.scheduled_at)
     except Exception as failure:  # noqa: BLE001 - see above
@@ -131,7 +132,7 @@ def metadata_of(outcome: Outcome) -> dict[str, Any]:
         case Failed(error=error):
             metadata["error"] = error
     if not isinstance(outcome, Skipped) and outcome.result is not None:
-        metadata |= outcome.result.counts() | outcome.result.words()
+        metadata |= outcome.result.counts() | {**outcome.result.words(), **metadata}
         metadata |= {name: "\n".join(ids) for name, ids in outcome.result.named_ids().items()}
     return metadata
 

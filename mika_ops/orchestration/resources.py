@@ -4,7 +4,7 @@ A piece that is not configured is a described resource without a value, so that 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from mika_ops.budget import TimeBudget
 from mika_ops.clock import Clock, utc_now
 from mika_ops.host import NO_PARTS, PIECES, EmailParts, Host
 from mika_ops.orchestration.config import RUN_RESOURCE
-from mika_ops.settings import Settings, require_time
+from mika_ops.settings import Settings, limits_from, require_time
 from mika_ops.store.engine import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import Limits
@@ -37,14 +37,12 @@ class RunPlan:
     settings: Settings
 
     def limits_of(self, subtask: str) -> Limits:
-        """Return the limits of one subtask."""
-        return Limits(
+        """Return the limits of one subtask that was chosen for the run."""
+        return replace(
+            limits_from(self.settings),
             limit=self.limits.get(subtask),
             spent=self.budget.spent_for(subtask),
             idempotency_key=self.run_id,
-            raw_payload_retention_days=self.settings.raw_payload_retention_days,
-            acp_session_purge_after_hours=self.settings.acp_session_purge_after_hours,
-            account_delete_scope=self.settings.account_delete_scope,
         )
 
 
@@ -102,12 +100,13 @@ def _run_plan(settings: Settings) -> dg.ResourceDefinition:
         chosen = context.resource_config
         run = context.run
         planned = chosen.get("now") or (run.tags.get(SCHEDULED_AT_TAG) if run else None)
+        selected = tuple(name for name in SUBTASK_NAMES if name in (chosen["subtasks"] or SUBTASK_NAMES))
         return RunPlan(
             run_id=run.run_id if run else "unrecorded",
             clock=Clock.at(require_time(planned) if planned else utc_now()),
-            selected=frozenset(chosen["subtasks"] or SUBTASK_NAMES),
+            selected=frozenset(selected),
             limits={**settings.limits, **chosen["limits"]},
-            budget=TimeBudget(timedelta(seconds=settings.time_budget_seconds), _started_at(context), SUBTASK_NAMES),
+            budget=TimeBudget(timedelta(seconds=settings.time_budget_seconds), _started_at(context), selected),
             settings=settings,
         )
 

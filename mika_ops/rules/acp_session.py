@@ -10,7 +10,7 @@ from mika_ops.rules.document import Document, patched
 from mika_ops.timestamps import Timestamp, shifted
 
 TERMINAL_STATUSES: Final = ("completed", "canceled")
-DEFAULT_PURGE_AFTER: Final = timedelta(hours=24)
+DEFAULT_PURGE_AFTER_HOURS: Final = 24.0
 
 
 def is_purgeable(session: Document, now: Timestamp) -> bool:

@@ -230,6 +230,14 @@ def why_not_requeued(document: Document, *, now: Timestamp) -> str | None:
             return "its status is neither failed nor skipped"
 
 
+def link_in(metadata: Document) -> str | None:
+    """Return the metadata's ``link``, or its ``url`` where that is no text; ``None`` where it is empty or missing."""
+    link = metadata.get("link")
+    if not isinstance(link, str):
+        link = metadata.get("url")
+    return link if isinstance(link, str) and link else None
+
+
 def why_useless(document: Document, *, now: Timestamp) -> str | None:
     """Say why sending an email would help nobody any more at ``now``, or ``None`` where it may help.
 
@@ -240,8 +248,7 @@ def why_useless(document: Document, *, now: Timestamp) -> str | None:
     if record_.get("kind") != "magic_link":
         return None
     metadata = metadata_of(record_)
-    link, url = metadata.get("link"), metadata.get("url")
-    if not (link if isinstance(link, str) else isinstance(url, str) and url):
+    if link_in(metadata) is None:
         return "its link is gone, so that it would be skipped"
     expires_at = metadata.get("expiresAt")
     try:

@@ -78,7 +78,7 @@ def webhook_of(document: Document) -> str | None:
     return subject_id if isinstance(subject_id, str) and subject_id else None
 
 
-def attempts_are_exhausted(document: Document) -> bool:
+def is_exhausted(document: Document) -> bool:
     """Say whether the workflow has no attempt left."""
     record_ = record_of(document)
     return bool(record_["attemptCount"] >= record_["maxAttempts"])

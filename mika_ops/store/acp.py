@@ -26,6 +26,8 @@ from mika_ops.store.id_lists import among
 from mika_ops.store.schema import acp_idempotency_keys, acp_sessions
 from mika_ops.timestamps import Timestamp
 
+LARGEST_VERSION: Final = 2**31 - 1
+
 BATCH: Final = 500
 """Sessions changed by one transaction."""
 
@@ -127,6 +129,9 @@ def is_due(now: Timestamp) -> ColumnElement[bool]:
 
 
 def _columns(session: Document) -> dict[str, object]:
+    version = session.get("version")
+    if isinstance(version, int) and not -LARGEST_VERSION <= version <= LARGEST_VERSION:
+        raise MalformedDocument("version is larger than any that counting up would reach")
     return {
         "status": session["status"],
         "expires_at": session.get("expiresAt"),

@@ -11,7 +11,7 @@ from sqlalchemy import literal as bound
 from mika_ops.ports import Candidate, Change, Changes, Note, Rule
 from mika_ops.rules.document import Document, MalformedDocument
 from mika_ops.rules.selection import Collection, Selection
-from mika_ops.store.engine import Database
+from mika_ops.store.engine import Database, RowRefused
 from mika_ops.store.id_lists import among
 from mika_ops.store.schema import plugin_storage
 
@@ -59,7 +59,13 @@ class Documents:
         """Apply a rule to these documents in one transaction; one that is locked elsewhere is left, or waited for."""
         if not ids:
             return Changes()
-        return self.database.write(lambda connection: self._change(connection, ids, rule, wait))
+        try:
+            return self.database.write(lambda connection: self._change(connection, ids, rule, wait))
+        except RowRefused as refusal:
+            if len(ids) == 1:
+                return Changes(malformed={ids[0]: f"it cannot be written: {refusal}"})
+            # One that the database refuses must not keep the others from being written.
+            return _together([self.change([id_], rule, wait=wait) for id_ in ids])
 
     def _change(self, connection: Connection, ids: Sequence[str], rule: Rule[Note], wait: bool) -> Changes[Note]:
         # Ordered by id, so that two workers that lock the same documents cannot wait for each other.
@@ -117,6 +123,14 @@ class Documents:
     @property
     def _ours(self) -> Any:
         return and_(_storage.plugin_id == self.database.plugin_id, _storage.collection == self.collection)
+
+
+def _together(changes: Sequence[Changes[Note]]) -> Changes[Note]:
+    return Changes(
+        {id_: change for each in changes for id_, change in each.changed.items()},
+        [id_ for each in changes for id_ in each.left],
+        {id_: reason for each in changes for id_, reason in each.malformed.items()},
+    )
 
 
 def parsed(data: str) -> Document:

@@ -13,7 +13,7 @@ from typing import Final, Self, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
@@ -30,6 +30,7 @@ BUSY_TIMEOUT_SECONDS: Final = 5.0
 LOCK_TIMEOUT_MS: Final = 2_000
 STATEMENT_TIMEOUT_MS: Final = 60_000
 ATTEMPTS: Final = 5
+FIRST_POSTGRES_WITH_GUARDS: Final = (16,)
 
 _TRANSIENT_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03"})
 """Serialization failure, deadlock, lock time-out: another try may succeed."""
@@ -41,6 +42,10 @@ class DatabaseError(Exception):
 
 class UnusableDatabase(DatabaseError):
     """The configured database cannot be a Mika site's. The message says what to set or do."""
+
+
+class RowRefused(DatabaseError):
+    """The database refused a row: for a unique index that it would break, or a value that it cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,13 @@ def open_database(url: str, *, plugin_id: str = "mika") -> Database:
         with _translated(UnusableDatabase), engine.connect() as connection:
             tables = set(inspect(connection).get_table_names())
             _require_site(connection, tables, plugin_id)
-            dialect = engine.dialect.name
+            guarded = not _has_expression_index(connection)
+            if guarded:
+                _require_guards(connection)
             return Database(
                 engine,
                 plugin_id,
-                JsonSql(dialect, guarded=not _has_expression_index(connection)),
+                JsonSql(engine.dialect.name, guarded=guarded),
                 has_acp_sessions=acp_sessions.name in tables,
             )
     except BaseException:
@@ -185,6 +192,10 @@ def _sqlite_engine(url: URL) -> Engine:
         )
         # A document may hold half of a surrogate pair, which is no UTF-8: one such text must not stop a sweep.
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        # With a write-ahead log, a commit need not wait for the disk: a killed process loses nothing, and after a power
+        # failure the last moments' emails are sent again, with the same Message-ID.
+        if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
     engine = create_engine("sqlite+pysqlite://", creator=connect, hide_parameters=True, poolclass=QueuePool)
@@ -239,6 +250,16 @@ def _has_expression_index(connection: Connection) -> bool:
     return connection.execute(text(statement)).first() is not None
 
 
+def _require_guards(connection: Connection) -> None:
+    """Refuse a Postgres that cannot say whether a text is JSON, where no index vouches that every document is."""
+    version = connection.dialect.server_version_info or (0,)
+    if connection.dialect.name == "postgresql" and version < FIRST_POSTGRES_WITH_GUARDS:
+        raise UnusableDatabase(
+            f"the table {plugin_storage.name} has none of EmDash's expression indexes, and Postgres "
+            f"{version[0]} cannot do without them: let the site create them, or use Postgres 16 or later"
+        )
+
+
 def _is_transient(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError) or error.orig is None:
         return False
@@ -251,6 +272,8 @@ def _is_transient(error: BaseException) -> bool:
 def _translated(raised: type[DatabaseError] = DatabaseError) -> Iterator[None]:
     try:
         yield
+    except (IntegrityError, DataError) as error:
+        raise RowRefused(f"the shop's database: {_said(error)}") from None
     except SQLAlchemyError as error:
         raise raised(f"the shop's database: {_said(error)}") from None
 

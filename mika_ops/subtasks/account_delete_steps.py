@@ -5,7 +5,7 @@ worked off one after the other.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -51,6 +51,9 @@ class Step:
     kind: type[int] | type[bool] = int
 
 
+KEYS: Final = ("customerId", "userId", "emailHash")
+"""The keys by which a document may name a person."""
+
 Owns: TypeAlias = Callable[[Identity, Document], bool]
 Without: TypeAlias = Callable[[Document, Identity, Timestamp], Document]
 
@@ -83,13 +86,31 @@ def change_owned(
     for selection in selections:
         sweep = Sweep(repository, selection, "account_delete_requests")
         for ids in sweep.batches():
-            for change in repository.change(ids, rule, wait=True).changed.values():
+            changes = repository.change(ids, rule, wait=True)
+            for change in changes.changed.values():
                 owners, error = change.note
                 for request_id in owners:
                     counts[request_id] += 1
                     if error is not None:
                         errors.setdefault(request_id, error)
+            for id_, reason in changes.malformed.items():
+                for request_id in _owners_of(id_, repository, selection, requests):
+                    errors.setdefault(request_id, f"document {id_} cannot be changed: {reason}")
     return StepOutcome(counts, errors)
+
+
+def _owners_of(id_: str, repository: DocumentRepository, selection: Selection, requests: Requests) -> Iterator[str]:
+    """Yield the requests whose person a document names that cannot be read: the database can still look into it."""
+    for request_id, identity in requests.items():
+        own = {request_id: identity}
+        named = [
+            condition
+            for holder in ((), ("record",), ("record", "metadata"), ("aggregate", "customer"))
+            if (condition := named_inside(own, **{key: Field((*holder, key)) for key in KEYS})) is not None
+        ]
+        narrowed = replace(selection, top=all_of(selection.top, any_of(*named)))
+        if any(id_ in ids for ids in Sweep(repository, narrowed, "account_delete_requests").batches()):
+            yield request_id
 
 
 def by_keys(collection: Collection, types: tuple[str, ...], requests: Requests, *keys: str) -> Iterator[Selection]:
@@ -277,7 +298,7 @@ def anonymize_customers(
         for ids in Sweep(account, selection, "account_delete_requests").batches():
             for customer in account.read(ids).values():
                 for key in keys:
-                    existing[key].add(customer.get(key))
+                    existing[key].update([customer[key]] if isinstance(customer.get(key), str) else [])
 
     def owns(identity: Identity, customer: Document) -> bool:
         own = {"customerId": identity.customer_id, "emailHash": identity.email_hash, "userId": identity.user_id}

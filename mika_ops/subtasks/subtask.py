@@ -12,7 +12,9 @@ from mika_ops.host import PIECES, Host
 from mika_ops.outcome import Completed, Failed, Outcome, Skipped, SubtaskFailed, SubtaskResult
 from mika_ops.ports import Spent, never_spent
 from mika_ops.privacy import error_sentence
+from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
 from mika_ops.rules.selection import Selection
+from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
 from mika_ops.timestamps import Timestamp
 
 logger: Final = logging.getLogger(__name__)
@@ -36,8 +38,8 @@ class Limits:
     limit: int | None = None
     spent: Spent = never_spent
     idempotency_key: str = "maintenance"
-    raw_payload_retention_days: float = 14.0
-    acp_session_purge_after_hours: float = 24.0
+    raw_payload_retention_days: float = DEFAULT_RETENTION_DAYS
+    acp_session_purge_after_hours: float = DEFAULT_PURGE_AFTER_HOURS
     account_delete_scope: AccountDeleteScope = "complete"
 
 

@@ -3,13 +3,13 @@
 from mika_ops.clock import Clock
 from mika_ops.host import Host
 from mika_ops.outcome import SweptResult
-from mika_ops.privacy import error_sentence
+from mika_ops.ports import AdminApi
+from mika_ops.privacy import error_sentence, redacted
 from mika_ops.rules import workflow
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
 from mika_ops.sweep import Sweep
 
 FAILED_NAMED = 20
-BATCH = 50
 
 
 class WebhookRetriesResult(SweptResult):
@@ -27,20 +27,13 @@ def run(host: Host, clock: Clock, limits: Limits) -> WebhookRetriesResult:
     sweep = Sweep(ops, workflow.retryable_webhooks(clock.scheduled_at), "webhook_retries", limits.limit, limits.spent)
     retried = skipped_exhausted = failed = 0
     named: list[str] = []
-    for ids in sweep.batches(BATCH):
-        documents = ops.read(ids)
-        for document in (documents[id_] for id_ in ids if id_ in documents):
-            webhook_id = workflow.webhook_of(document)
-            if workflow.attempts_are_exhausted(document):
+    # One at a time, since each may take long: its turn comes only while there is time, and it is looked at just before.
+    for ids in sweep.batches(1):
+        for webhook_id, document in ((workflow.webhook_of(each), each) for each in ops.read(ids).values()):
+            if workflow.is_exhausted(document):
                 skipped_exhausted += 1
-            elif webhook_id is not None:
-                try:
-                    replayed = admin_api.replay_webhook(
-                        webhook_id, idempotency_key=f"{limits.idempotency_key}:{webhook_id}"
-                    )
-                    error = None if replayed.ok else replayed.error or "refused without a reason"
-                except Exception as failure:  # noqa: BLE001 - one webhook must not keep the others waiting
-                    error = error_sentence(failure)
+            elif webhook_id is not None and sweep.selection.takes(document):
+                error = _replay(admin_api, webhook_id, idempotency_key=f"{limits.idempotency_key}:{webhook_id}")
                 if error is None:
                     retried += 1
                 else:
@@ -53,6 +46,15 @@ def run(host: Host, clock: Clock, limits: Limits) -> WebhookRetriesResult:
         failed_ids=tuple(named),
         **sweep.counts(),
     )
+
+
+def _replay(admin_api: AdminApi, webhook_id: str, *, idempotency_key: str) -> str | None:
+    """Have the site replay one webhook; return why it was not, or ``None``. One must not keep the others waiting."""
+    try:
+        replayed = admin_api.replay_webhook(webhook_id, idempotency_key=idempotency_key)
+    except Exception as failure:  # noqa: BLE001 - see above
+        return error_sentence(failure)
+    return None if replayed.ok else redacted(replayed.error or "refused without a reason")
 
 
 SUBTASK = Subtask(

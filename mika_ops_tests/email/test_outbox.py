@@ -9,10 +9,10 @@ import pytest
 from mika_ops.clock import Clock
 from mika_ops.email.outbox import LeasedOutbox
 from mika_ops.email.render import Brand, EmailRenderer
-from mika_ops.ports import Change, DrainedOutbox, Envelope, SenderThrottled, SenderUnavailable, never_spent
+from mika_ops.ports import Change, DrainedOutbox, Envelope, SenderThrottled, never_spent
 from mika_ops.rules.personal_data import redacted_email
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import Database, DatabaseError, open_database
+from mika_ops.store.engine import Database, open_database
 from mika_ops.timestamps import to_datetime
 from mika_ops_tests.builders import BEFORE, EARLIER, NOW, documents_of, email, get, order, put, put_raw
 from mika_ops_tests.fakes import Provider, outbox_of
@@ -218,26 +218,6 @@ def test_the_error_kept_with_an_email_tells_no_address_and_no_link(database: Dat
     assert "mail.test" not in error
 
 
-def test_a_database_error_in_the_middle_keeps_the_report_of_what_was_sent(
-    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(database, "ops", *(email(f"email_{number}") for number in range(4)))
-    ops = Documents(database, "ops")
-    change = Documents.change
-    calls = iter(range(100))
-
-    def fail_at_the_fourth(self: Documents, *args: object, **kwargs: object) -> object:
-        if next(calls) == 3:
-            raise DatabaseError("the shop's database: the disk is full")
-        return change(self, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Documents, "change", fail_at_the_fourth)
-    outbox = LeasedOutbox(ops, Documents(database, "ledger"), Provider(), EmailRenderer(Brand()))
-    drained = outbox.drain(clock, limit=None, spent=never_spent)
-    assert drained.error == "the shop's database: the disk is full"
-    assert drained.sent == 2
-
-
 def test_orders_are_looked_up_once_for_a_batch(database: Database, clock: Clock) -> None:
     put(database, "ledger", order())
     put(
@@ -320,38 +300,6 @@ def test_a_worker_sends_its_next_email_only_once_its_last_is_recorded(database: 
 
     replace(outbox_of(database, Provider(look)), concurrency=3).drain(clock, limit=None, spent=never_spent)
     assert max(unrecorded) < 3
-
-
-def test_a_provider_out_of_reach_ends_the_drain_and_costs_no_attempt(database: Database, clock: Clock) -> None:
-    before = [
-        email(f"email_{number:02}", attemptCount=2, nextAttemptAt=BEFORE, lastError="old") for number in range(40)
-    ]
-    put(database, "ops", *before)
-
-    def refuse(_envelope: Envelope) -> None:
-        raise SenderUnavailable("the mail server mail.test:25 could not be reached: connection refused")
-
-    drained = drain(database, Provider(refuse), clock)
-    assert drained.stopped_reason is not None
-    assert "could not be reached" in drained.stopped_reason
-    assert drained.error == drained.stopped_reason
-    assert drained.released == drained.leased > 0
-    assert drained.has_more
-    after = documents_of(database, "ops")
-    for document in before:
-        assert after[document["id"]]["record"] == document["record"]
-
-
-def test_one_email_that_finds_no_provider_does_not_end_the_drain(database: Database, clock: Clock) -> None:
-    put(database, "ops", *(email(f"email_{number}") for number in range(5)))
-    refusals = iter([True, True, False, True, False, False])
-
-    def sometimes(_envelope: Envelope) -> None:
-        if next(refusals):
-            raise SenderUnavailable("the mail server could not be reached")
-
-    drained = drain(database, Provider(sometimes), clock)
-    assert (drained.sent, drained.released, drained.stopped_reason) == (2, 3, None)
 
 
 def test_a_throttled_email_counts_as_failed_and_the_drain_goes_on_slower(database: Database, clock: Clock) -> None:

@@ -65,7 +65,7 @@ class TestRate:
 class TestThrottling:
     def test_a_throttle_makes_a_pause_and_halves_how_many_go_at_once(self, timer: Timer) -> None:
         pace = Pace(8, None, timer)
-        pace.throttled()
+        pace.throttled(timer())
         assert not pace.may_start(0)
         assert pace.seconds_to_wait() == FIRST_PAUSE_SECONDS
         assert after_the_pause(pace, timer) == 4
@@ -74,7 +74,7 @@ class TestThrottling:
         pace = Pace(5, None, timer)
         found = []
         for _ in range(5):
-            pace.throttled()
+            pace.throttled(timer())
             found.append(after_the_pause(pace, timer))
         assert found == [2, 1, 1, 1, 1]
 
@@ -82,7 +82,7 @@ class TestThrottling:
         pace = Pace(8, None, timer)
         pauses = []
         for _ in range(8):
-            pace.throttled()
+            pace.throttled(timer())
             pauses.append(pace.seconds_to_wait())
             timer.now += pace.seconds_to_wait()
         assert pauses[:3] == [1.0, 2.0, 4.0]
@@ -90,7 +90,7 @@ class TestThrottling:
 
     def test_a_pause_is_not_shortened_by_the_rate(self, timer: Timer) -> None:
         pace = Pace(8, 100.0, timer)
-        pace.throttled()
+        pace.throttled(timer())
         pace.started()
         assert pace.seconds_to_wait() > FIRST_PAUSE_SECONDS
 
@@ -98,7 +98,7 @@ class TestThrottling:
 class TestRecovery:
     def test_each_email_that_is_taken_lets_one_more_go_at_once_up_to_what_is_set(self, timer: Timer) -> None:
         pace = Pace(8, None, timer)
-        pace.throttled()
+        pace.throttled(timer())
         after_the_pause(pace, timer)
         found = []
         for _ in range(6):
@@ -109,9 +109,20 @@ class TestRecovery:
     def test_once_recovered_the_next_pause_is_short_again(self, timer: Timer) -> None:
         pace = Pace(2, None, timer)
         for _ in range(3):
-            pace.throttled()
+            pace.throttled(timer())
             timer.now += pace.seconds_to_wait()
         for _ in range(3):
             pace.taken()
-        pace.throttled()
+        pace.throttled(timer())
         assert pace.seconds_to_wait() == FIRST_PAUSE_SECONDS
+
+
+class TestBurst:
+    def test_emails_that_were_under_way_when_it_first_asked_slow_it_down_no_further(self, timer: Timer) -> None:
+        pace = Pace(8, None, timer)
+        started = timer()
+        timer.now += 0.5
+        for _ in range(8):
+            pace.throttled(started)
+        assert pace.seconds_to_wait() == FIRST_PAUSE_SECONDS
+        assert after_the_pause(pace, timer) == 4

@@ -4,8 +4,10 @@ import dagster as dg
 import pytest
 
 from mika_ops.clock import utc_now
+from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.job import JOB_NAME
+from mika_ops.orchestration.resources import resources_for
 from mika_ops.settings import LIMITED_SUBTASKS, isolated_settings
 from mika_ops.timestamps import to_timestamp
 from mika_ops_tests.orchestration.pieces import Outbox, run_job, whole_host
@@ -131,3 +133,9 @@ def test_every_field_of_the_launchpad_is_optional_and_described() -> None:
     fields |= fields["limits"].config_type.fields
 
     assert [name for name, field in fields.items() if field.is_required or not field.description] == []
+
+
+def test_subtasks_that_are_not_chosen_keep_no_time_for_themselves() -> None:
+    plan = resources_for(isolated_settings())[RUN_RESOURCE]
+    with dg.build_init_resource_context(config={"subtasks": ["webhook_retries", "email_outbox"]}) as context:
+        assert plan(context).budget.subtasks == ("email_outbox", "webhook_retries")

@@ -9,7 +9,7 @@ from mika_ops.rules.document import ABSENT, Document
 from mika_ops_tests.builders import AFTER, BEFORE, EARLIER, LATER, NOW, acp_session
 
 
-def expired(session: Document, purge_after: timedelta = rules.DEFAULT_PURGE_AFTER) -> Document:
+def expired(session: Document, purge_after: timedelta = timedelta(hours=rules.DEFAULT_PURGE_AFTER_HOURS)) -> Document:
     return rules.expired(session, now=NOW, purge_after=purge_after)
 
 

@@ -158,8 +158,8 @@ def test_a_workflow_may_name_no_webhook() -> None:
 
 
 @pytest.mark.parametrize(("attempts", "exhausted"), [(4, False), (5, True), (6, True)])
-def test_attempts_are_exhausted_at_the_maximum(attempts: int, exhausted: bool) -> None:
-    assert rules.attempts_are_exhausted(workflow(attemptCount=attempts, maxAttempts=5)) is exhausted
+def test_is_exhausted_at_the_maximum(attempts: int, exhausted: bool) -> None:
+    assert rules.is_exhausted(workflow(attemptCount=attempts, maxAttempts=5)) is exhausted
 
 
 @pytest.mark.parametrize("count", ["5", None, ABSENT, True])

@@ -25,6 +25,7 @@ from mika_ops_tests.builders import (
     get,
     order,
     put,
+    put_raw,
     put_rows,
     recorded,
     reservation,
@@ -304,3 +305,21 @@ def test_other_peoples_data_is_untouched(database: Database, clock: Clock) -> No
         put(database, collection, document)
     delete(database, clock)
     assert {name: get(database, name, document["id"]) for name, document in theirs.items()} == theirs
+
+
+def test_a_document_that_only_the_database_can_read_stops_its_persons_request_and_no_other(
+    database: Database, clock: Clock
+) -> None:
+    too_large = json.dumps(order("order_1", customerId="cus_1")).replace('"schemaVersion": 1', '"schemaVersion": 1e999')
+    put_raw(database, "ledger", ("order_1", too_large))
+    put(database, "ops", delete_request("delete_1", customerId="cus_1"), delete_request("delete_2", customerId="cus_2"))
+    result = delete(database, clock)
+    assert (result.completed, result.failed) == (1, 1)
+    assert "order_1" in get(database, "ops", "delete_1")["record"]["lastError"]
+
+
+def test_a_customer_whose_keys_are_no_texts_keeps_no_other_request_waiting(database: Database, clock: Clock) -> None:
+    put(database, "account", customer("cus_1", emailHash={"odd": True}))
+    put(database, "ops", delete_request("delete_1", customerId="cus_1"), delete_request("delete_2", customerId="cus_2"))
+    assert delete(database, clock).completed == 2
+    assert CANARY not in json.dumps(get(database, "account", "cus_1"))

@@ -5,6 +5,7 @@ import pytest
 from mika_ops.clock import Clock
 from mika_ops.host import PIECES, Host
 from mika_ops.outcome import Completed, Failed, Skipped, SubtaskFailed, SubtaskResult
+from mika_ops.ports import DrainedOutbox
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.subtasks.subtask import Limits, Subtask, outcome_of
 
@@ -119,3 +120,9 @@ def test_counts_and_ids_are_told_apart() -> None:
     result = Counted(done=2, has_more=True, failed_ids=("a", "b"))
     assert result.counts() == {"done": 2, "has_more": True}
     assert result.named_ids() == {"failed_ids": ("a", "b")}
+
+
+def test_the_words_of_a_result_tell_no_address_and_no_link() -> None:
+    drained = DrainedOutbox(stopped_reason="550 <ada@example.test> refused, see https://mail.test/1")
+    assert "example.test" not in drained.words()["stopped_reason"]
+    assert "mail.test" not in drained.words()["stopped_reason"]

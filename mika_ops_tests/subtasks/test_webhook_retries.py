@@ -1,12 +1,15 @@
 """Retrying payment webhooks: each due one is replayed once, whatever becomes of the others."""
 
 from mika_ops.clock import Clock
-from mika_ops.ports import ReplayedWebhook
+from mika_ops.ports import Change, ReplayedWebhook
+from mika_ops.rules.document import with_record
+from mika_ops.rules.workflow import MIRRORED
+from mika_ops.store.documents import Documents
 from mika_ops.store.engine import Database
 from mika_ops.subtasks import webhook_retries
 from mika_ops.subtasks.subtask import Limits
 from mika_ops.subtasks.webhook_retries import WebhookRetriesResult
-from mika_ops_tests.builders import BEFORE, put, workflow
+from mika_ops_tests.builders import AFTER, BEFORE, NOW, put, workflow
 from mika_ops_tests.fakes import Api, host_of
 
 
@@ -67,3 +70,35 @@ def test_the_ids_named_are_few_however_many_fail(database: Database, clock: Cloc
     result = retry(database, Api(lambda _id: ReplayedWebhook(ok=False)), clock)
     assert result.failed == 60
     assert len(result.failed_ids) == 20
+
+
+def test_a_workflow_that_another_worker_took_meanwhile_is_not_replayed(database: Database, clock: Clock) -> None:
+    put(database, "ops", due("workflow_1"), due("workflow_2"))
+
+    def answer(webhook_id: str) -> ReplayedWebhook:
+        if webhook_id == "webhook_of_workflow_1":
+            Documents(database, "ops").change(
+                ["workflow_2"],
+                lambda _id, document: Change(
+                    with_record(document, {"leaseExpiresAt": AFTER}, mirrored=MIRRORED, now=NOW), None
+                ),
+            )
+        return ReplayedWebhook(ok=True)
+
+    assert retry(database, Api(answer), clock).retried == 1
+
+
+def test_a_slow_site_does_not_hold_the_run_past_its_time(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(due(f"workflow_{number}") for number in range(5)))
+    api = Api()
+    limits = Limits(spent=lambda: len(api.replayed) >= 2)
+    result = webhook_retries.run(host_of(database, api=api), clock, limits)
+    assert (result.retried, result.has_more) == (2, True)
+
+
+def test_what_the_site_says_is_kept_without_addresses_and_links(database: Database, clock: Clock) -> None:
+    put(database, "ops", due("workflow_1"))
+    api = Api(lambda _id: ReplayedWebhook(ok=False, error="refused for ada@example.test, see https://shop.test/1"))
+    (told,) = retry(database, api, clock).failed_ids
+    assert "ada@example.test" not in told
+    assert "shop.test" not in told
