@@ -31,6 +31,7 @@ from mika_ops.ports import (
     EmailSender,
     EmailSkipped,
     EmailUnrenderable,
+    Envelope,
     SenderThrottled,
     SenderUnavailable,
     SendResult,
@@ -42,7 +43,7 @@ from mika_ops.rules.document import Document, record_of
 from mika_ops.sweep import Sweep
 from mika_ops.timestamps import Timestamp, shifted
 
-BATCH_PER_WORKER: Final = 4
+BATCH_PER_WORKER: Final = 2
 """Emails leased ahead for each worker, at the most: few, for a kill costs each of them an attempt."""
 
 GIVE_UP_AFTER: Final = 3
@@ -99,24 +100,24 @@ class LeasedOutbox:
     def batch_size(self) -> int:
         """How many emails are leased at once.
 
-        The next batch is leased when half of one still waits, so an email may wait for one and a half batches.
+        The next batch is leased while two still wait, so an email may wait for three batches to be sent.
         """
-        turns_in_a_lease = max(1.0, (self.lease / self.send_timeout - 1) / 1.5)
+        turns_in_a_lease = max(1.0, (self.lease / self.send_timeout - 1) / 3)
         size = self.concurrency * min(BATCH_PER_WORKER, int(turns_in_a_lease))
         if self.max_per_second is not None:
-            started_in_a_lease = self.max_per_second * (self.lease - self.send_timeout).total_seconds() / 1.5
+            started_in_a_lease = self.max_per_second * (self.lease - self.send_timeout).total_seconds() / 3
             size = min(size, int(started_in_a_lease))
         return max(1, size)
 
 
 @dataclass(frozen=True)
 class _Leased:
-    """An email that this worker holds: as it was before, and as it is."""
+    """An email that this worker holds: as it was before, as it is, and ready to send, or why it cannot be."""
 
     id: str
     before: Document
     document: Document
-    order: Document | None = None
+    composed: Envelope | Exception | None = None
 
     @property
     def key(self) -> str:
@@ -216,7 +217,7 @@ class _Drain:
 
     def _lease_ahead(self, leaser: ThreadPoolExecutor) -> None:
         """Have the next batch leased while this one is sent."""
-        if self.leasing is None and not self.all_leased and len(self.waiting) <= self.outbox.batch_size // 2:
+        if self.leasing is None and not self.all_leased and len(self.waiting) <= 2 * self.outbox.batch_size:
             self.leasing = leaser.submit(self._lease)
 
     def _lease(self) -> _Batch | None:
@@ -235,17 +236,27 @@ class _Drain:
         self.sweep.report_malformed(list(changes.malformed))
         leased = [_Leased(id_, change.note, change.document or {}) for id_, change in changes.changed.items()]
         try:
-            return _Batch(self._with_orders(leased), missed=len(changes.left))
+            return _Batch(self._composed(leased), missed=len(changes.left))
         except BaseException:
             # Nobody would send them before their lease lapses.
             self._give_back(leased)
             raise
 
-    def _with_orders(self, leased: Sequence[_Leased]) -> list[_Leased]:
-        """Return the emails with the orders that they are about, looked up at once."""
-        order_ids = {each.id: self.outbox.composer.order_id_of(each.document) for each in leased}
+    def _composed(self, leased: Sequence[_Leased]) -> list[_Leased]:
+        """Return the emails ready to send: made here, while others are sent, of the orders that they are about."""
+        composer = self.outbox.composer
+        order_ids = {each.id: composer.order_id_of(each.document) for each in leased}
         orders = self.outbox.ledger.read([order_id for order_id in dict.fromkeys(order_ids.values()) if order_id])
-        return [replace(each, order=orders.get(order_ids[each.id] or "")) for each in leased]
+
+        def composed(document: Document, order: Document | None) -> Envelope | Exception:
+            try:
+                return composer.render(document, order)
+            except Exception as failure:  # noqa: BLE001 - an email that cannot be made fails like one that cannot be sent
+                return failure
+
+        return [
+            replace(each, composed=composed(each.document, orders.get(order_ids[each.id] or ""))) for each in leased
+        ]
 
     def _start(self, workers: ThreadPoolExecutor) -> None:
         """Start as many emails as may go at once; one whose lease would not last until it is sent is given back."""
@@ -260,13 +271,16 @@ class _Drain:
         self.counts["released"] += self._give_back(late)
 
     def _deliver(self, leased: _Leased) -> _Delivery:
-        """Make and send one email; in a thread of its own, so without touching the drain."""
+        """Send one email; in a thread of its own, so without touching the drain."""
         outbox, started = self.outbox, self.outbox.timer()
         end: End
-        try:
-            end = _taken(outbox.sender.send(outbox.composer.render(leased.document, leased.order)))
-        except Exception as failure:  # noqa: BLE001 - whatever a sender raises, the email is tried again later
-            end = failure
+        if isinstance(leased.composed, Envelope):
+            try:
+                end = _taken(outbox.sender.send(leased.composed))
+            except Exception as failure:  # noqa: BLE001 - whatever a sender raises, the email is tried again later
+                end = failure
+        else:
+            end = leased.composed or TypeError("it was never composed")
         return _Delivery(end, started, outbox.timer() - started)
 
     def _await_something(self) -> None:

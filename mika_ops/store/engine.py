@@ -162,7 +162,6 @@ def engine_for(url: str) -> Engine:
             return create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
                 hide_parameters=True,
-                pool_pre_ping=True,
                 connect_args={"connect_timeout": round(BUSY_TIMEOUT_SECONDS), "application_name": "mika-ops"},
             )
         case other:
@@ -265,6 +264,9 @@ def _is_transient(error: BaseException) -> bool:
         return False
     if isinstance(error.orig, sqlite3.OperationalError):
         return error.orig.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    if error.connection_invalidated:
+        # The next try has a new connection. Rules look before they write, so that nothing is done twice.
+        return True
     return getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES
 
 

@@ -128,8 +128,10 @@ def test_an_email_whose_lease_would_lapse_while_it_is_sent_is_given_back_instead
         now[0] += timedelta(minutes=4, seconds=50)
 
     drained = drain(database, Provider(stall), Clock(NOW, lambda: now[0]))
-    assert drained.sent == 1
-    assert drained.released == 3
+    # How many were leased anew after the stall depends on the thread that leases ahead; none is sent past its lease.
+    assert drained.released >= 1
+    assert drained.sent + drained.released == 4
+    assert drained.lease_lost == 0
     assert drained.has_more
 
 
