@@ -7,8 +7,6 @@ from datetime import timedelta
 import pytest
 
 from mika_ops.clock import Clock
-from mika_ops.email.outbox import LeasedOutbox
-from mika_ops.email.render import Brand, EmailRenderer
 from mika_ops.ports import Change, DrainedOutbox, Envelope, SenderThrottled, never_spent
 from mika_ops.rules.personal_data import redacted_email
 from mika_ops.store.documents import Documents
@@ -237,7 +235,7 @@ def test_orders_are_looked_up_once_for_a_batch(database: Database, clock: Clock)
             reads.append(list(ids))
             return ledger.read(ids)
 
-    outbox = LeasedOutbox(Documents(database, "ops"), Counting(), Provider(), EmailRenderer(Brand()))  # type: ignore[arg-type]
+    outbox = replace(outbox_of(database, Provider()), ledger=Counting(), concurrency=2)  # type: ignore[arg-type]
     assert outbox.drain(clock, limit=None, spent=never_spent).sent == 3
     assert reads == [["order_1"]]
 
