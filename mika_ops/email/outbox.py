@@ -297,8 +297,8 @@ class _Drain:
     def _let_others_end(self) -> None:
         """Wait for others to be recorded along, no longer than a transaction would take.
 
-        Where the provider is slower than the database, half of the workers are enough: one half is recorded while the
-        other is sending.
+        Where the provider is slower than the database, a quarter of the workers is enough: one is recorded while the
+        others are sending.
         """
         until = self.outbox.timer() + self.recording_seconds
         while True:
@@ -316,7 +316,7 @@ class _Drain:
     def _at_once(self) -> int:
         """How many emails are best recorded in one transaction."""
         slow_provider = self.sending_seconds > self.recording_seconds
-        return (self.outbox.concurrency + 1) // 2 if slow_provider else self.outbox.concurrency
+        return max(1, self.outbox.concurrency // 4) if slow_provider else self.outbox.concurrency
 
     @property
     def _running(self) -> list[Future[Any]]:
