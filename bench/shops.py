@@ -62,7 +62,7 @@ def fill(database: Database, collection: str, documents: Iterator[dict[str, Any]
             "plugin_id": database.plugin_id,
             "collection": collection,
             "id": document["id"],
-            "data": json.dumps(document),
+            "data": json.dumps(document, separators=(",", ":")),
             "created_at": CREATED,
             "updated_at": CREATED,
         }

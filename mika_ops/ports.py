@@ -83,13 +83,18 @@ class DocumentRepository(Protocol):
         """Return the documents with these ids; one that does not exist or is no JSON object is left out."""
         ...
 
-    def change(self, ids: Sequence[str], rule: Rule[Note], *, wait: bool = False) -> Changes[Note]:
+    def change(
+        self, ids: Sequence[str], rule: Rule[Note], *, wait: bool = False, seen: Mapping[str, Document] | None = None
+    ) -> Changes[Note]:
         """Apply a rule to these documents and write what it returns, in one transaction; no update of others is lost.
 
         Nobody else may change a document between its reading and its writing. One that somebody else is changing just
         now is left for the next run, or, with ``wait``, waited for; this then raises where the wait is too long. A
         document that the rule calls malformed, by raising ``MalformedDocument``, or that the database refuses, is
         reported as malformed and left alone; the others are written all the same.
+
+        ``seen`` holds each of these documents as the caller last wrote it: where none has changed since, reading them
+        again may be spared. What is reported is the same with it and without.
         """
         ...
 

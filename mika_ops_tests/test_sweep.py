@@ -48,7 +48,7 @@ class Shelf:
     def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
         return {id_: self.documents[id_] for id_ in ids if id_ in self.documents}
 
-    def change(self, ids: Sequence[str], rule: Rule[Note], *, wait: bool = False) -> Changes[Note]:
+    def change(self, ids: Sequence[str], rule: Rule[Note], **_options: object) -> Changes[Note]:
         changed: dict[str, Change[Note]] = {}
         malformed: dict[str, str] = {}
         for id_ in ids:

@@ -1,9 +1,9 @@
 """Draining the outbox: lease before sending, record before the next.
 
 Emails are leased in batches, each in one transaction, so that no two workers hold the same email. ``concurrency`` of
-them are sent at once; whatever has ended by then is recorded in one transaction, and only then does another email
-take its place. A process killed at any point loses nothing, and at most the emails that were under way are sent
-again, once their lease has lapsed: with the same ``Message-ID``.
+them are sent at once; whatever has ended while one record was written is recorded by the next, in one transaction, and
+only then does another email take its place. A process killed at any point loses nothing, and at most the emails that
+were under way are sent again, once their lease has lapsed: with the same ``Message-ID``.
 
 A drain that stops early, as its time is spent, the provider cannot be reached or the run is ended, gives back what it
 had leased and not sent: the attempt does not count.
@@ -130,11 +130,10 @@ class _Leased:
 
 @dataclass(frozen=True)
 class _Delivery:
-    """How sending one email ended; ``started`` by the outbox's timer, and how many seconds it took."""
+    """How sending one email ended; ``started`` by the outbox's timer."""
 
     end: End
     started: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -144,6 +143,25 @@ class _Ended:
     leased: _Leased
     end: End
     retry_after: timedelta
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What one transaction is to write: how emails ended, by id; and those that found no provider, to be given back."""
+
+    deliveries: Sequence[Future[_Delivery]]
+    ends: Mapping[str, _Ended]
+    unsent: Sequence[_Leased]
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What was written, by id, ``None`` where somebody else had the email by then; and what could not be, and why."""
+
+    record: _Record
+    changed: Mapping[str, Change[bool] | None]
+    released: int
+    error: str | None
 
 
 @dataclass(frozen=True)
@@ -168,9 +186,8 @@ class _Drain:
     waiting: deque[_Leased] = field(default_factory=deque)
     under_way: dict[Future[_Delivery], _Leased] = field(default_factory=dict)
     leasing: Future[_Batch | None] | None = None
+    recording: Future[_Recorded] | None = None
     all_leased: bool = False
-    sending_seconds: float = 0.0
-    recording_seconds: float = 0.0
     unreachable_in_a_row: int = 0
     unreachable: str | None = None
     stopped_reason: str | None = None
@@ -185,15 +202,15 @@ class _Drain:
         size = self.outbox.concurrency
         with (
             ThreadPoolExecutor(size, thread_name_prefix="mika-email") as workers,
-            ThreadPoolExecutor(1, thread_name_prefix="mika-lease") as leaser,
+            ThreadPoolExecutor(2, thread_name_prefix="mika-outbox") as background,
         ):
             try:
                 while self.stopped_reason is None:
-                    self._lease_ahead(leaser)
+                    self._lease_ahead(background)
                     self._start(workers)
                     if not self.waiting and not self.under_way and self.leasing is None:
                         return
-                    self._await_something()
+                    self._await_something(background)
                     self._stop_when_spent()
             finally:
                 # Also where the run is interrupted: what was sent is recorded, what was not is given back.
@@ -215,10 +232,10 @@ class _Drain:
         if self.waiting and self.stopped_reason is None and self.spent():
             self.stopped_reason = "the time of the run is spent"
 
-    def _lease_ahead(self, leaser: ThreadPoolExecutor) -> None:
+    def _lease_ahead(self, background: ThreadPoolExecutor) -> None:
         """Have the next batch leased while this one is sent."""
         if self.leasing is None and not self.all_leased and len(self.waiting) <= 2 * self.outbox.batch_size:
-            self.leasing = leaser.submit(self._lease)
+            self.leasing = background.submit(self._lease)
 
     def _lease(self) -> _Batch | None:
         """Lease the next batch; in a thread of its own, so without touching the drain. ``None``: there is none."""
@@ -260,15 +277,14 @@ class _Drain:
 
     def _start(self, workers: ThreadPoolExecutor) -> None:
         """Start as many emails as may go at once; one whose lease would not last until it is sent is given back."""
-        late = []
-        while self.waiting and self.pace.may_start(len(self.under_way)):
-            leased = self.waiting.popleft()
-            if leased.expires_at <= shifted(self.clock.stamp(), self.outbox.send_timeout):
-                late.append(leased)
-                continue
-            self.pace.started()
-            self.under_way[workers.submit(self._deliver, leased)] = leased
+        lasts_until, late = shifted(self.clock.stamp(), self.outbox.send_timeout), []
+        while self.waiting and self.waiting[0].expires_at <= lasts_until:
+            late.append(self.waiting.popleft())
         self.counts["released"] += self._give_back(late)
+        while self.waiting and self.pace.may_start(len(self.under_way)):
+            self.pace.started()
+            leased = self.waiting.popleft()
+            self.under_way[workers.submit(self._deliver, leased)] = leased
 
     def _deliver(self, leased: _Leased) -> _Delivery:
         """Send one email; in a thread of its own, so without touching the drain."""
@@ -281,46 +297,26 @@ class _Drain:
                 end = failure
         else:
             end = leased.composed or TypeError("it was never composed")
-        return _Delivery(end, started, outbox.timer() - started)
+        return _Delivery(end, started)
 
-    def _await_something(self) -> None:
+    def _await_something(self, background: ThreadPoolExecutor) -> None:
         """Wait until an email has ended, a batch is leased or another email may start; take in what there is."""
+        ended = [future for future in self.under_way if future.done()]
+        if ended and self.recording is None:
+            self.recording = background.submit(self._write, self._to_record(ended))
+            return
         pause = min(self.pace.seconds_to_wait(), LONGEST_SLEEP_SECONDS) if self.waiting else 0.0
-        if self._running:
-            wait(self._running, timeout=pause if pause > 0 else None, return_when=FIRST_COMPLETED)
-            self._let_others_end()
+        running = [future for future in self._running if future not in ended]
+        if running:
+            wait(running, timeout=pause if pause > 0 else None, return_when=FIRST_COMPLETED)
         elif pause > 0:
             self.outbox.sleep(pause)
         self._take_leased()
-        self._record(self._ended_now())
-
-    def _let_others_end(self) -> None:
-        """Wait for others to be recorded along, no longer than a transaction would take.
-
-        Where the provider is slower than the database, a quarter of the workers is enough: one is recorded while the
-        others are sending.
-        """
-        until = self.outbox.timer() + self.recording_seconds
-        while True:
-            sending = [future for future in self.under_way if not future.done()]
-            enough = len(self.under_way) - len(sending) >= self._at_once
-            left = until - self.outbox.timer()
-            if enough or not sending or left <= 0 or len(sending) == len(self.under_way):
-                return
-            wait(sending, timeout=left, return_when=FIRST_COMPLETED)
-
-    def _ended_now(self) -> list[Future[_Delivery]]:
-        return [future for future in self.under_way if future.done()][: self._at_once]
-
-    @property
-    def _at_once(self) -> int:
-        """How many emails are best recorded in one transaction."""
-        slow_provider = self.sending_seconds > self.recording_seconds
-        return max(1, self.outbox.concurrency // 4) if slow_provider else self.outbox.concurrency
+        self._take_recorded()
 
     @property
     def _running(self) -> list[Future[Any]]:
-        return [*self.under_way, *([] if self.leasing is None else [self.leasing])]
+        return [*self.under_way, *(future for future in (self.leasing, self.recording) if future is not None)]
 
     def _take_leased(self) -> None:
         if self.leasing is None or not self.leasing.done():
@@ -334,6 +330,13 @@ class _Drain:
         self.counts["lease_missed"] += batch.missed
         self.waiting.extend(batch.leased)
 
+    def _take_recorded(self) -> None:
+        """Take in what was recorded; only then are its emails no longer under way."""
+        if self.recording is None or not self.recording.done():
+            return
+        recording, self.recording = self.recording, None
+        self._note_recorded(recording.result())
+
     def _finish(self) -> None:
         """Wait for what is under way, record it, and give back the rest, whatever goes wrong with any of it."""
         wait(self._running)
@@ -341,62 +344,65 @@ class _Drain:
             self._take_leased()
         finally:
             try:
-                self._record(list(self.under_way))
+                self._take_recorded()
             finally:
-                self.counts["released"] += self._give_back(list(self.waiting))
-                self.waiting.clear()
+                try:
+                    self._note_recorded(self._write(self._to_record(list(self.under_way))))
+                finally:
+                    self.counts["released"] += self._give_back(list(self.waiting))
+                    self.waiting.clear()
         if self.error is None and self.unreachable is not None and not self.counts["sent"]:
             self.error = self.unreachable
 
-    def _record(self, futures: Sequence[Future[_Delivery]]) -> None:
-        """Record how emails ended, all in one transaction; only then are they no longer under way."""
-        if not futures:
-            return
-        started = self.outbox.timer()
-        ended = {self.under_way[future].id: (self.under_way[future], future.result()) for future in futures}
-        for _leased, delivery in ended.values():
+    def _to_record(self, deliveries: Sequence[Future[_Delivery]]) -> _Record:
+        """Say what is to be recorded of emails that have ended, and learn from them how fast to go on."""
+        ends, unsent = {}, []
+        for future in deliveries:
+            leased, delivery = self.under_way[future], future.result()
             self._note_pace(delivery)
-        ends = {
-            id_: _Ended(leased, delivery.end, self._delay_after(leased))
-            for id_, (leased, delivery) in ended.items()
-            if not isinstance(delivery.end, SenderUnavailable)
-        }
-        changed = self._write_ends(ends)
-        unsent = [leased for leased, delivery in ended.values() if isinstance(delivery.end, SenderUnavailable)]
-        self.counts["released"] += self._give_back(unsent)
-        for future in futures:
-            del self.under_way[future]
-        for id_, end in ends.items():
-            if id_ in changed:
-                self._count(_item(id_, end.end, changed[id_]))
-        self.recording_seconds = self.outbox.timer() - started
+            if isinstance(delivery.end, SenderUnavailable):
+                unsent.append(leased)
+            else:
+                ends[leased.id] = _Ended(leased, delivery.end, self._delay_after(leased))
+        return _Record(deliveries, ends, unsent)
 
-    def _write_ends(self, ends: Mapping[str, _Ended]) -> dict[str, Change[bool] | None]:
-        """Write how emails ended; return what was written, ``None`` where somebody else had the email by then.
+    def _note_recorded(self, recorded: _Recorded) -> None:
+        for future in recorded.record.deliveries:
+            del self.under_way[future]
+        for id_, end in recorded.record.ends.items():
+            if id_ in recorded.changed:
+                self._count(_item(id_, end.end, recorded.changed[id_]))
+        self.counts["released"] += recorded.released
+        if recorded.error is not None:
+            self.error = self.stopped_reason = recorded.error
+
+    def _write(self, record: _Record) -> _Recorded:
+        """Write how emails ended; in a thread of its own, so without touching the drain.
 
         Where the transaction fails, each email is written by itself, so that one does not undo the record of the
         others. One that cannot be written at all ends the drain.
         """
+        ends, change = record.ends, self.outbox.ops.change
+        changed: dict[str, Change[bool] | None] = {}
+        error = None
 
         def rule(id_: str, document: Document) -> Change[bool] | None:
             return self._ended(document, ends[id_])
 
-        if not ends:
-            return {}
         try:
-            changed = self.outbox.ops.change(list(ends), rule, wait=True).changed
-            return {id_: changed.get(id_) for id_ in ends}
+            seen = {id_: end.leased.document for id_, end in ends.items()}
+            written = change(list(ends), rule, wait=True, seen=seen).changed if ends else {}
+            changed = {id_: written.get(id_) for id_ in ends}
         except Exception:  # noqa: BLE001 - told below, by email
-            written: dict[str, Change[bool] | None] = {}
             for id_ in ends:
                 try:
-                    written[id_] = self.outbox.ops.change([id_], rule, wait=True).changed.get(id_)
+                    changed[id_] = change([id_], rule, wait=True).changed.get(id_)
                 except Exception as failure:  # noqa: BLE001 - the others must be recorded
-                    self.error = self.stopped_reason = (
+                    error = (
                         f"what became of email {id_} could not be recorded, so it may be sent again: "
                         f"{error_sentence(failure)}"
                     )
-            return written
+        return _Recorded(record, changed, self._give_back(record.unsent), error)
 
     def _delay_after(self, leased: _Leased) -> timedelta:
         """Ask the host for the wait after this attempt, and do without where it cannot say."""
@@ -454,7 +460,6 @@ class _Drain:
         elif not isinstance(end, EmailSkipped | EmailUnrenderable):
             # It has reached the provider.
             self.unreachable_in_a_row = 0
-            self.sending_seconds = delivery.seconds
             if isinstance(end, SenderThrottled):
                 self.pace.throttled(delivery.started)
             elif isinstance(end, SendResult):

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, select, text, tuple_
+from sqlalchemy import Connection, TextClause, and_, select, text, tuple_
 from sqlalchemy import literal as bound
 
 from mika_ops.ports import Candidate, Change, Changes, Note, Rule
@@ -16,6 +16,33 @@ from mika_ops.store.id_lists import among
 from mika_ops.store.schema import plugin_storage
 
 _storage = plugin_storage.c
+
+_WRITE: Final = {
+    "sqlite": text(
+        "UPDATE _plugin_storage SET data = :data, updated_at = :now "
+        "WHERE plugin_id = :plugin_id AND collection = :collection AND id = :id"
+    ),
+    "postgresql": text(
+        "UPDATE _plugin_storage AS s SET data = v.data, updated_at = :now "
+        "FROM unnest(CAST(:id AS text[]), CAST(:data AS text[])) AS v(id, data) "
+        "WHERE s.plugin_id = :plugin_id AND s.collection = :collection AND s.id = v.id"
+    ),
+}
+"""Writes documents in bulk: SQLite a row at a time, which is its fastest, Postgres from arrays."""
+
+_REPLACE: Final = {
+    "sqlite": text(f"{_WRITE['sqlite'].text} AND data = :seen"),
+    "postgresql": text(
+        "UPDATE _plugin_storage AS s SET data = v.data, updated_at = :now "
+        "FROM unnest(CAST(:id AS text[]), CAST(:data AS text[]), CAST(:seen AS text[])) AS v(id, data, seen) "
+        "WHERE s.plugin_id = :plugin_id AND s.collection = :collection AND s.id = v.id AND s.data = v.seen"
+    ),
+}
+"""The same, where a document is still as it was seen."""
+
+
+class _Moved(Exception):
+    """A document is not as it was seen any more."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +82,17 @@ class Documents:
                 continue
         return documents
 
-    def change(self, ids: Sequence[str], rule: Rule[Note], *, wait: bool = False) -> Changes[Note]:
+    def change(
+        self, ids: Sequence[str], rule: Rule[Note], *, wait: bool = False, seen: Mapping[str, Document] | None = None
+    ) -> Changes[Note]:
         """Apply a rule to these documents in one transaction; one that is locked elsewhere is left, or waited for."""
         if not ids:
             return Changes()
+        if seen is not None:
+            try:
+                return self.database.write(lambda connection: self._change_as_seen(connection, ids, rule, seen))
+            except (_Moved, MalformedDocument, RowRefused):
+                pass  # Nothing was written: look again, one by one where it must be.
         try:
             return self.database.write(lambda connection: self._change(connection, ids, rule, wait))
         except RowRefused as refusal:
@@ -74,7 +108,7 @@ class Documents:
         found = {row.id: row.data for row in rows}
         changed: dict[str, Change[Note]] = {}
         malformed: dict[str, str] = {}
-        written: list[dict[str, Any]] = []
+        written: dict[str, str] = {}
         for id_ in ids:
             if id_ not in found:
                 continue
@@ -83,39 +117,46 @@ class Documents:
                 if change is None:
                     continue
                 if change.document is not None:
-                    written.append({"an_id": id_, "a_data": written_out(change.document)})
+                    written[id_] = written_out(change.document)
             except MalformedDocument as error:
                 malformed[id_] = str(error)
                 continue
             changed[id_] = change
         if written:
-            self._write(connection, written)
+            self._write(connection, _WRITE, id=list(written), data=list(written.values()))
         left = [id_ for id_ in ids if id_ not in changed and id_ not in malformed]
         return Changes(changed, left, malformed)
 
-    def _write(self, connection: Connection, written: list[dict[str, Any]]) -> None:
-        if self.database.dialect == "postgresql":
-            connection.execute(
-                text(
-                    "UPDATE _plugin_storage AS s SET data = v.data, updated_at = :now "
-                    "FROM unnest(CAST(:ids AS text[]), CAST(:data AS text[])) AS v(id, data) "
-                    "WHERE s.plugin_id = :plugin_id AND s.collection = :collection AND s.id = v.id"
-                ),
-                {
-                    "ids": [row["an_id"] for row in written],
-                    "data": [row["a_data"] for row in written],
-                    "plugin_id": self.database.plugin_id,
-                    "collection": self.collection,
-                    "now": self.database.row_time(),
-                },
-            )
-            return
-        connection.execute(
-            plugin_storage.update()
-            .where(self._ours, _storage.id == bindparam("an_id"))
-            .values(data=bindparam("a_data"), updated_at=self.database.row_time()),
-            written,
-        )
+    def _change_as_seen(
+        self, connection: Connection, ids: Sequence[str], rule: Rule[Note], seen: Mapping[str, Document]
+    ) -> Changes[Note]:
+        """Write what the rule makes of the documents as they were seen. Raises ``_Moved`` where one is not so any more.
+
+        Comparing while writing costs less than locking, reading and then writing.
+        """
+        changed: dict[str, Change[Note]] = {}
+        written: dict[str, str] = {}
+        for id_ in ids:
+            change = rule(id_, seen[id_])
+            if change is None or change.document is None:
+                # What the rule leaves alone is decided on the document as it is now.
+                raise _Moved
+            changed[id_], written[id_] = change, written_out(change.document)
+        as_seen = [written_out(seen[id_]) for id_ in ids]
+        if self._write(connection, _REPLACE, id=ids, data=list(written.values()), seen=as_seen) != len(ids):
+            raise _Moved
+        return Changes(changed)
+
+    def _write(self, connection: Connection, statements: Mapping[str, TextClause], **columns: Sequence[str]) -> int:
+        """Run one of the statements above with a value of each column for each document; return how many it wrote."""
+        dialect = self.database.dialect
+        ours = {"plugin_id": self.database.plugin_id, "collection": self.collection, "now": self.database.row_time()}
+        if dialect == "postgresql":
+            return connection.execute(
+                statements[dialect], {**ours, **{name: list(columns[name]) for name in columns}}
+            ).rowcount
+        rows = [{**ours, **dict(zip(columns, row, strict=True))} for row in zip(*columns.values(), strict=True)]
+        return connection.execute(statements[dialect], rows).rowcount
 
     def _with_ids(self, ids: Sequence[str]) -> Any:
         return select(_storage.id, _storage.data).where(self._ours, among(self.database.dialect, _storage.id, ids))

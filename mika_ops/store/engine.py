@@ -27,6 +27,9 @@ T = TypeVar("T")
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 """How long a transaction waits for another's SQLite write, or a Postgres connection to be made."""
 
+WAL_PAGES: Final = 4_000
+"""How long SQLite's write-ahead log grows before it is copied into the file: 16 MB of the usual pages."""
+
 LOCK_TIMEOUT_MS: Final = 2_000
 STATEMENT_TIMEOUT_MS: Final = 60_000
 ATTEMPTS: Final = 5
@@ -192,12 +195,17 @@ def _sqlite_engine(url: URL) -> Engine:
         # A document may hold half of a surrogate pair, which is no UTF-8: one such text must not stop a sweep.
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         # With a write-ahead log, a commit need not wait for the disk: a killed process loses nothing, and after a power
-        # failure the last moments' emails are sent again, with the same Message-ID.
+        # failure the last moments' emails are sent again, with the same Message-ID. Whoever commits while the log is
+        # long copies it into the file and keeps everybody waiting: less often than by default.
         if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         return connection
 
-    engine = create_engine("sqlite+pysqlite://", creator=connect, hide_parameters=True, poolclass=QueuePool)
+    # Last in, first out: the connection that wrote last need not read again what others wrote.
+    engine = create_engine(
+        "sqlite+pysqlite://", creator=connect, hide_parameters=True, poolclass=QueuePool, pool_use_lifo=True
+    )
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

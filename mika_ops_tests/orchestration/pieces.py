@@ -37,7 +37,7 @@ class Documents:
     def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
         return {}
 
-    def change(self, ids: Sequence[str], rule: Rule[Any], *, wait: bool = False) -> Changes[Any]:
+    def change(self, ids: Sequence[str], rule: Rule[Any], **_options: object) -> Changes[Any]:
         return Changes()
 
 

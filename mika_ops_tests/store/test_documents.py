@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from mika_ops.ports import Candidate, Change, DocumentRepository
 from mika_ops.rules import email as email_rules
@@ -68,6 +68,66 @@ def test_each_change_is_reported_with_its_note_in_the_order_asked_for(ops: Docum
     put(ops.database, "ops", email("a"), email("b"), email("c"))
     changes = ops.change(["c", "a", "b"], lambda id_, document: Change(document, id_.upper()))
     assert [(id_, change.note) for id_, change in changes.changed.items()] == [("c", "C"), ("a", "A"), ("b", "B")]
+
+
+def test_a_document_that_is_as_it_was_seen_is_changed(ops: Documents) -> None:
+    seen = _seen(ops, email("a"), email("b"))
+    changes = ops.change(["b", "a"], lambda id_, document: Change({**document, "mark": id_}, id_.upper()), seen=seen)
+    assert [(id_, change.note) for id_, change in changes.changed.items()] == [("b", "B"), ("a", "A")]
+    assert [get(ops.database, "ops", id_)["mark"] for id_ in ("a", "b")] == ["a", "b"]
+    assert {row.updated_at for row in rows(ops.database).values()} == {"2026-03-01T12:34:56.789Z"}
+
+
+def test_a_document_that_was_changed_since_it_was_seen_loses_no_update(ops: Documents) -> None:
+    seen = _seen(ops, email("a"), email("b"))
+    ops.change(["b"], lambda _id, document: Change({**document, "theirs": True}, None))
+    changes = ops.change(["a", "b"], marked, wait=True, seen=seen)
+    assert list(changes.changed) == ["a", "b"]
+    assert get(ops.database, "ops", "b") == {**email("b"), "theirs": True, "mark": True}
+    assert get(ops.database, "ops", "a") == {**email("a"), "mark": True}
+
+
+def test_the_rule_decides_on_the_document_as_it_is_not_as_it_was_seen(ops: Documents) -> None:
+    seen = _seen(ops, email("a"), email("b"))
+    ops.change(["a"], lambda _id, document: Change({**document, "done": True}, None))
+    changes = ops.change(["a", "b"], lambda id_, now: None if "done" in now else marked(id_, now), seen=seen)
+    assert (list(changes.changed), list(changes.left)) == (["b"], ["a"])
+
+
+def test_a_document_that_is_gone_since_it_was_seen_is_left_and_the_others_are_changed(ops: Documents) -> None:
+    seen = {**_seen(ops, email("a")), "gone": email("gone")}
+    changes = ops.change(["gone", "a"], marked, seen=seen)
+    assert (list(changes.changed), list(changes.left)) == (["a"], ["gone"])
+
+
+def test_what_the_rule_says_of_documents_as_they_were_seen_is_reported_as_ever(ops: Documents) -> None:
+    seen = _seen(ops, email("a"), email("b"), email("c"))
+
+    def rule(id_: str, document: Document) -> Change[str] | None:
+        if id_ == "a":
+            raise MalformedDocument("record is a list, not an object")
+        return Change(None, "a note") if id_ == "b" else None
+
+    changes = ops.change(["a", "b", "c"], rule, seen=seen)
+    assert (list(changes.malformed), list(changes.changed), list(changes.left)) == (["a"], ["b"], ["c"])
+    assert changes.changed["b"].note == "a note"
+
+
+def test_nothing_is_read_again_where_nothing_moved(ops: Documents) -> None:
+    seen = _seen(ops, email("a"), email("b"))
+    statements: list[str] = []
+    event.listen(ops.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    ops.change(["a", "b"], marked, seen=seen)
+    assert [statement for statement in statements if "_plugin_storage" in statement] == [
+        statement for statement in statements if statement.startswith("UPDATE _plugin_storage")
+    ]
+
+
+def _seen(ops: Documents, *documents: Document) -> dict[str, Document]:
+    """Store documents as this package writes them, and return them by id."""
+    put(ops.database, "ops", *documents)
+    ops.change([document["id"] for document in documents], lambda _id, document: Change(document, None))
+    return {document["id"]: document for document in documents}
 
 
 def test_what_the_rule_leaves_alone_is_not_written(ops: Documents) -> None:

@@ -151,7 +151,7 @@ class SelectionsAsked:
     def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
         return {}
 
-    def change(self, ids: Sequence[str], rule: Rule[Note], *, wait: bool = False) -> Changes[Note]:
+    def change(self, ids: Sequence[str], rule: Rule[Note], **_options: object) -> Changes[Note]:
         return Changes()
 
     def release_customers(self, customer_ids: Sequence[str], *, now: str) -> Mapping[str, CustomerReservations]:
