@@ -3,17 +3,22 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mika_ops.component import MikaMaintenance
     from mika_ops.host import EmailParts, Host
     from mika_ops.orchestration.definitions import build_definitions
     from mika_ops.settings import Settings
+    from mika_ops.supplied import from_function, made_by
 
-__all__ = ["EmailParts", "Host", "Settings", "build_definitions"]
+__all__ = ["EmailParts", "Host", "MikaMaintenance", "Settings", "build_definitions", "from_function", "made_by"]
 
 _HOMES = {
     "EmailParts": "mika_ops.host",
     "Host": "mika_ops.host",
+    "MikaMaintenance": "mika_ops.component",
     "Settings": "mika_ops.settings",
     "build_definitions": "mika_ops.orchestration.definitions",
+    "from_function": "mika_ops.supplied",
+    "made_by": "mika_ops.supplied",
 }
 
 
@@ -24,3 +29,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # Dagster's dg finds the component by looking through the names of this module.
+    return [*globals(), *__all__]

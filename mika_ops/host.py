@@ -9,6 +9,7 @@ from mika_ops.email.brand import AccountUrl, BrandOf
 from mika_ops.ports import (
     AcpSessionCleanup,
     AdminApi,
+    AlertSink,
     BacklogReader,
     DocumentRepository,
     EmailOutbox,
@@ -42,7 +43,11 @@ NO_PARTS: Final = EmailParts()
 
 @dataclass(frozen=True)
 class Host:
-    """The pieces of one shop, each an object that fits its port, or ``None``; and its own parts of emails."""
+    """The pieces of one shop, each an object that fits its port, or ``None``; and its own parts of emails.
+
+    A piece may also be made when it is first needed (``mika_ops.made_by``), and be a function where its port has one
+    method only (``mika_ops.from_function``). ``alert_sink`` is told of failed runs.
+    """
 
     email_outbox: EmailOutbox | None = None
     ops: DocumentRepository | None = None
@@ -57,6 +62,7 @@ class Host:
     admin_api: AdminApi | None = None
     backlog: BacklogReader | None = None
     email: EmailParts = NO_PARTS
+    alert_sink: AlertSink | None = None
 
 
 @dataclass(frozen=True)

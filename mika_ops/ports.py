@@ -109,6 +109,24 @@ class BacklogReader(Protocol):
 
 
 @dataclass(frozen=True)
+class Alert:
+    """Something that a person should know: a failed run of a job, by id, and why. It holds no personal data."""
+
+    job: str
+    run_id: str
+    sentence: str
+
+
+@runtime_checkable
+class AlertSink(Protocol):
+    """Delivers alerts to people."""
+
+    def send(self, alert: Alert) -> None:
+        """Deliver an alert. What it raises fails the tick of the alerts' sensor, which shows it."""
+        ...
+
+
+@dataclass(frozen=True)
 class ReleasedReservations:
     """How many reservations were looked at and released, on how many items; ``orphans`` are ids without an item."""
 

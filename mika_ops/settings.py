@@ -1,6 +1,7 @@
 """Every setting, read from environment variables that start with ``MIKA_`` and validated once, together."""
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
@@ -285,19 +286,34 @@ class Settings(BaseSettings):
             )
 
 
-def load_settings(**overrides: Any) -> Settings:
+def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
     """Read the settings from the environment and a ``.env`` file; ``overrides`` come first.
 
-    Raises ``SettingsError`` with one sentence for each variable that is wrong.
+    ``shop``: the name of one shop among several; its variables start with ``MIKA_EU_`` where its name is ``eu``. Raises
+    ``SettingsError`` with one sentence for each variable that is wrong.
     """
+    prefix = prefix_of(shop)
     try:
-        return Settings(**overrides)
+        return Settings(_env_prefix=prefix, **overrides)
     except ValidationError as error:
-        raise SettingsError("\n".join(_sentence(dict(problem)) for problem in error.errors())) from None
+        told = "\n".join(_sentence(dict(problem)) for problem in error.errors())
     except UnicodeDecodeError:
-        raise SettingsError("the file .env is not UTF-8: save it as UTF-8") from None
+        told = "the file .env is not UTF-8: save it as UTF-8"
     except UnparsedSettings:
-        raise SettingsError(f'{PREFIX}LIMITS is not JSON: write it as {{"email_outbox": 25}}') from None
+        told = f'{PREFIX}LIMITS is not JSON: write it as {{"email_outbox": 25}}'
+    raise SettingsError(told.replace(PREFIX, prefix))
+
+
+def prefix_of(shop: str | None) -> str:
+    """Return what a shop's variables start with. Raises ``SettingsError`` for a name that no shop can have."""
+    return PREFIX if shop is None else f"{PREFIX}{require_shop_name(shop).upper()}_"
+
+
+def require_shop_name(name: str) -> str:
+    """Return a shop's name. Raises ``SettingsError`` for one that cannot be part of a job's and a variable's name."""
+    if re.fullmatch(r"[a-z][a-z0-9_]*", name) is None:
+        raise SettingsError(f"{name!r} is no name of a shop: write small letters, digits and _, such as eu")
+    return name
 
 
 def limits_from(settings: Settings) -> Limits:
@@ -309,19 +325,21 @@ def limits_from(settings: Settings) -> Limits:
     )
 
 
-def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str | None = None) -> list[str]:
     """Say which variables look like settings and are none: most are typing errors.
 
-    ``environment``: by default what ``load_settings`` reads, the environment and the ``.env`` file.
+    ``environment``: by default what ``load_settings`` reads, the environment and the ``.env`` file. ``shop``: look at
+    the variables of this shop among several.
     """
+    prefix = prefix_of(shop)
     names = set(environment) if environment is not None else {*os.environ, *DotEnvSettingsSource(Settings).env_vars}
     known = {name.upper() for name in Settings.model_fields}
     told = []
     for name in sorted({name.upper() for name in names}):
-        bare = name.removeprefix(PREFIX)
+        bare = name.removeprefix(prefix)
         if bare != name and bare not in known:
             close = get_close_matches(bare, known, n=1)
-            told.append(f"{name} is no setting" + (f": did you mean {PREFIX}{close[0]}?" if close else ""))
+            told.append(f"{name} is no setting" + (f": did you mean {prefix}{close[0]}?" if close else ""))
     return told
 
 

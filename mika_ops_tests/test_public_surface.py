@@ -19,7 +19,16 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 def test_the_public_names_are_the_host_its_parts_its_settings_and_the_definitions() -> None:
-    assert sorted(mika_ops.__all__) == ["EmailParts", "Host", "Settings", "build_definitions"]
+    assert sorted(mika_ops.__all__) == [
+        "EmailParts",
+        "Host",
+        "MikaMaintenance",
+        "Settings",
+        "build_definitions",
+        "from_function",
+        "made_by",
+    ]
+    assert set(mika_ops.__all__) <= set(dir(mika_ops))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

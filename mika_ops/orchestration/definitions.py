@@ -4,24 +4,36 @@ import dagster as dg
 
 from mika_ops.host import Host
 from mika_ops.orchestration.alerts import failure_alerts
+from mika_ops.orchestration.assets import subtask_assets
 from mika_ops.orchestration.job import maintenance_job
 from mika_ops.orchestration.resources import resources_for
 from mika_ops.orchestration.schedule import maintenance_schedule
-from mika_ops.settings import Settings, load_settings
+from mika_ops.settings import Settings, load_settings, require_shop_name
+from mika_ops.supplied import require_fitting
 
 
-def build_definitions(*, host: Host | None = None, settings: Settings | None = None) -> dg.Definitions:
-    """Return the job with its resources, schedule and alerts, for one shop.
+def build_definitions(
+    *, host: Host | None = None, settings: Settings | None = None, name: str | None = None
+) -> dg.Definitions:
+    """Return the job with its resources, schedule, alerts and assets, for one shop.
 
     ``settings`` are read from the environment where they are not given; a piece of ``host`` comes before one that the
-    settings ask for. With ``maintenance_enabled`` off there is no schedule. Connects to nothing. Raises
-    ``SettingsError`` where the environment cannot be used.
+    settings ask for. With ``maintenance_enabled`` off there is no schedule. ``name`` keeps several shops in one code
+    location apart (``dagster.Definitions.merge``): ``eu`` has the job ``mika_maintenance_eu``, variables that start
+    with ``MIKA_EU_``, and resources of its own. Connects to nothing. Raises ``SettingsError`` where the environment
+    cannot be used, and ``WrongHost`` where a piece does not fit.
     """
-    settings = load_settings() if settings is None else settings
-    job = maintenance_job()
+    if name is not None:
+        require_shop_name(name)
+    host = None if host is None else require_fitting(host)
+    settings = load_settings(shop=name) if settings is None else settings
+    resources = resources_for(settings, host, shop=name)
+    # Several shops cannot share the names of a code location's resources, so each job then has its own.
+    job = maintenance_job() if name is None else maintenance_job(shop=name, resources=resources)
     return dg.Definitions(
+        assets=subtask_assets(name),
         jobs=[job],
         schedules=[maintenance_schedule(settings, job)] if settings.maintenance_enabled else [],
-        sensors=[failure_alerts(job)],
-        resources=resources_for(settings, host),
+        sensors=[failure_alerts(job, host.alert_sink if host is not None else None)],
+        resources=resources if name is None else {},
     )

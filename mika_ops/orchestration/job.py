@@ -1,5 +1,6 @@
 """The job ``mika_maintenance``: the nine subtasks one after the other, then the summary."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import dagster as dg
@@ -10,22 +11,33 @@ from mika_ops.subtasks.registry import SUBTASKS
 
 JOB_NAME: Final = "mika_maintenance"
 
+SHOP_TAG: Final = "mika/shop"
+"""The tag that names a run's shop, where there are several."""
 
-def maintenance_job(*, console_level: str = "INFO") -> dg.JobDefinition:
+
+def maintenance_job(
+    *,
+    shop: str | None = None,
+    resources: Mapping[str, dg.ResourceDefinition] | None = None,
+    console_level: str = "INFO",
+) -> dg.JobDefinition:
     """Return the job. All of it runs in one process: a process for each op would cost ten times the CPU.
 
-    ``console_level``: the least that a run prints; its history has everything.
+    ``shop``: its name, where there are several, each with ``resources`` of its own; one shop alone has those of the
+    code location. ``console_level``: the least that a run prints; its history has everything.
     """
 
     @dg.job(
-        name=JOB_NAME,
+        name=JOB_NAME if shop is None else f"{JOB_NAME}_{shop}",
         description=(
-            "Maintains a Mika storefront on its own database. Every subtask ends completed, failed or skipped, and "
-            "none keeps another from running; a failed release of stock fails the run once all have run."
+            f"Maintains {'a Mika storefront' if shop is None else f'the Mika storefront {shop}'} on its own database. "
+            "Every subtask ends completed, failed or skipped, and none keeps another from running; a failed release of "
+            "stock fails the run once all have run."
         ),
         config=launchpad(console_level),
         executor_def=dg.in_process_executor,
-        tags={"mika": "maintenance"},
+        resource_defs=resources,
+        tags={"mika": "maintenance"} | ({} if shop is None else {SHOP_TAG: shop}),
     )
     def mika_maintenance() -> None:
         last = None

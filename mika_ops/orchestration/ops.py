@@ -6,12 +6,14 @@ no value passes between the ops: any executor will do, and no event is stored th
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import dagster as dg
 
 from mika_ops.backlog import Backlog
 from mika_ops.host import Host
+from mika_ops.orchestration.assets import observation
 from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.orchestration.resources import RunPlan
 from mika_ops.outcome import Failed, Outcome, Skipped
@@ -31,8 +33,12 @@ AFTER: Final = "after"
 """The input that orders the ops."""
 
 
+@cache
 def op_for(subtask: Subtask) -> dg.OpDefinition:
-    """Return the op that runs a subtask. It never raises for one that fails: its output says how it ended."""
+    """Return the op that runs a subtask. It never raises for one that fails: its output says how it ended.
+
+    The jobs of several shops share it, for a code location knows one op of a name.
+    """
     pieces = sorted({name for need in subtask.needs for name in ((need,) if isinstance(need, str) else need)})
 
     @dg.op(
@@ -55,6 +61,8 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
             context.log.error("%s failed: %s", subtask.name, outcome.error)
         elif counts := counted(metadata):
             context.log.info("%s: %s", subtask.name, counts)
+        if seen := observation(subtask.name, plan.shop, metadata):
+            context.log_event(seen)
         return dg.Output(None, metadata=metadata)
 
     return run_subtask
@@ -79,7 +87,7 @@ def summary(context: dg.OpExecutionContext) -> dg.Output[None]:
     left = _backlog(context, plan)
     failed = [name for name, outcome in outcomes.items() if outcome["status"] == "failed"]
     line = json.dumps({"now": plan.clock.scheduled_at, **outcomes}, ensure_ascii=False)
-    (context.log.warning if failed else context.log.info)("%s %s", "mika_maintenance", line)
+    (context.log.warning if failed else context.log.info)("%s %s", context.job_name, line)
     statuses = [outcome["status"] for outcome in outcomes.values()]
     metadata: dict[str, Any] = {
         "overview": dg.MetadataValue.md(overview(outcomes, left)),

@@ -13,12 +13,13 @@ import dagster as dg
 from mika_ops.assembly import assembled, configured_pieces
 from mika_ops.budget import TimeBudget
 from mika_ops.clock import Clock, utc_now
-from mika_ops.host import NO_PARTS, PIECES, EmailParts, Host
+from mika_ops.host import NO_PARTS, PIECES, EmailParts, Host, Piece
 from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.settings import Settings, limits_from, require_time
 from mika_ops.store.engine import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import Limits
+from mika_ops.supplied import WrongHost, email_parts_in_hand, in_hand
 
 SHOP_RESOURCE: Final = "shop"
 SCHEDULED_AT_TAG: Final = ".dagster/scheduled_execution_time"
@@ -35,6 +36,7 @@ class RunPlan:
     limits: Mapping[str, int]
     budget: TimeBudget
     settings: Settings
+    shop: str | None = None
 
     def limits_of(self, subtask: str) -> Limits:
         """Return the limits of one subtask that was chosen for the run."""
@@ -46,10 +48,12 @@ class RunPlan:
         )
 
 
-def resources_for(settings: Settings, host: Host | None = None) -> dict[str, dg.ResourceDefinition]:
+def resources_for(
+    settings: Settings, host: Host | None = None, *, shop: str | None = None
+) -> dict[str, dg.ResourceDefinition]:
     """Return a resource for each piece of the host, for the shop they come from, and for the plan of the run.
 
-    A piece of ``host`` comes before one that the settings ask for.
+    A piece of ``host`` comes before one that the settings ask for. ``shop``: its name, where there are several.
     """
     email = host.email if host is not None else NO_PARTS
     configured = configured_pieces(settings, email)
@@ -57,26 +61,37 @@ def resources_for(settings: Settings, host: Host | None = None) -> dict[str, dg.
     for name, piece in PIECES.items():
         supplied = getattr(host, name) if host is not None else None
         if supplied is not None:
-            pieces[name] = dg.ResourceDefinition.hardcoded_resource(supplied, description=piece.purpose)
+            pieces[name] = _supplied_piece(name, piece, supplied)
         elif name in configured:
             pieces[name] = _piece_of_shop(name, piece.purpose)
         else:
             pieces[name] = dg.ResourceDefinition.none_resource(
                 description=f"{piece.purpose} Not configured: {piece.setting}."
             )
-    return {SHOP_RESOURCE: _shop(settings, email), RUN_RESOURCE: _run_plan(settings), **pieces}
+    return {SHOP_RESOURCE: _shop(settings, email), RUN_RESOURCE: _run_plan(settings, shop), **pieces}
 
 
 def _shop(settings: Settings, email: EmailParts) -> dg.ResourceDefinition:
     @dg.resource(description="The shop that the settings describe; opened at the start of a run, closed at its end.")
     def shop(_context: dg.InitResourceContext) -> Iterator[Host]:
         try:
-            with assembled(settings, email) as host:
+            with assembled(settings, email_parts_in_hand(email)) as host:
                 yield host
-        except UnusableDatabase as error:
+        except (UnusableDatabase, WrongHost) as error:
             raise dg.Failure(f"Nothing was changed: {error}.", allow_retries=False) from None
 
     return shop
+
+
+def _supplied_piece(name: str, piece: Piece, supplied: object) -> dg.ResourceDefinition:
+    @dg.resource(description=piece.purpose)
+    def in_the_hosts_hands(_context: dg.InitResourceContext) -> Any:
+        try:
+            return in_hand(f"Host({name})", piece.port, supplied)
+        except WrongHost as error:
+            raise dg.Failure(f"Nothing was changed: {error}.", allow_retries=False) from None
+
+    return in_the_hosts_hands
 
 
 def _piece_of_shop(name: str, purpose: str) -> dg.ResourceDefinition:
@@ -87,7 +102,7 @@ def _piece_of_shop(name: str, purpose: str) -> dg.ResourceDefinition:
     return piece
 
 
-def _run_plan(settings: Settings) -> dg.ResourceDefinition:
+def _run_plan(settings: Settings, shop: str | None) -> dg.ResourceDefinition:
     @dg.resource(
         description="The plan of the run: its clock, the subtasks to run and their limits.",
         config_schema={
@@ -108,6 +123,7 @@ def _run_plan(settings: Settings) -> dg.ResourceDefinition:
             limits={**settings.limits, **chosen["limits"]},
             budget=TimeBudget(timedelta(seconds=settings.time_budget_seconds), _started_at(context), selected),
             settings=settings,
+            shop=shop,
         )
 
     return run_plan

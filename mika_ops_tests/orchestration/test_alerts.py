@@ -4,7 +4,6 @@ import dagster as dg
 import pytest
 
 from mika_ops.host import Host
-from mika_ops.orchestration.alerts import SENSOR_NAME
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.settings import Settings, isolated_settings
 from mika_ops_tests.orchestration.pieces import Broken, run_job, whole_host
@@ -29,7 +28,7 @@ class Alerts:
         self._cursor: str | None = None
         definitions = build_definitions(settings=isolated_settings())
         self.repository = dg.Definitions.merge(definitions, dg.Definitions(jobs=[another_job])).get_repository_def()
-        self.sensor = self.repository.get_sensor_def(SENSOR_NAME)
+        self.sensor = self.repository.get_sensor_def("mika_maintenance_alerts")
         self.tick()
 
     def run(self, host: Host, settings: Settings | None = None) -> str:
@@ -39,7 +38,10 @@ class Alerts:
         """Evaluate the sensor once; return the alerts."""
         self._caplog.clear()
         context = dg.build_sensor_context(
-            instance=self.instance, cursor=self._cursor, repository_def=self.repository, sensor_name=SENSOR_NAME
+            instance=self.instance,
+            cursor=self._cursor,
+            repository_def=self.repository,
+            sensor_name="mika_maintenance_alerts",
         )
         with self._caplog.at_level(logging.INFO, logger="mika_ops.alerts"):
             self._cursor = self.sensor.evaluate_tick(context).cursor

@@ -6,7 +6,6 @@ from dagster._core.storage.tags import SCHEDULED_EXECUTION_TIME_TAG
 
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.job import JOB_NAME
-from mika_ops.orchestration.schedule import SCHEDULE_NAME
 from mika_ops.settings import SettingsError, isolated_settings, load_settings
 from mika_ops_tests.orchestration.pieces import Outbox, run_job, whole_host
 
@@ -21,7 +20,7 @@ def schedules(**settings: object) -> list[dg.ScheduleDefinition]:
 def test_maintenance_runs_every_minute_in_utc_as_soon_as_it_is_deployed() -> None:
     (schedule,) = schedules()
 
-    assert (schedule.name, schedule.job_name) == (SCHEDULE_NAME, JOB_NAME)
+    assert (schedule.name, schedule.job_name) == ("mika_maintenance_schedule", JOB_NAME)
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("* * * * *", "UTC")
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 

@@ -1,0 +1,107 @@
+"""Maintenance as a Dagster component: a shop, or several, described in the YAML of a ``dg`` project."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Annotated, Any, Final, TypeAlias
+
+import dagster as dg
+from dagster.components.scaffold.scaffold import NoParams, scaffold_with
+from pydantic import Field, create_model
+
+from mika_ops.host import Host
+from mika_ops.orchestration.definitions import build_definitions
+from mika_ops.settings import Settings, SettingsError, load_settings, unknown_variables
+
+logger: Final = logging.getLogger(__name__)
+
+_Value: TypeAlias = str | int | float | bool | list[str] | dict[str, int] | None
+"""What YAML may hold for a setting; the settings themselves say what each takes."""
+
+_SETTINGS: Final[dict[str, Any]] = {
+    name: (Annotated[_Value, dg.Resolver.default(description=field.description)], None)
+    for name, field in Settings.model_fields.items()
+}
+
+
+class GivenSettings(dg.Model, dg.Resolvable):
+    """The settings of a shop: its variables in small letters, without the prefix."""
+
+
+ShopSettings: type[GivenSettings] = create_model("ShopSettings", __base__=GivenSettings, **_SETTINGS)
+"""One optional field for each setting."""
+
+_NAME: Final = "The shop's name, where there are several: `eu` gives the job mika_maintenance_eu."
+_HOST: Final = "A mika_ops.Host of your own, as `module.name`; it may be a function that returns one."
+
+
+class Shop(dg.Model, dg.Resolvable):
+    """One shop among several."""
+
+    name: Annotated[str, dg.Resolver.default(description=_NAME)]
+    host: Annotated[str | None, dg.Resolver.default(description=_HOST)] = None
+    settings: ShopSettings = Field(default_factory=ShopSettings, repr=False)
+
+
+class _Scaffolder(dg.Scaffolder[NoParams]):
+    """Writes a component that reads its database from a variable."""
+
+    def scaffold(self, request: dg.ScaffoldRequest[NoParams]) -> None:
+        settings = {"database_url": "{{ env.MIKA_DATABASE_URL }}"}
+        dg.scaffold_component(request, {"settings": settings})
+
+
+@scaffold_with(_Scaffolder)
+class MikaMaintenance(dg.Component, dg.Model, dg.Resolvable):
+    """The scheduled maintenance of a Mika storefront, or of several.
+
+    Each shop has its own job, schedule, alerts and assets. A setting that is not given here is read from the
+    environment: from ``MIKA_…``, or from ``MIKA_EU_…`` for the shop ``eu``.
+    """
+
+    name: Annotated[str | None, dg.Resolver.default(description=_NAME)] = None
+    host: Annotated[str | None, dg.Resolver.default(description=_HOST)] = None
+    settings: ShopSettings = Field(default_factory=ShopSettings, repr=False)
+    shops: Annotated[
+        Sequence[Shop], dg.Resolver.default(description="Several shops, in the place of the fields above.")
+    ] = ()
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+        """Return the definitions of every shop. Raises ``SettingsError`` where one of them cannot be used."""
+        if not self.shops:
+            return _definitions(self.name, self.host, self.settings)
+        if self.name is not None or self.host is not None or _given(self.settings):
+            raise SettingsError("give either shops, each with its name, host and settings, or those of one shop alone")
+        names = [shop.name for shop in self.shops]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SettingsError(f"two shops have the name {', '.join(twice)}")
+        return dg.Definitions.merge(*(_definitions(shop.name, shop.host, shop.settings) for shop in self.shops))
+
+
+def _definitions(name: str | None, host: str | None, given: GivenSettings) -> dg.Definitions:
+    for told in unknown_variables(shop=name):
+        logger.warning(told)
+    settings = load_settings(shop=name, **_given(given))
+    return build_definitions(name=name, settings=settings, host=None if host is None else _imported(host))
+
+
+def _given(settings: GivenSettings) -> Mapping[str, Any]:
+    """Return what the YAML gives. Raises ``SettingsError`` for a value that is none, such as a variable not set."""
+    given = settings.model_dump(include=settings.model_fields_set)
+    empty = [name for name, value in given.items() if value is None]
+    if empty:
+        raise SettingsError(f"settings.{', settings.'.join(empty)}: empty; is the variable set that it is read from?")
+    return given
+
+
+def _imported(place: str) -> Host:
+    """Return the host that stands at ``module.name``. Raises ``SettingsError`` where there is none."""
+    module, _, name = place.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(f"host: {place!r} cannot be imported ({error}): write module.name") from error
+    host = found() if callable(found) else found
+    if not isinstance(host, Host):
+        raise SettingsError(f"host: {place!r} is {type(host).__name__}, not a mika_ops.Host or a function of one")
+    return host

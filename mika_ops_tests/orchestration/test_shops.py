@@ -1,0 +1,175 @@
+"""Several shops in one code location: each with a job, a schedule, alerts, assets and settings of its own."""
+
+import logging
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from mika_ops.host import Host
+from mika_ops.orchestration.definitions import build_definitions
+from mika_ops.ports import Alert
+from mika_ops.settings import SettingsError, isolated_settings, load_settings, unknown_variables
+from mika_ops.store.engine import Database
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops_tests.builders import BEFORE, email, get, put
+from mika_ops_tests.orchestration.pieces import Broken, run_job, whole_host
+
+
+class Alerts:
+    """Keeps every alert."""
+
+    def __init__(self) -> None:
+        self.sent: list[Alert] = []
+
+    def send(self, alert: Alert) -> None:
+        self.sent.append(alert)
+
+
+class BrokenPager:
+    def send(self, alert: Alert) -> None:
+        raise ConnectionError("the pager does not answer")
+
+
+def ticked(
+    definitions: dg.Definitions, sensor: str, instance: dg.DagsterInstance, cursor: str | None
+) -> SensorExecutionData:
+    """Evaluate a sensor once."""
+    repository = definitions.get_repository_def()
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=repository, sensor_name=sensor)
+    return repository.get_sensor_def(sensor).evaluate_tick(context)
+
+
+def test_a_named_shop_has_its_own_job_schedule_alerts_assets_and_tags() -> None:
+    repository = build_definitions(name="eu", settings=isolated_settings()).get_repository_def()
+    job = repository.get_job("mika_maintenance_eu")
+    (schedule,) = repository.schedule_defs
+    (sensor,) = repository.sensor_defs
+    assert job.tags == {"mika": "maintenance", "mika/shop": "eu"}
+    assert (schedule.name, schedule.job_name) == ("mika_maintenance_eu_schedule", "mika_maintenance_eu")
+    assert sensor.name == "mika_maintenance_eu_alerts"
+    assert {key.path[-1] for key in repository.asset_graph.get_all_asset_keys()} == set(SUBTASK_NAMES)
+    assert {tuple(key.path[:2]) for key in repository.asset_graph.get_all_asset_keys()} == {("mika", "eu")}
+
+
+def test_shops_live_side_by_side_and_beside_one_without_a_name() -> None:
+    merged = dg.Definitions.merge(
+        build_definitions(settings=isolated_settings()),
+        build_definitions(name="eu", settings=isolated_settings()),
+        build_definitions(name="us", settings=isolated_settings(maintenance_enabled=False)),
+    )
+    dg.Definitions.validate_loadable(merged)
+    repository = merged.get_repository_def()
+    assert {"mika_maintenance", "mika_maintenance_eu", "mika_maintenance_us"} <= set(repository.job_names)
+    assert {schedule.job_name for schedule in repository.schedule_defs} == {"mika_maintenance", "mika_maintenance_eu"}
+
+
+def test_each_shop_works_on_its_own_database(database: Database, url: str, tmp_path: Path) -> None:
+    put(database, "ops", email("email_1"))
+    to = tmp_path / "outbox"
+    merged = dg.Definitions.merge(
+        build_definitions(settings=isolated_settings()),
+        build_definitions(name="eu", settings=isolated_settings(database_url=url, email_directory=to)),
+    )
+    skipped = merged.resolve_job_def("mika_maintenance").execute_in_process()
+    assert skipped.success
+    assert get(database, "ops", "email_1")["status"] == "queued"
+    assert merged.resolve_job_def("mika_maintenance_eu").execute_in_process().success
+    assert get(database, "ops", "email_1")["status"] == "sent"
+
+
+def test_a_shop_whose_database_is_down_leaves_the_others_alone_and_alerts(
+    database: Database, url: str, tmp_path: Path
+) -> None:
+    put(database, "ops", email("email_1"))
+    eu, us = Alerts(), Alerts()
+    well = isolated_settings(database_url=url, email_directory=tmp_path / "outbox")
+    broken = isolated_settings(database_url="postgresql://nobody@127.0.0.1:1/none")
+    merged = dg.Definitions.merge(
+        build_definitions(name="eu", settings=well, host=Host(alert_sink=eu)),
+        build_definitions(name="us", settings=broken, host=Host(alert_sink=us)),
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursors = {
+            shop: ticked(merged, f"mika_maintenance_{shop}_alerts", instance, None).cursor for shop in ("eu", "us")
+        }
+        runs = {
+            shop: merged.resolve_job_def(f"mika_maintenance_{shop}").execute_in_process(
+                instance=instance, raise_on_error=False
+            )
+            for shop in ("us", "eu")
+        }
+        for shop, cursor in cursors.items():
+            ticked(merged, f"mika_maintenance_{shop}_alerts", instance, cursor)
+    assert (runs["eu"].success, runs["us"].success) == (True, False)
+    assert get(database, "ops", "email_1")["status"] == "sent"
+    assert eu.sent == []
+    (alert,) = us.sent
+    assert (alert.job, alert.run_id) == ("mika_maintenance_us", runs["us"].run_id)
+    assert alert.sentence.startswith(f"mika_maintenance_us run {alert.run_id} failed: Nothing was changed: the shop's")
+    assert {schedule.job_name for schedule in merged.get_repository_def().schedule_defs} == {
+        "mika_maintenance_eu",
+        "mika_maintenance_us",
+    }
+
+
+def test_an_alert_that_cannot_be_delivered_fails_the_tick_of_the_sensor() -> None:
+    definitions = build_definitions(settings=isolated_settings(), host=Host(alert_sink=BrokenPager()))
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor = ticked(definitions, "mika_maintenance_alerts", instance, None).cursor
+        run_job(whole_host(reservation_release=Broken()), instance=instance)
+        reactions = ticked(definitions, "mika_maintenance_alerts", instance, cursor).dagster_run_reactions or ()
+    (error,) = [reaction.error for reaction in reactions if reaction.error is not None]
+    assert "the pager does not answer" in error.to_string()
+
+
+def test_a_shops_run_observes_its_assets(database: Database, url: str) -> None:
+    put(database, "ops", *(email(f"email_{n}", attemptCount=5, leaseKey="k", leaseExpiresAt=BEFORE) for n in range(2)))
+    settings = isolated_settings(database_url=url)
+    with dg.DagsterInstance.ephemeral() as instance:
+        build_definitions(name="eu", settings=settings).resolve_job_def("mika_maintenance_eu").execute_in_process(
+            instance=instance
+        )
+        (seen,) = instance.fetch_observations(dg.AssetKey(["mika", "eu", "stuck_emails"]), limit=5).records
+        idle = instance.fetch_observations(dg.AssetKey(["mika", "eu", "stuck_workflows"]), limit=5).records
+    metadata = {name: value.value for name, value in seen.asset_observation.metadata.items()}  # type: ignore[union-attr]
+    assert (metadata["status"], metadata["reclaimed"]) == ("completed", 2)
+    assert idle == []
+
+
+def test_a_subtask_that_fails_is_observed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_job(whole_host(acp_sessions=Broken()), instance=instance)
+        (seen,) = instance.fetch_observations(dg.AssetKey(["mika", "acp_sessions"]), limit=5).records
+    assert seen.asset_observation is not None
+    assert seen.asset_observation.metadata["status"].value == "failed"
+
+
+def test_a_shops_settings_are_read_from_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIKA_SITE_NAME", "The other shop")
+    monkeypatch.setenv("MIKA_EU_SITE_NAME", "Laden")
+    monkeypatch.setenv("MIKA_EU_MAINTENANCE_SCHEDULE", "*/5 * * * *")
+    assert load_settings(shop="eu").site_name == "Laden"
+    assert load_settings(shop="us").site_name == "Our shop"
+    (schedule,) = build_definitions(name="eu").get_repository_def().schedule_defs
+    assert schedule.cron_schedule == "*/5 * * * *"
+
+
+def test_a_wrong_setting_of_a_shop_is_named_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIKA_EU_ADMIN_API_URL", "https://shop.example")
+    with pytest.raises(SettingsError, match=r"^MIKA_EU_ADMIN_API_TOKEN is missing"):
+        build_definitions(name="eu")
+
+
+def test_a_misspelt_variable_of_a_shop_is_told() -> None:
+    assert unknown_variables({"MIKA_EU_SMPT_URL": "x", "MIKA_EU_SMTP_URL": "x"}, shop="eu") == [
+        "MIKA_EU_SMPT_URL is no setting: did you mean MIKA_EU_SMTP_URL?"
+    ]
+
+
+@pytest.mark.parametrize("name", ["EU", "e-u", "", "1st", "ä", "a b"])
+def test_a_name_that_no_job_can_have_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="is no name of a shop"):
+        build_definitions(name=name, settings=isolated_settings())
