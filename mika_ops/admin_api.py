@@ -1,65 +1,89 @@
 """Mika's admin API over HTTP: releasing expired reservations, and replaying payment webhooks.
 
-Source: behaviour, section 10.
+A call that carries an idempotency key is tried again where the connection failed or the site says that it may help:
+the key stays the same, so that the site does the work once. Source: behaviour, section 10.
 """
 
-from http import HTTPStatus
+import json
+import math
+import time
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, Self
 
-import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
+from mika_ops.admin_api_answers import AdminApiError, AdminApiUnavailable, data_of, refusal_in, released_in
+from mika_ops.admin_api_connection import AccessToken, SiteConnection
+from mika_ops.clock import utc_now
 from mika_ops.ports import ReleasedReservations, ReplayedWebhook
-from mika_ops.privacy import redacted
 from mika_ops.timestamps import Timestamp
 
+__all__ = ["AdminApiError", "MikaAdminApi"]
+
+ATTEMPTS: Final = 3
+
+LONGEST_WAIT_SECONDS: Final = 10.0
+"""How long one call waits between its attempts, all in all: what takes longer is for the next run."""
+
 _PATH: Final = "/_emdash/api/plugins/mika/admin/"
+_RELEASE: Final = "stock/release-expired-reservations"
+_REPLAY: Final = "webhooks/replay"
 
-_DONE: Final = ("completed", "queued", "running")
-"""What the site may answer to a call that it took; ``failed`` and ``unsupported`` are refusals."""
+_BEFORE_ALL_RESERVATIONS: Final[Timestamp] = "1970-01-01T00:00:00.000Z"
 
-
-class AdminApiError(Exception):
-    """The site refused a call or cannot be reached. The message never holds the token."""
+_backoff: Final = wait_exponential_jitter(multiplier=0.5, max=4.0, jitter=0.5)
 
 
 class MikaAdminApi:
     """The admin API of one site. Fits ``mika_ops.ports.AdminApi``; the connection is reused and closed at the end."""
 
     def __init__(
-        self, site_url: str, token: str, *, timeout_seconds: float, transport: httpx.BaseTransport | None = None
+        self,
+        site_url: str,
+        token: str,
+        *,
+        timeout_seconds: float,
+        sleep: Callable[[float], None] = time.sleep,
+        timer: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """``site_url`` is the site's address, without the API's path; ``token`` an EmDash token with scope admin."""
-        self._client = httpx.Client(
-            base_url=site_url.rstrip("/") + _PATH,
-            headers={"Authorization": f"Bearer {token}", "Accept": "application/json", "X-EmDash-Request": "1"},
-            timeout=timeout_seconds,
-            transport=transport,
-        )
+        """``site_url`` is the site's address, without the API's path; ``token`` an EmDash token with scope admin.
+
+        ``timeout_seconds`` is for a whole call, with all its attempts and the waits between them.
+        """
+        self._token = AccessToken(token)
+        self._site = SiteConnection(site_url, self._token)
+        self._timeout_seconds = timeout_seconds
+        self._sleep = sleep
+        self._timer = timer
+        self._now = now
+        self._throttled_until = -math.inf
 
     def release_expired_reservations(self, *, now: Timestamp, idempotency_key: str) -> ReleasedReservations:
         """Have the site release its expired reservations. Raises ``AdminApiError``."""
-        call = "stock/release-expired-reservations"
-        data = self._data(call, {"now": now, "idempotencyKey": idempotency_key})
-        error = _refusal(call, data)
-        if error is not None:
-            raise AdminApiError(error)
-        affected = data.get("affected")
-        counts = affected if isinstance(affected, dict) else {}
-        return ReleasedReservations(
-            scanned=_count(counts, "reservationsScanned"),
-            released=_count(counts, "reservationsReleased"),
-            stock_items=_count(counts, "stockItems"),
-        )
+        return released_in(self._taken(_RELEASE, {"now": now, "idempotencyKey": idempotency_key}))
 
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
         """Have the site replay a payment webhook. Raises ``AdminApiError`` where the site refuses or is not there."""
-        call = "webhooks/replay"
-        error = _refusal(call, self._data(call, {"webhookId": webhook_id, "idempotencyKey": idempotency_key}))
+        data = self._data(_REPLAY, {"webhookId": webhook_id, "idempotencyKey": idempotency_key})
+        error = refusal_in(_REPLAY, data, told=self._token.told)
         return ReplayedWebhook(ok=error is None, error=error)
+
+    def check(self) -> None:
+        """Find out whether the site takes our calls, changing nothing: once, without a key and without other attempts.
+
+        It asks to release what had expired by 1970. No reservation had, so there is nothing to release, yet the call
+        passes all that a real one does: the address, the certificate, the token, its scope, and Mika's own answer. (A
+        site that went by its own clock instead would release what the next run releases anyway.)
+
+        Raises ``AdminApiError`` with the sentence of what is wrong and what to set.
+        """
+        self._taken(_RELEASE, {"now": _BEFORE_ALL_RESERVATIONS})
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self._site.close()
 
     def __enter__(self) -> Self:
         return self
@@ -67,45 +91,55 @@ class MikaAdminApi:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _taken(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+        data = self._data(call, body)
+        error = refusal_in(call, data, told=self._token.told)
+        if error is not None:
+            raise AdminApiError(error)
+        return data
+
     def _data(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Make a call; return the ``data`` of Mika's envelope, which stands at the top or one level down."""
-        try:
-            response = self._client.post(call, json=body)
-        except httpx.HTTPError as error:
+        """Make a call, in several attempts where its key allows it, and return what Mika answered."""
+        throttled_for = self._throttled_until - self._timer()
+        if throttled_for > 0:
             raise AdminApiError(
-                f"the admin API did not answer {call} ({type(error).__name__}); check MIKA_ADMIN_API_URL and the site"
-            ) from None
+                f"the admin API was not sent {call}: it asks to wait {math.ceil(throttled_for)} s: the next run tries "
+                "again"
+            )
+        posted = json.dumps(body).encode()
+        give_up_at = self._timer() + self._timeout_seconds
+
+        def is_too_long(state: RetryCallState) -> bool:
+            waited = state.idle_for + state.upcoming_sleep
+            return waited > LONGEST_WAIT_SECONDS or self._timer() + state.upcoming_sleep >= give_up_at
+
+        retrying = Retrying(
+            stop=lambda state: stop_after_attempt(ATTEMPTS)(state) or is_too_long(state),
+            wait=_wait,
+            retry=retry_if_exception_type(AdminApiUnavailable),
+            sleep=self._sleep,
+            enabled="idempotencyKey" in body,
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt:
+                return self._attempt(call, posted, give_up_at)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _attempt(self, call: str, posted: bytes, give_up_at: float) -> dict[str, Any]:
+        left = max(give_up_at - self._timer(), 0.001)
+        answer = self._site.post(call, _PATH + call, posted, within_seconds=left)
         try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise AdminApiError(f"the admin API answered {call} with {response.status_code} and no JSON object")
-        envelope = answer if "ok" in answer else answer.get("data")
-        if isinstance(envelope, dict) and envelope.get("ok") is True and response.is_success:
-            data = envelope.get("data")
-            return data if isinstance(data, dict) else {}
-        refusal = envelope if isinstance(envelope, dict) and "error" in envelope else answer
-        raise AdminApiError(f"the admin API refused {call}: {_reason(refusal.get('error'), response.status_code)}")
+            data = data_of(call, answer, told=self._token.told, now=self._now())
+        except AdminApiUnavailable as unavailable:
+            if unavailable.throttled and unavailable.wait_seconds is not None:
+                self._throttled_until = self._timer() + unavailable.wait_seconds
+            raise
+        self._throttled_until = -math.inf
+        return data
 
 
-def _refusal(call: str, data: dict[str, Any]) -> str | None:
-    status = data.get("status")
-    if status in _DONE:
-        return None
-    message = data.get("message")
-    said = f": {redacted(message)}" if isinstance(message, str) and message else ""
-    return f"the admin API answered {call} with status {redacted(str(status))}{said}"
-
-
-def _reason(error: object, status: int) -> str:
-    told = error if isinstance(error, dict) else {}
-    parts = [str(status), *(redacted(str(told[key])) for key in ("code", "message") if told.get(key))]
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        parts.append("check MIKA_ADMIN_API_TOKEN and its scope")
-    return ", ".join(parts)
-
-
-def _count(counts: dict[str, Any], name: str) -> int:
-    value = counts.get(name)
-    return value if isinstance(value, int) else 0
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.wait_seconds if isinstance(error, AdminApiUnavailable) else None
+    return max(asked or 0.0, _backoff(state))

@@ -1,273 +1,265 @@
-import json
-import socket
-import threading
+"""The two calls of Mika's admin API and what is made of the site's answers."""
+
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from mika_ops.admin_api import AdminApiError, MikaAdminApi
 from mika_ops.ports import AdminApi, ReleasedReservations, ReplayedWebhook
+from mika_ops.privacy import redacted
+from mika_ops_tests.admin_api_server import Json, Site, done, refusal, running_site, says
 
 TOKEN = "ec_pat_canary"
 NOW = "2026-03-01T12:00:00.000Z"
 
-Envelope = dict[str, Any]
-
-
-@dataclass
-class Site:
-    """A site that answers every call with one answer, and keeps the calls."""
-
-    url: str
-    answer: tuple[int, bytes] = (200, b"{}")
-    calls: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
-    connections: set[tuple[str, int]] = field(default_factory=set)
-
-    def will_answer(self, status: int, body: object) -> None:
-        self.answer = (status, body if isinstance(body, bytes) else json.dumps(body).encode())
-
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            found.connections.add(self.client_address)
-            found.calls.append((self.path, headers, json.loads(body)))
-            status, answer = found.answer
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            """Keep the test's output clean."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Site(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield found
-        server.shutdown()
-        thread.join()
+    with running_site() as running:
+        yield running
 
 
-@contextmanager
-def api_of(url: str, *, timeout_seconds: float = 5.0) -> Iterator[MikaAdminApi]:
-    with MikaAdminApi(url, TOKEN, timeout_seconds=timeout_seconds) as api:
-        yield api
+def api_of(site: Site, *, url: str | None = None, token: str = TOKEN) -> MikaAdminApi:
+    return MikaAdminApi(url or site.url, token, timeout_seconds=5.0, sleep=lambda _seconds: None)
 
 
-def release(url: str, *, timeout_seconds: float = 5.0) -> ReleasedReservations:
-    with api_of(url, timeout_seconds=timeout_seconds) as api:
+def release(site: Site, *, url: str | None = None) -> ReleasedReservations:
+    with api_of(site, url=url) as api:
         return api.release_expired_reservations(now=NOW, idempotency_key="run_1:stock_reservations")
 
 
-def replay(url: str) -> ReplayedWebhook:
-    with api_of(url) as api:
+def replay(site: Site) -> ReplayedWebhook:
+    with api_of(site) as api:
         return api.replay_webhook("webhook_1", idempotency_key="run_1:webhook_1")
 
 
-def refused(url: str, *, timeout_seconds: float = 5.0) -> str:
+def check(site: Site) -> None:
+    with api_of(site) as api:
+        api.check()
+
+
+def refused(site: Site) -> str:
     with pytest.raises(AdminApiError) as error:
-        release(url, timeout_seconds=timeout_seconds)
+        release(site)
     return str(error.value)
 
 
-def ok(status: str = "completed", **data: Any) -> Envelope:
-    return {"ok": True, "status": 200, "data": {"status": status, **data}}
-
-
-def at_the_top(envelope: Envelope) -> Envelope:
+def at_the_top(envelope: Json) -> Json:
     return envelope
 
 
-def under_data(envelope: Envelope) -> Envelope:
+def under_data(envelope: Json) -> Json:
     return {"success": True, "data": envelope}
 
 
-def test_it_fits_the_port() -> None:
-    with api_of("http://127.0.0.1:1") as api:
+SHAPES = pytest.mark.parametrize("shape", [at_the_top, under_data])
+
+
+def test_it_fits_the_port(site: Site) -> None:
+    with api_of(site) as api:
         assert isinstance(api, AdminApi)
 
 
 @pytest.mark.parametrize("site_path", ["", "/", "/shop/"])
 def test_a_release_is_posted_to_the_sites_admin_api(site: Site, site_path: str) -> None:
-    site.will_answer(200, ok())
+    release(site, url=site.url + site_path)
 
-    release(site.url + site_path)
-
-    ((path, _headers, body),) = site.calls
+    (call,) = site.calls
     prefix = site_path.rstrip("/")
-    assert path == f"{prefix}/_emdash/api/plugins/mika/admin/stock/release-expired-reservations"
-    assert body == {"now": NOW, "idempotencyKey": "run_1:stock_reservations"}
+    assert call.path == f"{prefix}/_emdash/api/plugins/mika/admin/stock/release-expired-reservations"
+    assert call.body == {"now": NOW, "idempotencyKey": "run_1:stock_reservations"}
 
 
 def test_a_replay_is_posted_to_the_sites_admin_api(site: Site) -> None:
-    site.will_answer(200, ok())
+    replay(site)
 
-    replay(site.url)
-
-    ((path, _headers, body),) = site.calls
-    assert path == "/_emdash/api/plugins/mika/admin/webhooks/replay"
-    assert body == {"webhookId": "webhook_1", "idempotencyKey": "run_1:webhook_1"}
+    (call,) = site.calls
+    assert call.path == "/_emdash/api/plugins/mika/admin/webhooks/replay"
+    assert call.body == {"webhookId": "webhook_1", "idempotencyKey": "run_1:webhook_1"}
 
 
 def test_a_call_bears_the_token_and_says_that_it_speaks_json(site: Site) -> None:
-    site.will_answer(200, ok())
+    release(site)
 
-    release(site.url)
-
-    ((_path, headers, _body),) = site.calls
-    assert headers["authorization"] == f"Bearer {TOKEN}"
-    assert headers["accept"] == headers["content-type"] == "application/json"
-    assert headers["x-emdash-request"] == "1"
+    (call,) = site.calls
+    assert call.headers["authorization"] == f"Bearer {TOKEN}"
+    assert call.headers["accept"] == call.headers["content-type"] == "application/json"
+    assert call.headers["x-emdash-request"] == "1"
 
 
-@pytest.mark.parametrize("shape", [at_the_top, under_data])
+@SHAPES
 def test_a_release_tells_what_was_affected(site: Site, shape: Any) -> None:
     affected = {"reservationsScanned": 7, "reservationsReleased": 6, "stockItems": 3}
-    site.will_answer(200, shape(ok(affected=affected)))
+    site.will(says(shape(done(affected=affected))))
 
-    assert release(site.url) == ReleasedReservations(scanned=7, released=6, stock_items=3)
+    assert release(site) == ReleasedReservations(scanned=7, released=6, stock_items=3)
 
 
-@pytest.mark.parametrize("affected", [None, [], {}, {"reservationsScanned": "seven"}])
+@pytest.mark.parametrize(
+    "affected", [None, [], {}, {"reservationsScanned": "seven"}, {"reservationsScanned": True}, {"stockItems": 1.5}]
+)
 def test_a_release_without_counts_counts_nothing(site: Site, affected: object) -> None:
-    site.will_answer(200, ok(affected=affected))
+    site.will(says(done(affected=affected)))
 
-    assert release(site.url) == ReleasedReservations()
+    assert release(site) == ReleasedReservations()
 
 
-@pytest.mark.parametrize("shape", [at_the_top, under_data])
+@SHAPES
 @pytest.mark.parametrize("status", ["completed", "queued", "running"])
 def test_a_replay_that_the_site_took_is_ok(site: Site, shape: Any, status: str) -> None:
-    site.will_answer(200, shape(ok(status)))
+    site.will(says(shape(done(status))))
 
-    assert replay(site.url) == ReplayedWebhook(ok=True)
+    assert replay(site) == ReplayedWebhook(ok=True)
 
 
 @pytest.mark.parametrize("status", ["failed", "unsupported"])
 def test_a_replay_that_the_site_did_not_do_is_told_with_its_message(site: Site, status: str) -> None:
-    site.will_answer(200, ok(status, message="No such webhook."))
+    site.will(says(done(status, message="No such webhook.")))
 
-    assert replay(site.url) == ReplayedWebhook(
+    assert replay(site) == ReplayedWebhook(
         ok=False, error=f"the admin API answered webhooks/replay with status {status}: No such webhook."
     )
 
 
 @pytest.mark.parametrize("status", ["failed", "unsupported"])
 def test_a_release_that_the_site_did_not_do_raises_with_its_message(site: Site, status: str) -> None:
-    site.will_answer(200, ok(status, message="Stock is read-only."))
+    site.will(says(done(status, message="Stock is read-only.")))
 
-    assert refused(site.url).endswith(f"with status {status}: Stock is read-only.")
+    assert refused(site).endswith(f"with status {status}: Stock is read-only.")
 
 
 @pytest.mark.parametrize("body", [{"ok": True, "status": 200, "data": {}}, {"ok": True}, {"ok": True, "data": None}])
-def test_an_answer_without_a_status_is_no_success(site: Site, body: Envelope) -> None:
-    site.will_answer(200, body)
+def test_an_answer_without_a_status_is_no_success(site: Site, body: Json) -> None:
+    site.will(says(body))
 
-    assert "with status None" in refused(site.url)
+    assert "with status None" in refused(site)
 
 
-@pytest.mark.parametrize("shape", [at_the_top, under_data])
+@SHAPES
 @pytest.mark.parametrize("http_status", [200, 409])
-def test_an_envelope_that_is_not_ok_raises_with_its_code_and_message(site: Site, shape: Any, http_status: int) -> None:
-    error = {"code": "stock_conflict", "message": "Try again.", "retryAfter": 30}
-    site.will_answer(http_status, shape({"ok": False, "status": 409, "error": error}))
+def test_an_envelope_that_is_not_ok_raises_with_its_status_code_and_message(
+    site: Site, shape: Any, http_status: int
+) -> None:
+    site.will(says(shape(refusal(409, "stock_conflict", "Try again.")), status=http_status))
 
-    assert refused(site.url) == (
-        f"the admin API refused stock/release-expired-reservations: {http_status}, stock_conflict, Try again."
+    assert refused(site) == (
+        "the admin API refused stock/release-expired-reservations: 409, stock_conflict, Try again."
     )
+
+
+@SHAPES
+def test_a_webhook_that_mika_does_not_find_is_no_wrong_address(site: Site, shape: Any) -> None:
+    site.will(says(shape(refusal(404, "not_found", "No such webhook.")), status=404))
+
+    assert refused(site).endswith(": 404, not_found, No such webhook.")
 
 
 def test_an_envelope_that_is_ok_is_not_believed_where_the_http_status_is_an_error(site: Site) -> None:
-    site.will_answer(500, ok())
+    site.will(says(done(), status=500))
 
-    assert "refused stock/release-expired-reservations: 500" in refused(site.url)
+    assert "refused stock/release-expired-reservations: 500" in refused(site)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token_is_told_with_what_to_check(site: Site, status: int) -> None:
-    site.will_answer(status, {"error": {"code": "UNAUTHORIZED", "message": "Not signed in"}})
+def test_a_refused_token_is_told_with_what_to_set(site: Site, status: int) -> None:
+    site.will(says({"error": {"code": "UNAUTHORIZED", "message": "Not signed in"}}, status=status))
 
-    assert refused(site.url).endswith(
-        f"{status}, UNAUTHORIZED, Not signed in, check MIKA_ADMIN_API_TOKEN and its scope"
+    assert refused(site).endswith(
+        f": {status}, UNAUTHORIZED, Not signed in; "
+        "set MIKA_ADMIN_API_TOKEN to an EmDash access token that is valid and has the scope admin"
     )
 
 
-@pytest.mark.parametrize("status", [404, 500])
-def test_an_error_of_emdash_is_told_with_its_status_code_and_message(site: Site, status: int) -> None:
-    site.will_answer(status, {"error": {"code": "BROKEN", "message": "It broke"}})
+def test_a_site_without_mikas_admin_api_is_told_with_what_to_set(site: Site) -> None:
+    site.will(says({"error": {"code": "NOT_FOUND", "message": "Route not found"}}, status=404))
 
-    assert refused(site.url).endswith(f": {status}, BROKEN, It broke")
+    assert refused(site).endswith(
+        ": 404, NOT_FOUND, Route not found; set MIKA_ADMIN_API_URL to the address of the site on which Mika runs"
+    )
 
 
-@pytest.mark.parametrize("body", [b"<html>Gateway</html>", b"", b"[]", b"null", b"\xff\xfe\x00"])
-@pytest.mark.parametrize("status", [200, 502])
+def test_another_error_of_emdash_is_told_with_its_status_code_and_message(site: Site) -> None:
+    site.will(says({"error": {"code": "BROKEN", "message": "It broke"}}, status=500))
+
+    assert refused(site).endswith(": 500, BROKEN, It broke")
+
+
+NO_JSON_OBJECTS = [b"<html>Hello</html>", b"", b"[]", b"null", b"\xff\xfe\x00", b"[" * 200_000, b"1" * 9_000]
+
+
+@pytest.mark.parametrize("body", NO_JSON_OBJECTS, ids=range(len(NO_JSON_OBJECTS)))
+@pytest.mark.parametrize("status", [200, 500, 502])
 def test_an_answer_that_is_no_json_object_is_told_with_its_status(site: Site, status: int, body: bytes) -> None:
-    site.will_answer(status, body)
+    site.will(says(body, status=status))
 
-    assert refused(site.url).endswith(f"with {status} and no JSON object")
-
-
-def test_a_redirect_is_not_followed_with_the_token(site: Site) -> None:
-    site.will_answer(302, b"")
-
-    assert "302" in refused(site.url)
-    assert len(site.calls) == 1
+    assert f"with {status} and no JSON object" in refused(site)
 
 
-def test_a_site_that_refuses_the_connection_is_told_with_what_to_check() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port = server.getsockname()[1]
+def test_a_page_in_place_of_an_answer_is_told_with_what_to_set(site: Site) -> None:
+    site.will(says(b"<html>Welcome to our blog</html>"))
 
-    said = refused(f"http://127.0.0.1:{port}")
-
-    assert "did not answer stock/release-expired-reservations (ConnectError); check MIKA_ADMIN_API_URL" in said
+    assert refused(site).endswith("; set MIKA_ADMIN_API_URL to the address of the site on which Mika runs")
 
 
-def test_a_site_that_accepts_and_says_nothing_is_given_up_after_the_time_out() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        said = refused(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_seconds=0.2)
+@pytest.mark.parametrize("error", [None, [], "broken", {"code": None}, {"message": ["a", {}]}])
+def test_an_error_of_any_form_is_told_with_the_status_at_least(site: Site, error: object) -> None:
+    site.will(says({"error": error}, status=500))
 
-    assert "did not answer stock/release-expired-reservations (ReadTimeout)" in said
-
-
-def test_a_connection_is_reused_for_the_next_call(site: Site) -> None:
-    site.will_answer(200, ok())
-
-    with api_of(site.url) as api:
-        assert [api.replay_webhook(f"webhook_{n}", idempotency_key="k").ok for n in range(3)] == [True] * 3
-
-    assert len(site.calls) == 3
-    assert len(site.connections) == 1
+    assert ": 500" in refused(site)
 
 
 @pytest.mark.parametrize(
     "message",
     [f"bad token {TOKEN}", f"Authorization: Bearer {TOKEN}", "mail bob@example.test", "see https://x.test/magic/1"],
 )
-def test_what_the_site_says_is_told_without_tokens_addresses_and_links(site: Site, message: str) -> None:
-    site.will_answer(401, {"error": {"code": "UNAUTHORIZED", "message": message}})
+@pytest.mark.parametrize("status", [401, 500])
+def test_what_the_site_says_is_told_without_tokens_addresses_and_links(site: Site, status: int, message: str) -> None:
+    site.will(says({"error": {"code": message, "message": message}}, status=status))
 
-    said = refused(site.url)
+    said = refused(site)
 
     assert all(secret not in said for secret in ("canary", "bob", "magic"))
 
 
-def test_the_token_shows_neither_in_the_client_nor_in_an_error(site: Site) -> None:
-    site.will_answer(500, f"{TOKEN}".encode())
+@pytest.mark.parametrize("token", ["s3cret/plain+token", "s3cret", "S3CRET==", "a.b*s3cret|(x"])
+@pytest.mark.parametrize("said", ["{}", "<{}>", "x{}y", "bad:{},", "BEARER{}"])
+def test_a_token_of_any_form_is_hidden_where_the_site_repeats_it(site: Site, token: str, said: str) -> None:
+    site.will(says(done("failed", message=said.format(token))))
 
-    with api_of(site.url) as api, pytest.raises(AdminApiError) as error:
-        api.release_expired_reservations(now=NOW, idempotency_key="k")
+    with api_of(site, token=token) as api:
+        answered = api.replay_webhook("webhook_1", idempotency_key="k")
 
-    assert "canary" not in f"{api!r} {api._client!r} {api._client.headers!r} {error.value} {error.value!r}"
-    assert error.value.__cause__ is None
+    assert "s3cret" not in str(answered.error).lower()
+    assert "<token>" in str(answered.error)
+
+
+def test_a_check_asks_for_the_release_of_what_expired_by_1970_which_nothing_had(site: Site) -> None:
+    check(site)
+
+    (call,) = site.calls
+    assert call.path.endswith("/stock/release-expired-reservations")
+    assert call.headers["authorization"] == f"Bearer {TOKEN}"
+    assert call.body == {"now": "1970-01-01T00:00:00.000Z"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, {"error": {"code": "UNAUTHORIZED", "message": "Not signed in"}}, "set MIKA_ADMIN_API_TOKEN"),
+        (403, refusal(403, "forbidden", "Scope missing"), "has the scope admin"),
+        (404, b"<html>Not found</html>", "set MIKA_ADMIN_API_URL"),
+        (404, {"error": {"code": "NOT_FOUND", "message": "No such plugin"}}, "set MIKA_ADMIN_API_URL"),
+        (200, b"<html>Welcome</html>", "set MIKA_ADMIN_API_URL"),
+        (200, done("unsupported", message="Stock is kept elsewhere."), "Stock is kept elsewhere."),
+        (503, b"down for maintenance", "answered stock/release-expired-reservations with 503"),
+    ],
+)
+def test_a_check_that_finds_something_wrong_says_what_to_set(site: Site, status: int, body: Any, told: str) -> None:
+    site.will(says(body, status=status))
+
+    with pytest.raises(AdminApiError) as error:
+        check(site)
+
+    assert told in str(error.value)
+    assert redacted(str(error.value)) == str(error.value)

@@ -1,0 +1,172 @@
+"""A site's admin API on real sockets, which answers as a test says, with every fault that a network knows."""
+
+import json
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Json = dict[str, Any]
+
+DRIP_SECONDS = 0.02
+LONGEST_DRIP = 500
+"""Ten seconds of bytes: the longest that a test can hang for a client that does not give up."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call as the site received it; header names are lower case."""
+
+    path: str
+    headers: dict[str, str]
+    body: Json
+    raw: bytes
+
+
+class Exchange:
+    """One call that waits for its answer."""
+
+    def __init__(self, handler: BaseHTTPRequestHandler, closing: threading.Event) -> None:
+        self._handler = handler
+        self._closing = closing
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self._handler.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self._handler.send_header(name, value)
+        self._handler.end_headers()
+        self._handler.wfile.write(body)
+
+    def send(self, raw: bytes) -> None:
+        """Send bytes that may be no HTTP."""
+        self._handler.wfile.write(raw)
+        self._handler.wfile.flush()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not longer than the site is there."""
+        self._closing.wait(seconds)
+
+    def hang_up(self) -> None:
+        self._handler.close_connection = True
+
+
+Reply = Callable[[Exchange], None]
+
+
+def says(body: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return lambda exchange: exchange.answer(status, raw, headers)
+
+
+def redirects(status: int, location: str) -> Reply:
+    return says(b"", status=status, headers={"Location": location})
+
+
+def hangs_up(exchange: Exchange) -> None:
+    exchange.hang_up()
+
+
+def hangs_up_mid_answer(exchange: Exchange) -> None:
+    exchange.send(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"ok": true, "da')
+    exchange.hang_up()
+
+
+def is_silent(exchange: Exchange) -> None:
+    exchange.pause(DRIP_SECONDS * LONGEST_DRIP)
+    exchange.hang_up()
+
+
+def drips_headers(exchange: Exchange) -> None:
+    _drip(exchange, b"HTTP/1.1 200 OK\r\nX-Slow: ")
+
+
+def drips_a_body(exchange: Exchange) -> None:
+    _drip(exchange, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+
+
+def drips_a_body_of_no_length(exchange: Exchange) -> None:
+    _drip(exchange, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + json.dumps(done()).encode())
+
+
+def _drip(exchange: Exchange, start: bytes) -> None:
+    exchange.send(start)
+    for _ in range(LONGEST_DRIP):
+        exchange.pause(DRIP_SECONDS)
+        exchange.send(b" ")
+    exchange.hang_up()
+
+
+def done(status: str = "completed", **data: Any) -> Json:
+    """Return Mika's envelope for a call that the site took."""
+    return {"ok": True, "status": 200, "data": {"status": status, **data}}
+
+
+def refusal(status: int, code: str = "conflict", message: str = "Try again.", **error: Any) -> Json:
+    """Return Mika's envelope for a call that it refused."""
+    return {"ok": False, "status": status, "error": {"code": code, "message": message, **error}}
+
+
+@dataclass
+class Site:
+    """A site that gives its ``replies`` one after the other, then the last one for ever."""
+
+    url: str
+    replies: list[Reply] = field(default_factory=lambda: [says(done())])
+    calls: list[Call] = field(default_factory=list)
+    connections: set[tuple[str, int]] = field(default_factory=set)
+    reply_to: Callable[[Call], Reply] | None = None
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def will(self, *replies: Reply) -> None:
+        self.replies = list(replies)
+
+    def next_reply(self, call: Call) -> Reply:
+        if self.reply_to is not None:
+            return self.reply_to(call)
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+
+@contextmanager
+def running_site(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
+    """Run a site on 127.0.0.1, encrypted where there is a context for it."""
+    closing = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            call = Call(self.path, headers, json.loads(raw), raw)
+            site.connections.add(self.client_address)
+            site.calls.append(call)
+            site.next_reply(call)(Exchange(self, closing))
+
+        def log_message(self, *_: object) -> None:
+            """Keep the test's output clean."""
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            # A client that gives up is what these tests are about.
+            if not isinstance(sys.exception(), OSError):
+                super().handle_error(request, client_address)
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        site = Site(f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield site
+        finally:
+            closing.set()
+            server.shutdown()
+            thread.join()
