@@ -1,14 +1,32 @@
-"""How much waits for each subtask: read in one look, before a run or after it."""
+"""How much waits for each subtask, and for people: read in one look, before a run or after it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
+from mika_ops.rules import email
+from mika_ops.rules.selection import (
+    AllOf,
+    Below,
+    Has,
+    Not,
+    OneOf,
+    Selection,
+    all_of,
+    any_of,
+    record,
+    record_number,
+    top,
+)
 from mika_ops.timestamps import Timestamp
 
 
 @dataclass(frozen=True)
 class Due:
-    """What waits for one subtask, since when where that is known, and what can only be mended by hand."""
+    """What waits for one subtask, since when where that is known, and what can only be mended by hand.
+
+    ``oldest`` is when the first of it became due, or was made where its document does not say.
+    """
 
     count: int = 0
     oldest: Timestamp | None = None
@@ -31,3 +49,39 @@ class Backlog:
     def total(self) -> int:
         """How much waits in all, malformed documents apart."""
         return sum(due.count for due in self.due.values())
+
+
+@runtime_checkable
+class NamesRows(Protocol):
+    """A backlog reader that can also name rows of Mika's tables."""
+
+    def first_ids(self, subtask: str, *, now: Timestamp, limit: int) -> Sequence[str]:
+        """Return the ids of the first rows that wait for a subtask at ``now``, in the order in which it takes them.
+
+        Empty where rows are known by a secret alone, as ephemeral rows are by their keys.
+        """
+        ...
+
+
+def failed_for_good(now: Timestamp) -> dict[str, Selection]:
+    """Return which documents wait for a person at ``now``, by the subtask that they are closest to, oldest first.
+
+    Workflows: those that failed and that nothing will try again, as no attempt is left or no next one is planned.
+    """
+    attempts_left = Below(record_number("attemptCount"), record_number("maxAttempts"))
+    return {
+        "email_outbox": email.dead_letters(now),
+        "account_delete_requests": Selection(
+            collection="ops", top=_failed("accountDeleteRequest"), record=all_of(), order_by=(top("createdAt"),)
+        ),
+        "stuck_workflows": Selection(
+            collection="ops",
+            top=_failed("workflow"),
+            record=any_of(Not(attempts_left), Not(Has(record("nextAttemptAt")))),
+            order_by=(top("createdAt"),),
+        ),
+    }
+
+
+def _failed(type_: str) -> AllOf:
+    return all_of(OneOf(top("type"), (type_,)), OneOf(top("status"), ("failed",)))

@@ -1,17 +1,20 @@
 """The command ``mika-ops``.
 
-Exit codes: 0 the run succeeded, 1 it failed, 2 it was not started, as the call or a setting is wrong.
+Exit codes: 0 the run succeeded, 1 it failed, 2 it was not started, as the call or a setting is wrong, 3 with
+``--strict`` where it succeeded and a subtask failed.
 """
 
+import json
 import sys
 
 import click
 from rich.console import Console
 
+from mika_ops.cli_backlog import backlog
 from mika_ops.cli_email import email
 from mika_ops.cli_sentences import settings_told, stop, with_sentences
 from mika_ops.clock import utc_now
-from mika_ops.report import run_table
+from mika_ops.report import plan_facts, plan_table, run_facts, run_table, show
 from mika_ops.settings import require_limits, require_subtasks, require_time
 from mika_ops.store.engine import DatabaseError, open_database
 from mika_ops.store.schema import own
@@ -27,29 +30,64 @@ def main() -> None:
 
 @main.command()
 @click.option("--only", multiple=True, metavar="SUBTASK", help="Run this subtask only; may be repeated.")
+@click.option("--skip", multiple=True, metavar="SUBTASK", help="Run all but this subtask; may be repeated.")
 @click.option("--now", metavar="TIME", help="Judge what is due at this time (ISO 8601), instead of now.")
 @click.option("--limit", multiple=True, metavar="SUBTASK=N", help="At most so many in this run; may be repeated.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Exit with 3 where the run succeeded and yet any subtask failed. One that is skipped, as it is not configured "
+    "or not chosen, did not fail; nor do malformed documents count, which wait for a person.",
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Show what a run would do, by counts and ids; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a table.")
 @with_sentences
-def run(only: tuple[str, ...], now: str | None, limit: tuple[str, ...]) -> None:
-    """Run maintenance once on the shop that the MIKA_ variables describe."""
+def run(
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    now: str | None,
+    limit: tuple[str, ...],
+    strict: bool,
+    is_dry: bool,
+    as_json: bool,
+) -> None:
+    """Run maintenance once on the shop that the MIKA_ variables describe.
+
+    Exits with 0 where the run succeeded, 1 where it failed, and 2 where the call or a setting is wrong and nothing was
+    started. A failed release of stock fails the run; any other failure is shown, and --strict exits with 3 for it.
+    """
     settings = settings_told()
     try:
-        subtasks = require_subtasks(only)
+        subtasks = _chosen(only, skip)
         limits = require_limits(dict(_parsed_limit(text) for text in limit))
         scheduled_at = to_timestamp(utc_now() if now is None else require_time(now))
     except ValueError as error:
         stop(str(error))
-    from mika_ops.running import backlog_of, run_once
+    from mika_ops.running import backlog_of, dry_run, run_once
 
+    if is_dry:
+        plan = dry_run(settings, now=scheduled_at, subtasks=subtasks, limits=limits)
+        if as_json:
+            click.echo(json.dumps({"dry_run": True, "now": scheduled_at, "subtasks": plan_facts(plan)}))
+        else:
+            show(plan_table(plan))
+        return
     report = run_once(settings, now=scheduled_at, subtasks=subtasks, limits=limits)
-    try:
-        left = backlog_of(settings, scheduled_at)
-    except DatabaseError:
-        left = None  # the run has been, and its outcome is what counts
-    Console().print(run_table(report.subtasks, left))
-    sys.exit(0 if report.success else 1)
+    if as_json:
+        facts = {"run_id": report.run_id, "success": report.success, "now": report.now}
+        click.echo(json.dumps({**facts, "subtasks": run_facts(report.subtasks)}))
+    else:
+        try:
+            left = backlog_of(settings, scheduled_at)
+        except DatabaseError:
+            left = None  # the run has been, and its outcome is what counts
+        Console().print(run_table(report.subtasks, left))
+    if not report.success:
+        sys.exit(1)
+    sys.exit(3 if strict and report.is_degraded else 0)
 
 
+main.add_command(backlog)
 main.add_command(email)
 
 
@@ -68,6 +106,15 @@ def prepare() -> None:
     with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
         database.write(own.create_all)
     click.echo(f"Ready: {', '.join(own.tables)}.")
+
+
+def _chosen(only: tuple[str, ...], skip: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the subtasks to run. Raises ``ValueError`` where a name is wrong or none is left."""
+    left_out = require_subtasks(skip)
+    chosen = tuple(name for name in require_subtasks(only) or SUBTASK_NAMES if name not in left_out)
+    if not chosen:
+        raise ValueError("no subtask is left to run: --skip leaves out all that were chosen")
+    return chosen
 
 
 def _parsed_limit(text: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Running the job once from the command line, through Dagster, recorded where there is an instance."""
+"""Running the job once from the command line, through Dagster, recorded where there is an instance; or only looking."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,32 @@ from typing import Any
 
 from mika_ops.assembly import assembled
 from mika_ops.backlog import Backlog
+from mika_ops.clock import utc_now
+from mika_ops.dry_run import Plan, planned
 from mika_ops.outcome import Failed
 from mika_ops.settings import Settings, SettingsError, limits_from
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.engine import open_database
 from mika_ops.subtasks.registry import SUBTASK_NAMES, due_selections
-from mika_ops.timestamps import Timestamp
+from mika_ops.timestamps import Timestamp, to_timestamp
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run came to: each subtask's status, counts and duration by name."""
+    """What a run came to: each subtask's status, counts and duration by name, as of ``now``."""
 
     run_id: str
     success: bool
+    now: Timestamp
     subtasks: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether any subtask failed.
+
+        One that is skipped did not fail, and malformed documents fail nobody: they wait for a person.
+        """
+        return any(outcome["status"] == "failed" for outcome in self.subtasks.values())
 
 
 def run_once(
@@ -47,6 +58,7 @@ def run_once(
         pass
     job = maintenance_job(console_level="CRITICAL")
     definitions = dg.Definitions(jobs=[job], resources=resources_for(settings))
+    now = now or to_timestamp(utc_now())
     config = {"now": now, "subtasks": list(subtasks), "limits": dict(limits or {})}
     home = os.environ.get("DAGSTER_HOME")
     if home and not (Path(home).is_absolute() and Path(home).is_dir()):
@@ -66,7 +78,18 @@ def run_once(
         )
         outcomes = outcomes_of(instance, done.run_id)
     stopped = metadata_of(Failed(error="not done: the run was stopped before its end"))
-    return RunReport(done.run_id, done.success, {name: outcomes.get(name, stopped) for name in SUBTASK_NAMES})
+    return RunReport(done.run_id, done.success, now, {name: outcomes.get(name, stopped) for name in SUBTASK_NAMES})
+
+
+def dry_run(settings: Settings, *, now: Timestamp, subtasks: Sequence[str], limits: Mapping[str, int]) -> Plan:
+    """Return what a run would do, changing nothing, without Dagster and its history.
+
+    Raises ``DatabaseError`` where the shop cannot be opened or read.
+    """
+    with assembled(settings) as host:
+        return planned(
+            host, now=now, subtasks=subtasks, limits={**settings.limits, **limits}, bounds=limits_from(settings)
+        )
 
 
 def backlog_of(settings: Settings, now: Timestamp) -> Backlog:

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -5,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,7 +16,8 @@ from sqlalchemy import inspect
 from mika_ops.cli import main
 from mika_ops.store.engine import Database, open_database
 from mika_ops.store.schema import own, stock_events
-from mika_ops_tests.builders import put, put_rows, reservation, webhook
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops_tests.builders import email, put, put_rows, reservation, webhook
 from mika_ops_tests.sites import Sites
 
 COMMAND = Path(sys.executable).with_name("mika-ops")
@@ -53,6 +56,11 @@ def test_a_run_shows_what_each_subtask_did_and_exits_with_0(database: Database, 
     assert "nothing due" in row_of(result, "stuck_emails")
 
 
+def outcomes_in(result: Result) -> dict[str, dict[str, Any]]:
+    subtasks: dict[str, dict[str, Any]] = json.loads(result.stdout)["subtasks"]
+    return subtasks
+
+
 def test_a_shop_with_nothing_configured_is_a_run_of_nine_skipped_subtasks() -> None:
     result = called("run")
 
@@ -89,6 +97,67 @@ def test_only_the_subtasks_that_are_named_run(database: Database, url: str) -> N
     assert result.stdout.count("completed") == 2
 
 
+def test_all_but_the_subtasks_that_are_skipped_run(database: Database, url: str) -> None:
+    result = called("run", "--skip", "stuck_emails", "--skip", "acp_sessions", database_url=url)
+
+    assert "not chosen for this run" in row_of(result, "stuck_emails")
+    assert "not chosen for this run" in row_of(result, "acp_sessions")
+    assert result.stdout.count("not chosen for this run") == 2
+
+
+def test_what_is_skipped_is_taken_out_of_what_is_named(database: Database, url: str) -> None:
+    chosen = ("--only", "stuck_emails", "--only", "acp_sessions", "--skip", "acp_sessions")
+
+    outcomes = outcomes_in(called("run", *chosen, "--json", database_url=url))
+
+    assert [name for name, outcome in outcomes.items() if outcome["status"] == "completed"] == ["stuck_emails"]
+
+
+def test_a_run_for_programs_is_one_json_object_and_nothing_else(database: Database, url: str) -> None:
+    put(database, "ops", webhook(), email("broken_1", attemptCount="x"), email("broken_2", attemptCount="x"))
+
+    result = called("run", "--now", NOW, "--json", database_url=url, email_directory="outbox")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    facts = json.loads(result.stdout)
+    assert list(facts) == ["run_id", "success", "now", "subtasks"]
+    assert (facts["success"], facts["now"]) == (True, "2026-03-01T12:00:00.000Z")
+    assert list(facts["subtasks"]) == list(SUBTASK_NAMES)
+    purged = facts["subtasks"]["raw_provider_payloads"]
+    assert (purged["status"], purged["purged"], purged["has_more"]) == ("completed", 1, False)
+    assert facts["subtasks"]["email_outbox"]["malformed_ids"] == ["broken_1", "broken_2"]
+    assert "MIKA_ADMIN_API_URL" in facts["subtasks"]["webhook_retries"]["reason"]
+
+
+def test_a_run_that_fails_is_told_to_programs_as_well(database: Database, url: str) -> None:
+    put_rows(database, stock_events, reservation("event_7", stock_item_id="gone"))
+
+    result = called("run", "--json", "--strict", database_url=url)
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["success"] is False
+    assert "event_7" in outcomes_in(result)["stock_reservations"]["error"]
+
+
+def test_a_strict_run_in_which_a_subtask_failed_exits_with_3(database: Database, url: str) -> None:
+    put(database, "ops", email())
+    nowhere = {"smtp_url": "smtp://127.0.0.1:1", "email_from": "shop@example.test"}
+
+    lenient, strict = (called("run", *flags, database_url=url, **nowhere) for flags in ((), ("--strict",)))
+
+    assert (lenient.exit_code, strict.exit_code) == (0, 3)
+    assert "failed" in row_of(strict, "email_outbox")
+
+
+def test_a_strict_run_does_not_mind_what_is_not_configured_and_what_is_malformed(database: Database, url: str) -> None:
+    put(database, "ops", email("broken", attemptCount="x", nextAttemptAt=NOW))
+
+    assert called("run", "--strict").exit_code == 0
+    result = called("run", "--strict", database_url=url, email_directory="outbox")
+    assert result.exit_code == 0
+    assert "malformed 1" in row_of(result, "email_outbox")
+
+
 def test_what_is_due_is_judged_at_the_time_that_is_given(database: Database, url: str) -> None:
     put(database, "ops", webhook(receivedAt="2026-02-15T12:00:00.001Z"))
 
@@ -103,6 +172,16 @@ def test_what_is_due_is_judged_at_the_time_that_is_given(database: Database, url
     ("arguments", "sentence"),
     [
         (["--only", "stuck_email"], "'stuck_email' is no subtask: did you mean stuck_emails?"),
+        (["--skip", "stuck_email"], "'stuck_email' is no subtask: did you mean stuck_emails?"),
+        (
+            ["--only", "stuck_emails", "--skip", "stuck_emails"],
+            "no subtask is left to run: --skip leaves out all that were chosen",
+        ),
+        (
+            [argument for name in SUBTASK_NAMES for argument in ("--skip", name)],
+            "no subtask is left to run: --skip leaves out all that were chosen",
+        ),
+        (["--dry-run", "--now", "yesterday"], "'yesterday' is no time: write ISO 8601, such as 2026-03-01T12:00:00Z"),
         (["--now", "yesterday"], "'yesterday' is no time: write ISO 8601, such as 2026-03-01T12:00:00Z"),
         (["--limit", "email_outbox=-1"], "the limit of email_outbox is -1: it must be 0 or more"),
         (["--limit", "email_outbox"], "--limit email_outbox: it has no =; write it as email_outbox=25"),

@@ -1,7 +1,7 @@
 """Reading the whole backlog in one round trip."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Integer, Select, and_, case, func, literal, not_, null, select, union_all
@@ -18,10 +18,13 @@ IDS_NAMED: Final = 20
 
 _UNREADABLE: Final = "unreadable"
 
+_MADE: Final = top("createdAt")
+"""Since when a document waits that does not say since when it is due: an email that was never tried, for one."""
+
 
 @dataclass(frozen=True)
 class DatabaseBacklog:
-    """The backlog in the site's database. Fits ``mika_ops.ports.BacklogReader``."""
+    """The backlog in the site's database. Fits ``mika_ops.ports.BacklogReader`` and ``mika_ops.backlog.NamesRows``."""
 
     database: Database
 
@@ -44,21 +47,51 @@ class DatabaseBacklog:
                 named = tuple(connection.execute(ids.limit(IDS_NAMED)).scalars())
         return Backlog({name: Due(row.due, row.oldest, row.malformed) for name, row in rows.items()}, unreadable, named)
 
+    def first_ids(self, subtask: str, *, now: Timestamp, limit: int) -> Sequence[str]:
+        """Name reservations and ACP sessions; ephemeral rows have nothing but keys, which are secrets."""
+        by_code_point = self.database.json_sql.by_code_point
+        match subtask:
+            case "stock_reservations":
+                id_, condition = stock_events.c.id, _expired_reservations(now)
+                order = [by_code_point(id_)]
+            case "acp_sessions" if self.database.has_acp_sessions:
+                id_, condition = acp_sessions.c.id, is_due(now)
+                order = [by_code_point(acp_sessions.c.updated_at), by_code_point(id_)]
+            case _:
+                return ()
+        with self.database.reading() as connection:
+            return connection.execute(select(id_).where(condition).order_by(*order).limit(limit)).scalars().all()
+
+    def malformed_ids(self, selection: Selection, *, limit: int = IDS_NAMED) -> Sequence[str]:
+        """Return the ids of the first documents that a selection would take and cannot read."""
+        json_sql, found = self.database.json_sql, plugin_storage.c
+        # To sort by the bare id, SQLite would read through all documents by their primary key.
+        by_id = json_sql.by_code_point(found.id.concat(""))
+        statement = (
+            select(found.id)
+            .where(_of(self.database, selection), json_sql.where(selection), json_sql.malformed(selection))
+            .order_by(by_id)
+            .limit(limit)
+        )
+        with self.database.reading() as connection:
+            return connection.execute(statement).scalars().all()
+
 
 def _documents(database: Database, name: str, selection: Selection) -> Select[str, int, Any, int]:
     json_sql = database.json_sql
     malformed = json_sql.malformed(selection)
-    since = func.nullif(json_sql.since(selection), "")
+    since = func.nullif(json_sql.since(replace(selection, order_by=(*selection.order_by, _MADE))), "")
     return select(
         literal(name, Text()).label("name"),
         func.count(case((not_(malformed), 1))).label("due"),
         func.min(case((not_(malformed), since))).label("oldest"),
         func.count(case((malformed, 1))).label("malformed"),
-    ).where(
-        plugin_storage.c.plugin_id == database.plugin_id,
-        plugin_storage.c.collection == selection.collection,
-        json_sql.where(selection),
-    )
+    ).where(_of(database, selection), json_sql.where(selection))
+
+
+def _of(database: Database, selection: Selection) -> ColumnElement[bool]:
+    found = plugin_storage.c
+    return and_(found.plugin_id == database.plugin_id, found.collection == selection.collection)
 
 
 def _rows(name: str, since: ColumnElement[Any], condition: ColumnElement[bool]) -> Select[str, int, Any, int]:

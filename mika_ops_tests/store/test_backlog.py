@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from mika_ops.backlog import Backlog, Due
+from mika_ops.backlog import Backlog, Due, NamesRows, failed_for_good
 from mika_ops.ports import BacklogReader
+from mika_ops.rules.document import ABSENT
 from mika_ops.rules.selection import Selection
 from mika_ops.store.acp import AcpSessionStore
 from mika_ops.store.backlog import IDS_NAMED, DatabaseBacklog
@@ -57,6 +58,7 @@ def backlog(database: Database) -> Backlog:
 
 def test_the_backlog_fits_the_port(database: Database) -> None:
     assert isinstance(DatabaseBacklog(database), BacklogReader)
+    assert isinstance(DatabaseBacklog(database), NamesRows)
 
 
 def test_an_empty_site_has_no_backlog(database: Database) -> None:
@@ -115,14 +117,88 @@ def test_the_oldest_of_several_is_told(database: Database) -> None:
     assert backlog(database).due["email_outbox"] == Due(3, EARLIER)
 
 
+def test_what_does_not_say_since_when_it_is_due_waits_since_it_was_made(database: Database) -> None:
+    put(database, "ops", email(top={"createdAt": EARLIER}))
+    assert backlog(database).due["email_outbox"] == Due(1, EARLIER)
+
+
 def test_what_waits_since_nobody_knows_when_has_no_oldest(database: Database) -> None:
-    put(database, "ops", email())
-    assert backlog(database).due["email_outbox"] == Due(1, None)
+    put(database, "ops", email(top={"createdAt": ABSENT}), email("b", top={"createdAt": 5}))
+    assert backlog(database).due["email_outbox"] == Due(2, None)
 
 
 def test_what_waits_since_a_known_time_tells_it_beside_one_that_does_not(database: Database) -> None:
-    put(database, "ops", email(), email("b", nextAttemptAt=BEFORE))
+    put(database, "ops", email(top={"createdAt": ABSENT}), email("b", nextAttemptAt=BEFORE))
     assert backlog(database).due["email_outbox"] == Due(2, BEFORE)
+
+
+def failed(database: Database) -> Mapping[str, Due]:
+    return DatabaseBacklog(database).read(failed_for_good(NOW), now=NOW).due
+
+
+@pytest.mark.parametrize(
+    ("subtask", "document"),
+    [
+        ("email_outbox", email(status="failed", attemptCount=5)),
+        ("account_delete_requests", delete_request(status="failed")),
+        ("stuck_workflows", workflow(status="failed", attemptCount=5, nextAttemptAt=BEFORE)),
+        ("stuck_workflows", workflow(status="failed", attemptCount=1)),
+    ],
+)
+def test_what_failed_for_good_waits_for_a_person_since_it_was_made(
+    subtask: str, document: Any, database: Database
+) -> None:
+    put(database, "ops", document)
+    found = failed(database)
+    assert {name: due for name, due in found.items() if due.count} == {subtask: Due(1, EARLIER)}
+    assert backlog(database).total == 0
+
+
+def test_what_is_tried_again_or_is_done_waits_for_nobody(database: Database) -> None:
+    put(
+        database,
+        "ops",
+        email(status="failed", attemptCount=4),
+        email("sent", status="sent", attemptCount=5),
+        delete_request(),
+        delete_request("done", status="completed"),
+        workflow(status="failed", attemptCount=1, nextAttemptAt=AFTER),
+        workflow("queued", attemptCount=5),
+        workflow("running", status="running", attemptCount=5),
+    )
+    assert not any(due.count for due in failed(database).values())
+
+
+def test_malformed_documents_are_named_by_what_would_take_them(database: Database) -> None:
+    put(
+        database,
+        "ops",
+        email("whole"),
+        *(email(id_, attemptCount="one") for id_ in ("c", "B", "a")),
+        email("sent", status="sent", attemptCount="one"),
+    )
+    reader = DatabaseBacklog(database)
+    assert list(reader.malformed_ids(selections()["email_outbox"])) == ["B", "a", "c"]
+    assert list(reader.malformed_ids(selections()["email_outbox"], limit=2)) == ["B", "a"]
+    assert list(reader.malformed_ids(selections()["stuck_workflows"])) == []
+
+
+def test_rows_are_named_in_the_order_of_their_turn(database: Database) -> None:
+    put_rows(database, stock_events, *(reservation(id_) for id_ in ("b", "C", "a")), reservation("d", expires_at=AFTER))
+    AcpSessionStore(database).put([acp_session("a", updatedAt=NOW), acp_session("b"), acp_session("C")])
+    reader = DatabaseBacklog(database)
+    assert list(reader.first_ids("stock_reservations", now=NOW, limit=2)) == ["C", "a"]
+    assert list(reader.first_ids("acp_sessions", now=NOW, limit=9)) == ["C", "b", "a"]
+
+
+def test_rows_that_are_known_by_a_secret_are_not_named(database: Database) -> None:
+    put_rows(database, ephemeral_records, ephemeral("token:canary"))
+    assert list(DatabaseBacklog(database).first_ids("ephemeral_records", now=NOW, limit=9)) == []
+
+
+def test_without_acp_tables_no_session_is_named(database: Database) -> None:
+    reader = DatabaseBacklog(replace(database, has_acp_sessions=False))
+    assert list(reader.first_ids("acp_sessions", now=NOW, limit=9)) == []
 
 
 def test_malformed_documents_are_counted_apart(database: Database) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
+from mika_ops.backlog import failed_for_good
 from mika_ops.clock import Clock
 from mika_ops.outcome import Completed, Outcome
 from mika_ops.store.backlog import DatabaseBacklog
@@ -108,7 +109,10 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Seen]:
                 connection.execute(text("ANALYZE"))
         with statements_of(database) as backlog:
             due = {subtask.name: subtask.due(NOW, Limits()) for subtask in SUBTASKS if subtask.due is not None}
-            assert DatabaseBacklog(database).read(due, now=NOW).total > 0
+            reader, failed = DatabaseBacklog(database), failed_for_good(NOW)
+            assert reader.read(due, now=NOW).total > 0
+            assert reader.read(failed, now=NOW).due.keys() >= failed.keys()
+            assert not any(reader.malformed_ids(selection) for selection in due.values())
         with statements_of(database) as run:
             for subtask, outcome in outcomes(database, clock):
                 assert isinstance(outcome, Completed), f"{subtask}: {outcome}"
