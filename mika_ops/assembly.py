@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 
@@ -12,16 +13,17 @@ from mika_ops.email.file_sink import FileSink
 from mika_ops.email.outbox import LeasedOutbox
 from mika_ops.email.smtp import SmtpSender
 from mika_ops.host import NO_PARTS, PIECES, EmailParts, Host
-from mika_ops.ports import AdminApi, EmailComposer, EmailOutbox, EmailSender, Envelope
+from mika_ops.ports import AdminApi, DocumentRepository, EmailComposer, EmailOutbox, EmailSender, Envelope
 from mika_ops.rules import email as email_rules
 from mika_ops.rules.document import Document
 from mika_ops.settings import Settings
 from mika_ops.store.acp import AcpSessionStore
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import Database, open_database
+from mika_ops.store.engine import open_database
 from mika_ops.store.ephemeral import EphemeralRows
 from mika_ops.store.stock import StockRows
+from mika_ops.supplied import host_in_hand
 
 _FROM_DATABASE = frozenset(PIECES) - {"email_outbox", "admin_api"}
 
@@ -29,48 +31,62 @@ SINK_SENDER = "mika-ops <mika-ops@localhost>"
 """The sender of emails that are written into a folder where none is set."""
 
 
-def configured_pieces(settings: Settings, email: EmailParts = NO_PARTS) -> frozenset[str]:
-    """Return which pieces of ``Host`` the settings ask for, given a host's own parts of emails, without opening any."""
-    pieces: set[str] = set()
+_NOTHING_SUPPLIED = Host()
+
+
+def configured_pieces(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> frozenset[str]:
+    """Return which pieces of ``Host`` there will be, supplied or asked for by the settings, without opening any."""
+    pieces = {name for name in PIECES if getattr(supplied, name) is not None}
     if settings.database_url is not None:
         pieces |= _FROM_DATABASE
-        if email.sender is not None or settings.smtp_url is not None or settings.email_directory is not None:
-            pieces.add("email_outbox")
     if settings.admin_api_url is not None:
         pieces.add("admin_api")
+    has_sender = supplied.email.sender or settings.smtp_url or settings.email_directory
+    if has_sender and pieces >= {"ops", "ledger"}:
+        pieces.add("email_outbox")
     return frozenset(pieces)
 
 
 @contextmanager
-def assembled(settings: Settings, email: EmailParts = NO_PARTS) -> Iterator[Host]:
-    """Open what the settings ask for, changing nothing, and close it at the end; ``email``: a host's own parts.
+def assembled(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> Iterator[Host]:
+    """Open what the settings ask for, changing nothing, and close it at the end; what is ``supplied`` comes first.
 
-    Raises ``UnusableDatabase`` where the database cannot be reached or is no Mika site's.
+    Raises ``UnusableDatabase`` where the database cannot be reached or is no Mika site's, and ``WrongHost`` where a
+    piece that a host has made does not fit its port.
     """
     with ExitStack() as stack:
-        admin_api = stack.enter_context(_admin_api(settings)) if settings.admin_api_url is not None else None
-        if settings.database_url is None:
-            yield Host(admin_api=admin_api)
-            return
-        database = stack.enter_context(
-            open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id)
-        )
-        stock, ephemeral = StockRows(database), EphemeralRows(database)
-        sender = email.sender or _sender(settings, stack)
-        yield Host(
-            email_outbox=None if sender is None else _outbox(settings, database, sender, email),
-            ops=Documents(database, "ops"),
-            account=Documents(database, "account"),
-            ledger=Documents(database, "ledger"),
-            session=Documents(database, "session"),
-            stock=stock,
-            ephemeral=ephemeral,
-            acp_sessions=AcpSessionStore(database) if database.has_acp_sessions else None,
-            reservation_release=stock,
-            ephemeral_purge=ephemeral,
-            admin_api=admin_api,
-            backlog=DatabaseBacklog(database),
-        )
+        supplied = host_in_hand(supplied)
+        own = {name: piece for name in PIECES if (piece := getattr(supplied, name)) is not None}
+        host = replace(_opened(settings, stack), email=supplied.email, **own)
+        if host.email_outbox is None and host.ops is not None and host.ledger is not None:
+            sender = host.email.sender or _sender(settings, stack)
+            if sender is not None:
+                host = replace(host, email_outbox=_outbox(settings, host.ops, host.ledger, sender, host.email))
+        yield host
+
+
+def _opened(settings: Settings, stack: ExitStack) -> Host:
+    """Open what the settings ask for, the outbox apart."""
+    admin_api = stack.enter_context(_admin_api(settings)) if settings.admin_api_url is not None else None
+    if settings.database_url is None:
+        return Host(admin_api=admin_api)
+    database = stack.enter_context(
+        open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id)
+    )
+    stock, ephemeral = StockRows(database), EphemeralRows(database)
+    return Host(
+        ops=Documents(database, "ops"),
+        account=Documents(database, "account"),
+        ledger=Documents(database, "ledger"),
+        session=Documents(database, "session"),
+        stock=stock,
+        ephemeral=ephemeral,
+        acp_sessions=AcpSessionStore(database) if database.has_acp_sessions else None,
+        reservation_release=stock,
+        ephemeral_purge=ephemeral,
+        admin_api=admin_api,
+        backlog=DatabaseBacklog(database),
+    )
 
 
 def _sender(settings: Settings, stack: ExitStack) -> EmailSender | None:
@@ -100,10 +116,12 @@ def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-def _outbox(settings: Settings, database: Database, sender: EmailSender, parts: EmailParts) -> EmailOutbox:
+def _outbox(
+    settings: Settings, ops: DocumentRepository, ledger: DocumentRepository, sender: EmailSender, parts: EmailParts
+) -> EmailOutbox:
     return LeasedOutbox(
-        ops=Documents(database, "ops"),
-        ledger=Documents(database, "ledger"),
+        ops=ops,
+        ledger=ledger,
         sender=sender,
         composer=_ComposerOnFirstUse(settings, parts),
         lease=timedelta(minutes=settings.email_lease_minutes),

@@ -99,9 +99,11 @@ def in_hand(where: str, port: type, value: T) -> T:
     return piece
 
 
-def email_parts_in_hand(parts: EmailParts) -> EmailParts:
-    """Return a host's parts of emails with a sender that can be used. Raises ``WrongHost`` as ``in_hand`` does."""
-    return replace(parts, sender=in_hand("EmailParts(sender)", EmailSender, parts.sender))
+def host_in_hand(host: Host) -> Host:
+    """Return a host whose pieces, and sender of emails, can be used. Raises ``WrongHost`` as ``in_hand`` does."""
+    pieces = {name: in_hand(f"Host({name})", piece.port, getattr(host, name)) for name, piece in PIECES.items()}
+    sender = in_hand("EmailParts(sender)", EmailSender, host.email.sender)
+    return replace(host, **pieces, email=replace(host.email, sender=sender))
 
 
 def _supplied(host: Host) -> Iterator[tuple[str, type, object]]:

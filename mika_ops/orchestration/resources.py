@@ -13,13 +13,13 @@ import dagster as dg
 from mika_ops.assembly import assembled, configured_pieces
 from mika_ops.budget import TimeBudget
 from mika_ops.clock import Clock, utc_now
-from mika_ops.host import NO_PARTS, PIECES, EmailParts, Host, Piece
+from mika_ops.host import PIECES, Host
 from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.settings import Settings, limits_from, require_time
 from mika_ops.store.engine import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import Limits
-from mika_ops.supplied import WrongHost, email_parts_in_hand, in_hand
+from mika_ops.supplied import WrongHost
 
 SHOP_RESOURCE: Final = "shop"
 SCHEDULED_AT_TAG: Final = ".dagster/scheduled_execution_time"
@@ -55,43 +55,27 @@ def resources_for(
 
     A piece of ``host`` comes before one that the settings ask for. ``shop``: its name, where there are several.
     """
-    email = host.email if host is not None else NO_PARTS
-    configured = configured_pieces(settings, email)
-    pieces = {}
-    for name, piece in PIECES.items():
-        supplied = getattr(host, name) if host is not None else None
-        if supplied is not None:
-            pieces[name] = _supplied_piece(name, piece, supplied)
-        elif name in configured:
-            pieces[name] = _piece_of_shop(name, piece.purpose)
-        else:
-            pieces[name] = dg.ResourceDefinition.none_resource(
-                description=f"{piece.purpose} Not configured: {piece.setting}."
-            )
-    return {SHOP_RESOURCE: _shop(settings, email), RUN_RESOURCE: _run_plan(settings, shop), **pieces}
+    supplied = host or Host()
+    configured = configured_pieces(settings, supplied)
+    pieces = {
+        name: _piece_of_shop(name, piece.purpose)
+        if name in configured
+        else dg.ResourceDefinition.none_resource(description=f"{piece.purpose} Not configured: {piece.setting}.")
+        for name, piece in PIECES.items()
+    }
+    return {SHOP_RESOURCE: _shop(settings, supplied), RUN_RESOURCE: _run_plan(settings, shop), **pieces}
 
 
-def _shop(settings: Settings, email: EmailParts) -> dg.ResourceDefinition:
+def _shop(settings: Settings, supplied: Host) -> dg.ResourceDefinition:
     @dg.resource(description="The shop that the settings describe; opened at the start of a run, closed at its end.")
     def shop(_context: dg.InitResourceContext) -> Iterator[Host]:
         try:
-            with assembled(settings, email_parts_in_hand(email)) as host:
+            with assembled(settings, supplied) as host:
                 yield host
         except (UnusableDatabase, WrongHost) as error:
             raise dg.Failure(f"Nothing was changed: {error}.", allow_retries=False) from None
 
     return shop
-
-
-def _supplied_piece(name: str, piece: Piece, supplied: object) -> dg.ResourceDefinition:
-    @dg.resource(description=piece.purpose)
-    def in_the_hosts_hands(_context: dg.InitResourceContext) -> Any:
-        try:
-            return in_hand(f"Host({name})", piece.port, supplied)
-        except WrongHost as error:
-            raise dg.Failure(f"Nothing was changed: {error}.", allow_retries=False) from None
-
-    return in_the_hosts_hands
 
 
 def _piece_of_shop(name: str, purpose: str) -> dg.ResourceDefinition:

@@ -1,13 +1,17 @@
+from pathlib import Path
+
 import dagster as dg
 import pytest
 from sqlalchemy import text
 
-from mika_ops.host import PIECES, Host
+from mika_ops.host import PIECES, EmailParts, Host
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.job import JOB_NAME
 from mika_ops.settings import Settings, isolated_settings
+from mika_ops.store.documents import Documents
 from mika_ops.store.engine import Database, open_database
-from mika_ops_tests.builders import put, webhook
+from mika_ops_tests.builders import email, get, put, webhook
+from mika_ops_tests.fakes import Provider
 from mika_ops_tests.orchestration.pieces import Outbox, Stock, host_with, run_job
 from mika_ops_tests.sites import Sites
 
@@ -148,3 +152,25 @@ def test_the_shop_is_closed_at_the_end_of_a_run(postgres_sites: Sites) -> None:
     )
     with open_database(url) as database, database.reading() as connection:
         assert connection.execute(others).scalar_one() == 0
+
+
+def test_a_host_with_documents_and_a_sender_of_its_own_has_an_outbox_on_them(database: Database, url: str) -> None:
+    put(database, "ops", email("email_1"))
+    provider = Provider()
+    host = Host(ops=Documents(database, "ops"), ledger=Documents(database, "ledger"), email=EmailParts(sender=provider))
+    run = run_job(host)
+    assert run.metadata["email_outbox"]["sent"] == 1
+    assert provider.ids == ["email_1"]
+    assert run.statuses["acp_sessions"] == "skipped"
+
+
+def test_the_outbox_works_on_the_documents_that_the_host_supplies_and_not_on_those_of_the_settings(
+    database: Database, url: str, sqlite_sites: Sites, tmp_path: Path
+) -> None:
+    put(database, "ops", email("email_1"))
+    with open_database(sqlite_sites.new()) as other:
+        put(other, "ops", email("email_2"))
+        host = Host(ops=Documents(other, "ops"))
+        run_job(host, settings=isolated_settings(database_url=url, email_directory=tmp_path / "emails"))
+        assert get(other, "ops", "email_2")["status"] == "sent"
+    assert get(database, "ops", "email_1")["status"] == "queued"
