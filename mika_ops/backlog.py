@@ -4,20 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from mika_ops.rules import email
-from mika_ops.rules.selection import (
-    AllOf,
-    Below,
-    Has,
-    Not,
-    OneOf,
-    Selection,
-    all_of,
-    any_of,
-    record,
-    record_number,
-    top,
-)
+from mika_ops.rules import account_delete, email, workflow
+from mika_ops.rules.selection import Selection
 from mika_ops.timestamps import Timestamp
 
 
@@ -64,24 +52,9 @@ class NamesRows(Protocol):
 
 
 def failed_for_good(now: Timestamp) -> dict[str, Selection]:
-    """Return which documents wait for a person at ``now``, by the subtask that they are closest to, oldest first.
-
-    Workflows: those that failed and that nothing will try again, as no attempt is left or no next one is planned.
-    """
-    attempts_left = Below(record_number("attemptCount"), record_number("maxAttempts"))
+    """Return which documents wait for a person at ``now``, by the subtask that they are closest to, oldest first."""
     return {
         "email_outbox": email.dead_letters(now),
-        "account_delete_requests": Selection(
-            collection="ops", top=_failed("accountDeleteRequest"), record=all_of(), order_by=(top("createdAt"),)
-        ),
-        "stuck_workflows": Selection(
-            collection="ops",
-            top=_failed("workflow"),
-            record=any_of(Not(attempts_left), Not(Has(record("nextAttemptAt")))),
-            order_by=(top("createdAt"),),
-        ),
+        "account_delete_requests": account_delete.failed_for_good(),
+        "stuck_workflows": workflow.failed_for_good(),
     }
-
-
-def _failed(type_: str) -> AllOf:
-    return all_of(OneOf(top("type"), (type_,)), OneOf(top("status"), ("failed",)))

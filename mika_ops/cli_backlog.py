@@ -17,7 +17,7 @@ from mika_ops.backlog import Backlog, Due, failed_for_good
 from mika_ops.cli_sentences import settings_told, stop, with_sentences
 from mika_ops.clock import utc_now
 from mika_ops.dry_run import IDS_NAMED, first_of
-from mika_ops.report import named, show
+from mika_ops.report import age_told, named, show
 from mika_ops.settings import limits_from, require_time
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.documents import Documents
@@ -95,7 +95,7 @@ def _table(look: Look) -> Table:
         age = None if due is None else _age(due, look.now)
         cells = [
             "–" if due is None else f"{due.count:,}",
-            "–" if age is None else _told(age),
+            "–" if age is None else age_told(age),
             "–" if due is None else f"{due.malformed:,}",
             "–" if failed is None else f"{failed.count:,}",
         ]
@@ -155,11 +155,3 @@ def _age(due: Due, now: Timestamp) -> timedelta | None:
         return max(timedelta(0), to_datetime(now) - to_datetime(due.oldest))
     except ValueError:
         return None
-
-
-def _told(age: timedelta) -> str:
-    seconds = int(age.total_seconds())
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length:,} {unit}"
-    return f"{seconds} s"

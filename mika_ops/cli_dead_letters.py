@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Final
 
 import click
@@ -22,6 +21,7 @@ from mika_ops.cli_sentences import settings_told, stop, warn, with_sentences
 from mika_ops.clock import Clock, utc_now
 from mika_ops.dead_letters import DeadLetter, Plan, Requeueing, all_dead, dead_letters, in_batches, planned
 from mika_ops.privacy import redacted
+from mika_ops.report import age_told
 from mika_ops.rules.email import dead_letters as failed_for_good
 from mika_ops.rules.email import skipped_letters
 from mika_ops.store.backlog import DatabaseBacklog
@@ -201,7 +201,7 @@ def _table(letters: Sequence[DeadLetter], now: Timestamp, *, addresses: bool) ->
             letter.kind or "–",
             f"{_shown(letter.attempts)} of {_shown(letter.max_attempts)}",
             letter.error or "none recorded",
-            "–" if age is None else _age(age),
+            "–" if age is None else age_told(age),
             *([_masked(letter)] if addresses else []),
         ]
         table.add_row(*(Text(cell) for cell in cells))
@@ -239,11 +239,3 @@ def _counted(number: int, thing: str) -> str:
 
 def _shown(number: float | None) -> str:
     return "?" if number is None else f"{number:g}"
-
-
-def _age(age: timedelta) -> str:
-    seconds = max(0, int(age.total_seconds()))
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"

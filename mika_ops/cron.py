@@ -1,11 +1,17 @@
 """Reading what a person writes about when to run: cron strings and time zones, as Dagster takes them."""
 
+from typing import Final
 from zoneinfo import ZoneInfo
+
+EVERY_MINUTE: Final = "* * * * *"
+"""The schedule of maintenance where no other is set."""
 
 
 def require_cron(cron: str) -> str:
     """Return a cron string that Dagster can schedule. Raises ``ValueError`` for another."""
-    # Loaded here only: most settings are read without a schedule of one's own.
+    if cron == EVERY_MINUTE:
+        return cron
+    # Loaded for a schedule of one's own only: most commands need no Dagster.
     from dagster import DagsterInvalidDefinitionError, ScheduleDefinition
 
     try:

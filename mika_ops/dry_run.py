@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from mika_ops.backlog import Backlog, NamesRows
 from mika_ops.host import Host
-from mika_ops.outcome import Skipped
+from mika_ops.outcome import NOT_CHOSEN, Skipped
 from mika_ops.ports import Candidate, DocumentRepository
 from mika_ops.rules.selection import Selection
 from mika_ops.subtasks.registry import SUBTASKS
@@ -20,7 +20,6 @@ from mika_ops.timestamps import Timestamp
 IDS_NAMED: Final = 20
 PAGE: Final = 200
 
-NOT_CHOSEN: Final = "not chosen for this run"
 THE_SITE_DECIDES: Final = "the site decides what is due"
 NOBODY_KNOWS: Final = "nothing here can say what is due"
 KEYS_ARE_SECRETS: Final = "not named: their keys are secrets"

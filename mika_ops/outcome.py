@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mika_ops.privacy import redacted
 
+NOT_CHOSEN: Final = "not chosen for this run"
+"""Why a subtask is skipped that the run leaves out."""
+
 _TOLD_LAST: Final = ("malformed", "has_more")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any, Final
 
 from rich.console import Console
@@ -101,6 +102,15 @@ def told(outcome: Mapping[str, Any]) -> str:
     """Say in words what became of a subtask."""
     sentence = outcome.get("error") or outcome.get("reason")
     return "; ".join(part for part in (sentence, counted(outcome)) if part) or "nothing due"
+
+
+def age_told(age: timedelta) -> str:
+    """Say how old something is, in its largest whole unit."""
+    seconds = max(0, int(age.total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:,} {unit}"
+    return f"{seconds} s"
 
 
 def counted(outcome: Mapping[str, Any]) -> str:

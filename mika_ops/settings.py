@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnparsedSettings
 
-from mika_ops.cron import require_cron, require_time_zone
+from mika_ops.cron import EVERY_MINUTE, require_cron, require_time_zone
 from mika_ops.email.address import sender_mailbox
 from mika_ops.email.kinds import EXTRA_KINDS, require_extra_kinds
 from mika_ops.email.smtp_url import SmtpServer
@@ -60,7 +60,7 @@ class Settings(BaseSettings):
 
     maintenance_enabled: bool = Field(True, description="`false` registers no schedule; the job can still be launched.")
     maintenance_schedule: Annotated[str, AfterValidator(require_cron)] = Field(
-        "* * * * *", description="The schedule, as a cron string."
+        EVERY_MINUTE, description="The schedule, as a cron string."
     )
     maintenance_timezone: Annotated[str, AfterValidator(require_time_zone)] = Field(
         "UTC", description="The time zone in which the schedule is read."

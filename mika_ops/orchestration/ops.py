@@ -16,7 +16,7 @@ from mika_ops.host import Host
 from mika_ops.orchestration.assets import observation
 from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.orchestration.resources import RunPlan
-from mika_ops.outcome import Failed, Outcome, Skipped
+from mika_ops.outcome import NOT_CHOSEN, Failed, Outcome, Skipped
 from mika_ops.privacy import error_sentence
 from mika_ops.report import counted, told
 from mika_ops.settings import limits_from
@@ -55,7 +55,7 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
         if subtask.name in plan.selected:
             outcome = outcome_of(subtask, host, plan.clock, plan.limits_of(subtask.name))
         else:
-            outcome = Skipped(reason="not chosen for this run")
+            outcome = Skipped(reason=NOT_CHOSEN)
         metadata = metadata_of(outcome)
         if isinstance(outcome, Failed):
             context.log.error("%s failed: %s", subtask.name, outcome.error)

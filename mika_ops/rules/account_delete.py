@@ -73,6 +73,16 @@ def queued() -> Selection:
     )
 
 
+def failed_for_good() -> Selection:
+    """Select the requests that failed, oldest first: each waits for a person."""
+    return Selection(
+        collection="ops",
+        top=all_of(OneOf(top("type"), ("accountDeleteRequest",)), OneOf(top("status"), ("failed",))),
+        record=all_of(),
+        order_by=(top("createdAt"),),
+    )
+
+
 def is_queued(request: Document) -> bool:
     """Say whether the request still waits."""
     return request.get("status") == "queued"

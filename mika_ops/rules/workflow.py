@@ -9,6 +9,7 @@ from mika_ops.rules.document import ABSENT, Document, record_of, with_record
 from mika_ops.rules.selection import (
     AtMost,
     Below,
+    Has,
     NoneOf,
     Not,
     OneOf,
@@ -37,6 +38,16 @@ LEASES_EXHAUSTED: Final = (
 )
 
 _ATTEMPTS_LEFT: Final = Below(record_number("attemptCount"), record_number("maxAttempts"))
+
+
+def failed_for_good() -> Selection:
+    """Select the failed workflows, oldest first, that nothing tries again: no attempt is left, or none is planned."""
+    return Selection(
+        collection="ops",
+        top=all_of(OneOf(top("type"), ("workflow",)), OneOf(top("status"), ("failed",))),
+        record=any_of(Not(_ATTEMPTS_LEFT), Not(Has(record("nextAttemptAt")))),
+        order_by=(top("createdAt"),),
+    )
 
 
 def stuck(now: Timestamp) -> Selection:
