@@ -158,7 +158,9 @@ class Settings(BaseSettings):
     admin_api_token: SecretStr | None = Field(
         None, description="An EmDash access token (`ec_pat_…`) with the scope `admin`."
     )
-    admin_api_timeout_seconds: float = Field(15.0, gt=0, le=600, description="The longest wait for the admin API.")
+    admin_api_timeout_seconds: float = Field(
+        15.0, gt=0, le=600, description="The longest that one call of the admin API may take, with all its attempts."
+    )
 
     @field_validator("limits")
     @classmethod
@@ -292,21 +294,25 @@ def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
     ``shop``: the name of one shop among several; its variables start with ``MIKA_EU_`` where its name is ``eu``. Raises
     ``SettingsError`` with one sentence for each variable that is wrong.
     """
-    prefix = prefix_of(shop)
     try:
-        return Settings(_env_prefix=prefix, **overrides)
+        return Settings(_env_prefix=prefix_of(shop), **overrides)
     except ValidationError as error:
         told = "\n".join(_sentence(dict(problem)) for problem in error.errors())
     except UnicodeDecodeError:
         told = "the file .env is not UTF-8: save it as UTF-8"
     except UnparsedSettings:
         told = f'{PREFIX}LIMITS is not JSON: write it as {{"email_outbox": 25}}'
-    raise SettingsError(told.replace(PREFIX, prefix))
+    raise SettingsError(for_shop(shop, told))
 
 
 def prefix_of(shop: str | None) -> str:
     """Return what a shop's variables start with. Raises ``SettingsError`` for a name that no shop can have."""
     return PREFIX if shop is None else f"{PREFIX}{require_shop_name(shop).upper()}_"
+
+
+def for_shop(shop: str | None, sentence: str) -> str:
+    """Return a sentence that names variables, with those of a shop among several."""
+    return sentence.replace(PREFIX, prefix_of(shop))
 
 
 def require_shop_name(name: str) -> str:

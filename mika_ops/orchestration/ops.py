@@ -19,7 +19,7 @@ from mika_ops.orchestration.resources import RunPlan
 from mika_ops.outcome import NOT_CHOSEN, Failed, Outcome, Skipped
 from mika_ops.privacy import error_sentence
 from mika_ops.report import counted, told
-from mika_ops.settings import limits_from
+from mika_ops.settings import for_shop, limits_from
 from mika_ops.subtasks.registry import SUBTASK_NAMES, due_selections
 from mika_ops.subtasks.subtask import Subtask, outcome_of
 
@@ -54,6 +54,8 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
         outcome: Outcome
         if subtask.name in plan.selected:
             outcome = outcome_of(subtask, host, plan.clock, plan.limits_of(subtask.name))
+            if isinstance(outcome, Skipped):
+                outcome = Skipped(reason=for_shop(plan.shop, outcome.reason))
         else:
             outcome = Skipped(reason=NOT_CHOSEN)
         metadata = metadata_of(outcome)

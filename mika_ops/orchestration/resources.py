@@ -15,7 +15,7 @@ from mika_ops.budget import TimeBudget
 from mika_ops.clock import Clock, utc_now
 from mika_ops.host import PIECES, Host
 from mika_ops.orchestration.config import RUN_RESOURCE
-from mika_ops.settings import Settings, limits_from, require_time
+from mika_ops.settings import Settings, for_shop, limits_from, require_time
 from mika_ops.store.engine import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import Limits
@@ -60,20 +60,22 @@ def resources_for(
     pieces = {
         name: _piece_of_shop(name, piece.purpose)
         if name in configured
-        else dg.ResourceDefinition.none_resource(description=f"{piece.purpose} Not configured: {piece.setting}.")
+        else dg.ResourceDefinition.none_resource(
+            description=f"{piece.purpose} Not configured: {for_shop(shop, piece.setting)}."
+        )
         for name, piece in PIECES.items()
     }
-    return {SHOP_RESOURCE: _shop(settings, supplied), RUN_RESOURCE: _run_plan(settings, shop), **pieces}
+    return {SHOP_RESOURCE: _shop(settings, supplied, shop), RUN_RESOURCE: _run_plan(settings, shop), **pieces}
 
 
-def _shop(settings: Settings, supplied: Host) -> dg.ResourceDefinition:
+def _shop(settings: Settings, supplied: Host, name: str | None) -> dg.ResourceDefinition:
     @dg.resource(description="The shop that the settings describe; opened at the start of a run, closed at its end.")
     def shop(_context: dg.InitResourceContext) -> Iterator[Host]:
         try:
             with assembled(settings, supplied) as host:
                 yield host
         except (UnusableDatabase, WrongHost) as error:
-            raise dg.Failure(f"Nothing was changed: {error}.", allow_retries=False) from None
+            raise dg.Failure(f"Nothing was changed: {for_shop(name, str(error))}.", allow_retries=False) from None
 
     return shop
 

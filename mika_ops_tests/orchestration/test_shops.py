@@ -9,6 +9,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from mika_ops.host import Host
 from mika_ops.orchestration.definitions import build_definitions
+from mika_ops.orchestration.ops import outcomes_of
 from mika_ops.ports import Alert
 from mika_ops.settings import SettingsError, isolated_settings, load_settings, unknown_variables
 from mika_ops.store.engine import Database
@@ -161,6 +162,14 @@ def test_a_wrong_setting_of_a_shop_is_named_by_its_own_variable(monkeypatch: pyt
     monkeypatch.setenv("MIKA_EU_ADMIN_API_URL", "https://shop.example")
     with pytest.raises(SettingsError, match=r"^MIKA_EU_ADMIN_API_TOKEN is missing"):
         build_definitions(name="eu")
+
+
+def test_what_a_shop_lacks_is_named_by_its_own_variables() -> None:
+    definitions = build_definitions(name="eu", settings=isolated_settings())
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = definitions.resolve_job_def("mika_maintenance_eu").execute_in_process(instance=instance)
+        reasons = {name: outcome["reason"] for name, outcome in outcomes_of(instance, run.run_id).items()}
+    assert reasons["stuck_emails"] == "not configured: ops; set MIKA_EU_DATABASE_URL"
 
 
 def test_a_misspelt_variable_of_a_shop_is_told() -> None:
