@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from mika_ops.cli_backlog import backlog
+from mika_ops.cli_doctor import doctor
 from mika_ops.cli_email import email
 from mika_ops.cli_sentences import settings_told, stop, with_sentences
 from mika_ops.clock import utc_now
@@ -88,6 +89,7 @@ def run(
 
 
 main.add_command(backlog)
+main.add_command(doctor)
 main.add_command(email)
 
 

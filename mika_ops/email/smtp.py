@@ -19,7 +19,7 @@ from mika_ops.email.address import needs_smtputf8, sender_mailbox
 from mika_ops.email.message import build_message
 from mika_ops.email.smtp_connection import Deadline
 from mika_ops.email.smtp_failure import SendFailed
-from mika_ops.email.smtp_pool import SessionPool
+from mika_ops.email.smtp_pool import QUIT_TIMEOUT_SECONDS, SessionPool
 from mika_ops.email.smtp_session import Mail, SmtpSession
 from mika_ops.email.smtp_url import SmtpServer
 from mika_ops.ports import Envelope, SendResult
@@ -84,6 +84,14 @@ class SmtpSender:
     def close(self) -> None:
         """End the connections that are not in use. The sender can be used again: it then connects anew."""
         self._pool.close()
+
+    def check(self) -> None:
+        """Connect, encrypt and log in as for an email, then say goodbye: nothing is sent.
+
+        Raises ``MailServerUnavailable`` with the sentence of what is wrong and which setting to look at.
+        """
+        session = self._connect(Deadline.within(self._timeout_seconds))
+        session.quit(Deadline.within(QUIT_TIMEOUT_SECONDS))
 
     def send(self, envelope: Envelope) -> SendResult:
         """Send an email; the result has the server's queue id, where its answer says one.
