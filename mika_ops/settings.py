@@ -162,6 +162,46 @@ class Settings(BaseSettings):
         15.0, gt=0, le=600, description="The longest that one call of the admin API may take, with all its attempts."
     )
 
+    idle_ticks: Literal["skip", "run"] = Field(
+        "skip", description="What a tick of the schedule does when nothing is due: `skip`, or `run` all the same."
+    )
+    heartbeat_minutes: float = Field(
+        60.0, gt=0, le=10_080, description="A full run at least so often, even when nothing is due."
+    )
+    long_run_minutes: float = Field(
+        15.0, gt=0, le=10_080, description="A run that goes on for longer is told as stuck, and not waited for any more."
+    )
+
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description=(
+            "Where alerts go, with commas between: any of Apprise's addresses, such as `slack://…`, `mailtos://…` or "
+            "`json://…`. Without one, they are logged."
+        ),
+    )
+    alert_cooldown_minutes: float = Field(
+        60.0, gt=0, le=10_080, description="The wait before an alert is repeated; it doubles each time, up to a day."
+    )
+    alert_silence_minutes: float = Field(
+        150.0,
+        gt=0,
+        le=100_800,
+        description="Without any finished run for so long, an alert says that the schedule stands still.",
+    )
+    dagster_url: str | None = Field(
+        None, description="The address of Dagster's UI, for links to runs: `https://dagster.shop.example`."
+    )
+
+    history_success_days: float = Field(
+        7.0, ge=0, le=36_500, description="Days for which the runs that succeeded are kept in Dagster's history."
+    )
+    history_failure_days: float = Field(
+        30.0, ge=0, le=36_500, description="Days for which the runs that failed are kept in Dagster's history."
+    )
+    history_keep_runs: int = Field(
+        100, ge=1, le=100_000, description="So many of each job's newest runs are kept, however old they are."
+    )
+
     @field_validator("limits")
     @classmethod
     def _limits_name_subtasks(cls, limits: dict[str, int]) -> dict[str, int]:
@@ -195,7 +235,7 @@ class Settings(BaseSettings):
                 ) from None
         return url
 
-    @field_validator("account_url", "admin_api_url")
+    @field_validator("account_url", "admin_api_url", "dagster_url")
     @classmethod
     def _is_a_link(cls, url: str | None) -> str | None:
         if url is not None:
@@ -230,7 +270,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{directory} is a file: name a folder, which is made where it is not there")
         return directory
 
-    @field_validator("email_extra_kinds", mode="before")
+    @field_validator("email_extra_kinds", "alert_urls", mode="before")
     @classmethod
     def _split_at_commas(cls, kinds: Any) -> Any:
         if isinstance(kinds, str):

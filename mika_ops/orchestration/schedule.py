@@ -1,17 +1,84 @@
 """When maintenance runs."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
 import dagster as dg
 
+from mika_ops.clock import utc_now
+from mika_ops.host import Host
 from mika_ops.settings import Settings
+from mika_ops.ticks import Lookout, Runs, decided
+from mika_ops.timestamps import to_timestamp
+
+UNDER_WAY: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+_RUNS_READ: Final = 10
+"""Runs under way that a tick looks at: more than one is rare."""
 
 
-def maintenance_schedule(settings: Settings, job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Return the schedule; it runs as soon as it is deployed. The planned time of a tick is the clock of its run."""
+def maintenance_schedule(settings: Settings, job: dg.JobDefinition, host: Host | None = None) -> dg.ScheduleDefinition:
+    """Return the schedule; it runs as soon as it is deployed. The planned time of a tick is the clock of its run.
+
+    A tick looks first, and starts a run only where something is due, the last run failed or is long ago, or nobody can
+    tell; otherwise its reason to skip says what it saw.
+    """
+    lookout = Lookout(settings, host)
+
+    def look_first(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        planned = to_timestamp(context.scheduled_execution_time)
+        decision = decided(
+            runs_of(context.instance, job.name), lambda: lookout.look(planned), now=utc_now(), settings=settings
+        )
+        if decision.warning:
+            context.log.warning(decision.warning)
+        context.log.info("%s: %s", "runs" if decision.launch else "skipped", decision.why)
+        return dg.RunRequest() if decision.launch else dg.SkipReason(decision.why)
+
     return dg.ScheduleDefinition(
         name=f"{job.name}_schedule",
         job=job,
         cron_schedule=settings.maintenance_schedule,
         execution_timezone=settings.maintenance_timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Runs maintenance at {settings.maintenance_schedule} ({settings.maintenance_timezone}).",
+        description=_description(settings),
+        execution_fn=look_first,
     )
+
+
+def runs_of(instance: dg.DagsterInstance, job_name: str) -> Runs:
+    """Return what the history knows of a job's runs."""
+    under_way = _records(instance, job_name, UNDER_WAY, _RUNS_READ)
+    ended = next(iter(_records(instance, job_name, ENDED, 1)), None)
+    return Runs(
+        under_way={
+            record.dagster_run.run_id: _moment(record.start_time) or record.create_timestamp for record in under_way
+        },
+        ended_at=None if ended is None else _moment(ended.end_time) or ended.update_timestamp,
+        ended_well=ended is not None and ended.dagster_run.status is dg.DagsterRunStatus.SUCCESS,
+    )
+
+
+def _records(
+    instance: dg.DagsterInstance, job_name: str, statuses: Sequence[dg.DagsterRunStatus], limit: int
+) -> Sequence[dg.RunRecord]:
+    return instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=list(statuses)), limit=limit)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _description(settings: Settings) -> str:
+    when = f"Runs maintenance at {settings.maintenance_schedule} ({settings.maintenance_timezone})"
+    if settings.idle_ticks == "run":
+        return f"{when}."
+    return f"{when} when something is due, and every {settings.heartbeat_minutes:g} minutes when nothing is."

@@ -3,7 +3,7 @@
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -80,6 +80,11 @@ def outcome_of(
         logger.debug("%s failed at:\n%s", subtask.name, "".join(traceback.format_tb(failure.__traceback__)))
         return Failed(error=error_sentence(failure), duration_ms=duration_ms())
     return Completed(result=result, duration_ms=duration_ms())
+
+
+def can_run(subtask: Subtask, pieces: Collection[str]) -> bool:
+    """Say whether the subtask would run where there are these pieces of ``Host``."""
+    return all(not set((need,) if isinstance(need, str) else need).isdisjoint(pieces) for need in subtask.needs)
 
 
 def missing_piece(subtask: Subtask, host: Host) -> str | None:
