@@ -33,7 +33,7 @@ def build_definitions(
     return dg.Definitions(
         assets=subtask_assets(name),
         jobs=[job],
-        schedules=[maintenance_schedule(settings, job)] if settings.maintenance_enabled else [],
+        schedules=[maintenance_schedule(settings, job, host)] if settings.maintenance_enabled else [],
         sensors=[failure_alerts(job, host.alert_sink if host is not None else None)],
         resources=resources if name is None else {},
     )
