@@ -1,8 +1,9 @@
 """The pieces that a host may bring: any object with these methods fits.
 
 The adapters of this package (the database, SMTP, the admin API) fit them too. Methods are called from one thread at a
-time and may raise anything: the subtask that called then ends *failed* with the error's sentence, and the others go on.
-Times are texts (``mika_ops.timestamps``). No method may put an address, a link or a token into an error's message.
+time, apart from those of document repositories and email senders, which the outbox calls from several at once. They may
+raise anything: the subtask that called then ends *failed* with the error's sentence, and the others go on. Times are
+texts (``mika_ops.timestamps``). No method may put an address, a link or a token into an error's message.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Change(Generic[Note]):
-    """What a rule made of a document: the new document, or ``None`` to leave it, and a note for who asked."""
+    """What a rule made of a document: the new document, or ``None`` to leave it, and a note for who asked.
+
+    Either way it is reported as changed.
+    """
 
     document: Document | None
     note: Note
@@ -50,7 +54,7 @@ class Change(Generic[Note]):
 Rule = Callable[[str, Document], Change[Note] | None]
 """A pure function of a document's id and the document; ``None`` leaves it alone.
 
-It may be called again when a transaction is retried.
+It never changes the document in place, and may be called again when a transaction is retried.
 """
 
 
@@ -59,8 +63,8 @@ class Changes(Generic[Note]):
     """What became of a batch of documents, by id.
 
     ``changed`` holds what the rule returned, in the order of the ids asked for. ``left`` are those the rule left
-    alone, as they had moved on or were locked by somebody else; ``malformed`` says what is wrong with those it could
-    not read.
+    alone, as they had moved on, those that were locked by somebody else, and those that do not exist; ``malformed``
+    says what is wrong with those it could not read.
     """
 
     changed: Mapping[str, Change[Note]] = field(default_factory=dict)
@@ -75,12 +79,17 @@ class DocumentRepository(Protocol):
     def candidates(self, selection: Selection, *, after: Candidate | None, limit: int) -> Sequence[Candidate]:
         """Return up to ``limit`` documents that the selection takes, in its order, those after ``after`` only.
 
-        Equivalent to filtering by ``selection.takes`` and sorting by ``selection.sort_key``. Changes nothing.
+        Equivalent to filtering by ``selection.takes`` and sorting by ``selection.sort_key``, which is the candidate's
+        ``(sorted_by, id)``. A document for which ``takes`` raises ``MalformedDocument`` is a candidate too, in its
+        place and within the limit, marked ``malformed``. Changes nothing.
         """
         ...
 
     def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
-        """Return the documents with these ids; one that does not exist or is no JSON object is left out."""
+        """Return the documents with these ids, in any order; one that does not exist or is no JSON object is left out.
+
+        Whoever asked does not change them in place.
+        """
         ...
 
     def change(
@@ -91,10 +100,12 @@ class DocumentRepository(Protocol):
         Nobody else may change a document between its reading and its writing. One that somebody else is changing just
         now is left for the next run, or, with ``wait``, waited for; this then raises where the wait is too long. A
         document that the rule calls malformed, by raising ``MalformedDocument``, or that the database refuses, is
-        reported as malformed and left alone; the others are written all the same.
+        reported as malformed and left alone; the others are written all the same. Whatever else the rule raises is
+        raised on, with nothing written. Where one lock is held for a whole change, nobody is ever found in the middle
+        of one, and ``wait`` makes no difference.
 
         ``seen`` holds each of these documents as the caller last wrote it: where none has changed since, reading them
-        again may be spared. What is reported is the same with it and without.
+        again may be spared. What is reported is the same with it and without, so it may be ignored.
         """
         ...
 
@@ -104,7 +115,11 @@ class BacklogReader(Protocol):
     """Reads how much waits for each subtask."""
 
     def read(self, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
-        """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables."""
+        """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables.
+
+        The selections are named by subtask, and so is the answer. What is kept in tables is counted under
+        ``acp_sessions``, ``stock_reservations`` and ``ephemeral_records``; a subtask may be left out.
+        """
         ...
 
 
@@ -128,7 +143,10 @@ class AlertSink(Protocol):
 
 @dataclass(frozen=True)
 class ReleasedReservations:
-    """How many reservations were looked at and released, on how many items; ``orphans`` are ids without an item."""
+    """How many reservations were looked at and released, on how many items.
+
+    ``orphans`` are the ids of those without an item, which are counted as looked at.
+    """
 
     scanned: int = 0
     released: int = 0
@@ -164,7 +182,8 @@ class StockRepository(Protocol):
     def release_customers(self, customer_ids: Sequence[str], *, now: Timestamp) -> Mapping[str, CustomerReservations]:
         """Release all active reservations of these customers, stamped ``now``.
 
-        A customer with a reservation whose item does not exist keeps all of theirs, and is told so by ``orphans``.
+        A customer with a reservation whose item does not exist keeps all of theirs, and is told so by ``orphans``. One
+        without reservations may be left out.
         """
         ...
 
@@ -180,10 +199,16 @@ class EphemeralPurge(Protocol):
 
 @runtime_checkable
 class EphemeralRepository(EphemeralPurge, Protocol):
-    """The shop's ephemeral rows: tokens, rate limits, locks, nonces, cache markers."""
+    """The shop's ephemeral rows: tokens, rate limits, locks, nonces, cache markers.
+
+    Its ``purge_expired`` is called only where the host has no ``ephemeral_purge``.
+    """
 
     def delete_tokens(self, subjects: Sequence[str]) -> Mapping[str, int]:
-        """Delete the tokens and cache markers of these subjects; return how many, by subject."""
+        """Delete the tokens and cache markers of these subjects; return how many, by subject (zeros may be left out).
+
+        A subject is what stands in the row: ``customer:ID``, ``user:ID``, ``email:HASH``, or a bare id or hash.
+        """
         ...
 
 
@@ -203,13 +228,20 @@ class AcpSessionCleanup(Protocol):
     """Cleans up ACP checkout sessions: a session store's method, or a host's function in an object."""
 
     def clean_up(self, clock: Clock, *, limit: int | None, purge_after_hours: float, spent: Spent) -> CleanedSessions:
-        """Purge and expire the sessions that are due, least recently updated first, at most ``limit`` of them."""
+        """Purge and expire the sessions that are due, least recently updated first, at most ``limit`` of them.
+
+        ``mika_ops.rules.acp_session`` says which are due at ``clock.scheduled_at`` (``is_purgeable``, then
+        ``is_expired``) and what becomes of one that expires (``expired``), stamped ``clock.stamp()``.
+        """
         ...
 
 
 @dataclass(frozen=True, repr=False)
 class Envelope:
-    """One email, ready to send. Its ``repr`` shows the id and the kind only: the rest is personal."""
+    """One email, ready to send. Its ``repr`` shows the id and the kind only: the rest is personal.
+
+    ``idempotency_key`` is the site's, the same in every attempt; where there is none, the ``email_id`` may serve.
+    """
 
     email_id: str
     kind: str
@@ -327,7 +359,10 @@ class ReplayedWebhook:
 
 @runtime_checkable
 class AdminApi(Protocol):
-    """The two calls of Mika's admin API that maintenance makes."""
+    """The two calls of Mika's admin API that maintenance makes.
+
+    A call that is repeated under the same ``idempotency_key`` must do nothing more, and be answered as the first was.
+    """
 
     def release_expired_reservations(self, *, now: Timestamp, idempotency_key: str) -> ReleasedReservations:
         """Have the site release its expired reservations. Raises where the site refuses or cannot be reached."""

@@ -1,0 +1,1 @@
+"""Hosts to copy from; the tests run them."""
