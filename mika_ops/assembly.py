@@ -94,22 +94,26 @@ def _sender(settings: Settings, stack: ExitStack) -> EmailSender | None:
         return FileSink(
             settings.email_directory, sender=settings.email_from or SINK_SENDER, reply_to=settings.email_reply_to
         )
-    if settings.smtp_url is not None and settings.email_from is not None:
-        return stack.enter_context(
-            SmtpSender(
-                settings.smtp_url.get_secret_value(),
-                sender=settings.email_from,
-                username=_secret(settings.smtp_username),
-                password=_secret(settings.smtp_password),
-                reply_to=settings.email_reply_to,
-                bounce_address=settings.email_bounce_address,
-                verify_tls=settings.smtp_verify_tls,
-                connect_timeout_seconds=settings.smtp_connect_timeout_seconds,
-                timeout_seconds=settings.smtp_timeout_seconds,
-                messages_per_connection=settings.smtp_messages_per_connection,
-            )
-        )
-    return None
+    sender = smtp_sender(settings)
+    return None if sender is None else stack.enter_context(sender)
+
+
+def smtp_sender(settings: Settings) -> SmtpSender | None:
+    """Return what sends by the mail server of the settings, or ``None`` where they name none. Connects to nothing."""
+    if settings.smtp_url is None or settings.email_from is None:
+        return None
+    return SmtpSender(
+        settings.smtp_url.get_secret_value(),
+        sender=settings.email_from,
+        username=_secret(settings.smtp_username),
+        password=_secret(settings.smtp_password),
+        reply_to=settings.email_reply_to,
+        bounce_address=settings.email_bounce_address,
+        verify_tls=settings.smtp_verify_tls,
+        connect_timeout_seconds=settings.smtp_connect_timeout_seconds,
+        timeout_seconds=settings.smtp_timeout_seconds,
+        messages_per_connection=settings.smtp_messages_per_connection,
+    )
 
 
 def _secret(value: SecretStr | None) -> str | None:

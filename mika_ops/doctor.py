@@ -14,12 +14,10 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from pydantic import SecretStr
 from sqlalchemy import Table
 
-from mika_ops.assembly import configured_pieces, email_renderer
+from mika_ops.assembly import configured_pieces, email_renderer, smtp_sender
 from mika_ops.clock import utc_now
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS, MAGIC_LINK, PURPOSES
 from mika_ops.email.samples import sample_email, sample_order
-from mika_ops.email.smtp import SmtpSender
-from mika_ops.email.smtp_url import SmtpServer
 from mika_ops.host import PIECES, Host
 from mika_ops.ports import EmailUnrenderable
 from mika_ops.privacy import error_sentence
@@ -214,20 +212,10 @@ def _indexes(database: Database) -> Iterator[Check]:
 def _email(settings: Settings) -> Iterator[Check]:
     if settings.email_directory is not None:
         yield _email_directory(settings.email_directory)
-    elif settings.smtp_url is not None and settings.email_from is not None:
-        url = settings.smtp_url.get_secret_value()
-        username, password = _secret(settings.smtp_username), _secret(settings.smtp_password)
-        server = SmtpServer.from_url(url, username=username, password=password)
-        with SmtpSender(
-            url,
-            sender=settings.email_from,
-            username=username,
-            password=password,
-            verify_tls=settings.smtp_verify_tls,
-            connect_timeout_seconds=settings.smtp_connect_timeout_seconds,
-            timeout_seconds=settings.smtp_timeout_seconds,
-        ) as sender:
+    elif (sender := smtp_sender(settings)) is not None:
+        with sender:
             sender.check()
+        server = sender.server
         entered = "without a login" if server.user is None else "logged in"
         where = f"{server.host}:{server.port} over {server.scheme}"
         yield Check("email", "ok", f"the mail server {where}: reached, {entered}; nothing was sent")

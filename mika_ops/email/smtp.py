@@ -59,7 +59,7 @@ class SmtpSender:
         messages_per_connection: int = 100,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._server = SmtpServer.from_url(url, username=username, password=password)
+        self.server = SmtpServer.from_url(url, username=username, password=password)
         self._from = sender_mailbox(sender)
         self._bounce_to = sender_mailbox(bounce_address or sender, setting="MIKA_EMAIL_BOUNCE_ADDRESS")
         self._own_addresses = [self._from, self._bounce_to]
@@ -129,7 +129,7 @@ class SmtpSender:
 
     def _connect(self, deadline: Deadline) -> SmtpSession:
         own_name, deadline = self._own_name, deadline.or_within(self._connect_timeout_seconds)
-        return SmtpSession.open(self._server, deadline, tls=lambda: self._tls, own_name=own_name)
+        return SmtpSession.open(self.server, deadline, tls=lambda: self._tls, own_name=own_name)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
