@@ -230,7 +230,7 @@ host = Host(
     ephemeral_purge=from_function(EphemeralPurge, purge_expired),
     acp_sessions=from_function(AcpSessionCleanup, clean_up_sessions),
     reservation_release=from_function(ReservationRelease, release_expired),
-    admin_api=made_by(site_at_work),  # type: ignore[arg-type]
+    admin_api=made_by(site_at_work),
     backlog=from_function(BacklogReader, waiting),
     email=EmailParts(sender=mail),  # our outbox, on the ops and ledger documents above
     alert_sink=from_function(AlertSink, alerts.append),

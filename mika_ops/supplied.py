@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, overload
 
 from mika_ops.host import PIECES, EmailParts, Host
 from mika_ops.ports import AlertSink, EmailSender
@@ -35,6 +35,14 @@ def from_function(port: Callable[..., T], function: Callable[..., Any]) -> T:
     if not callable(function):
         raise WrongHost(f"{type(function).__name__} is no function that could be {port.__name__}.{methods[0]}")
     return cast("T", SimpleNamespace(**{methods[0]: function}))
+
+
+@overload
+def made_by(make: Callable[[], AbstractContextManager[T]]) -> T: ...
+
+
+@overload
+def made_by(make: Callable[[], T]) -> T: ...
 
 
 def made_by(make: Callable[[], T | AbstractContextManager[T]]) -> T:

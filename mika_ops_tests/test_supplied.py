@@ -185,5 +185,5 @@ def test_a_sender_may_be_made_too() -> None:
     def sender() -> Iterator[object]:
         yield object()
 
-    host = Host(email=EmailParts(sender=cast("Any", made_by(cast("Any", sender)))))
+    host = Host(email=EmailParts(sender=cast("Any", made_by(sender))))
     assert require_fitting(host) is host
