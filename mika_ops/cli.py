@@ -10,6 +10,7 @@ import sys
 import click
 from rich.console import Console
 
+from mika_ops.cli_alerts import alerts
 from mika_ops.cli_backlog import backlog
 from mika_ops.cli_doctor import doctor
 from mika_ops.cli_email import email
@@ -88,6 +89,7 @@ def run(
     sys.exit(3 if strict and report.is_degraded else 0)
 
 
+main.add_command(alerts)
 main.add_command(backlog)
 main.add_command(doctor)
 main.add_command(email)

@@ -8,7 +8,7 @@ texts (``mika_ops.timestamps``). No method may put an address, a link or a token
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from mika_ops.backlog import Backlog
 from mika_ops.clock import Clock
@@ -123,13 +123,29 @@ class BacklogReader(Protocol):
         ...
 
 
+AlertKind: TypeAlias = Literal["opened", "reminder", "recovered", "test"]
+"""Why an alert is sent: something is wrong, still is, is over; or somebody tries whether alerts arrive."""
+
+
 @dataclass(frozen=True)
 class Alert:
-    """Something that a person should know: a failed run of a job, by id, and why. It holds no personal data."""
+    """Something that a person should know of a job. It holds ids and counts, no personal data.
+
+    ``sentence`` says all of it. ``run_id``: the newest run that showed it, empty where no run did; ``incident`` is the
+    same from its opening to its end, and one of each is open at a time; ``subtask``: which one, where it is about one;
+    ``times``: the runs that showed it since ``first_seen``; ``url``: the run in Dagster's UI, where its address is set.
+    """
 
     job: str
     run_id: str
     sentence: str
+    kind: AlertKind = "opened"
+    title: str = ""
+    incident: str = ""
+    subtask: str | None = None
+    first_seen: Timestamp | None = None
+    times: int = 1
+    url: str | None = None
 
 
 @runtime_checkable
@@ -137,7 +153,7 @@ class AlertSink(Protocol):
     """Delivers alerts to people."""
 
     def send(self, alert: Alert) -> None:
-        """Deliver an alert. What it raises fails the tick of the alerts' sensor, which shows it."""
+        """Deliver an alert. Where it raises, the alert is delivered again at the next tick, which shows the error."""
         ...
 
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from mika_ops.host import Host
-from mika_ops.orchestration.alerts import failure_alerts
+from mika_ops.orchestration.alerts import alert_sensor
 from mika_ops.orchestration.assets import subtask_assets
 from mika_ops.orchestration.job import maintenance_job
 from mika_ops.orchestration.resources import resources_for
@@ -34,6 +34,6 @@ def build_definitions(
         assets=subtask_assets(name),
         jobs=[job],
         schedules=[maintenance_schedule(settings, job, host)] if settings.maintenance_enabled else [],
-        sensors=[failure_alerts(job, host.alert_sink if host is not None else None)],
+        sensors=[alert_sensor(settings, job, host.alert_sink if host is not None else None, shop=name)],
         resources=resources if name is None else {},
     )

@@ -32,6 +32,11 @@ BACKLOG: Final = "backlog"
 AFTER: Final = "after"
 """The input that orders the ops."""
 
+COMPLETED_TAG: Final = "mika/completed"
+FAILED_TAG: Final = "mika/failed"
+SKIPPED_TAG: Final = "mika/skipped"
+"""The tags of a run that name how its subtasks ended, with commas between; one that was not chosen is in none."""
+
 
 @cache
 def op_for(subtask: Subtask) -> dg.OpDefinition:
@@ -86,6 +91,7 @@ def summary(context: dg.OpExecutionContext) -> dg.Output[None]:
     if not outcomes:
         # "Re-execute from failure" runs the summary alone: without this, it would turn a failed run green.
         raise dg.Failure("No subtask was part of this run: re-execute all of it, not the summary alone.")
+    context.instance.add_run_tags(context.run_id, outcome_tags(outcomes, before=context.run.tags))
     left = _backlog(context, plan)
     failed = [name for name, outcome in outcomes.items() if outcome["status"] == "failed"]
     line = json.dumps({"now": plan.clock.scheduled_at, **outcomes}, ensure_ascii=False)
@@ -131,6 +137,20 @@ def outcomes_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[str
             metadata = event.step_output_data.metadata
             told_by[event.step_key] = {name: value.value for name, value in metadata.items()}
     return {name: told_by[name] for name in SUBTASK_NAMES if name in told_by}
+
+
+def outcome_tags(outcomes: Mapping[str, Mapping[str, Any]], *, before: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that say how the subtasks ended; those ``before`` are of the run that is executed again."""
+    ended: dict[str, list[str]] = {COMPLETED_TAG: [], FAILED_TAG: [], SKIPPED_TAG: []}
+    for name, outcome in outcomes.items():
+        if outcome.get("reason") != NOT_CHOSEN:
+            ended[f"mika/{outcome['status']}"].append(name)
+    return {tag: ",".join(names) for tag, names in ended.items() if names or tag in before}
+
+
+def subtasks_in(tags: Mapping[str, str], tag: str) -> frozenset[str]:
+    """Return the subtasks that one of these tags of a run names."""
+    return frozenset(name for name in tags.get(tag, "").split(",") if name)
 
 
 def metadata_of(outcome: Outcome) -> dict[str, Any]:
