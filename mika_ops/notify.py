@@ -67,7 +67,7 @@ class AppriseAlerts:
                 )
 
     def send(self, alert: Alert) -> None:
-        """Deliver an alert. Raises ``NotDelivered`` where the receiver did not take it, or not in time: it then may yet."""
+        """Deliver an alert. Raises ``NotDelivered`` where the receiver did not take it, or not in time."""
         answers: list[tuple[bool, list[str]]] = []
         # A daemon thread, for nothing else can end a delivery that its receiver draws out.
         thread = threading.Thread(target=lambda: answers.append(self._delivered(alert)), daemon=True)
