@@ -16,7 +16,7 @@ from mika_ops.host import NO_PARTS, PIECES, EmailParts, Host
 from mika_ops.ports import AdminApi, DocumentRepository, EmailComposer, EmailOutbox, EmailSender, Envelope
 from mika_ops.rules import email as email_rules
 from mika_ops.rules.document import Document
-from mika_ops.settings import Settings
+from mika_ops.settings import Settings, SettingsError
 from mika_ops.store.acp import AcpSessionStore
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.documents import Documents
@@ -41,10 +41,17 @@ def configured_pieces(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) ->
         pieces |= _FROM_DATABASE
     if settings.admin_api_url is not None:
         pieces.add("admin_api")
-    has_sender = supplied.email.sender or settings.smtp_url or settings.email_directory
-    if has_sender and pieces >= {"ops", "ledger"}:
+    senders = (supplied.email.sender, settings.smtp_url, settings.email_directory)
+    if any(sender is not None for sender in senders) and pieces >= {"ops", "ledger"}:
         pieces.add("email_outbox")
     return frozenset(pieces)
+
+
+def require_outbox(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> None:
+    """Raise ``SettingsError`` where the settings say how to send emails and nothing holds an outbox to send from."""
+    sends = settings.smtp_url is not None or settings.email_directory is not None
+    if sends and "email_outbox" not in configured_pieces(settings, supplied):
+        raise SettingsError("emails are configured without MIKA_DATABASE_URL, where the outbox is")
 
 
 @contextmanager
@@ -59,7 +66,7 @@ def assembled(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> Iterato
         own = {name: piece for name in PIECES if (piece := getattr(supplied, name)) is not None}
         host = replace(_opened(settings, stack), email=supplied.email, **own)
         if host.email_outbox is None and host.ops is not None and host.ledger is not None:
-            sender = host.email.sender or _sender(settings, stack)
+            sender = host.email.sender if host.email.sender is not None else _sender(settings, stack)
             if sender is not None:
                 host = replace(host, email_outbox=_outbox(settings, host.ops, host.ledger, sender, host.email))
         yield host

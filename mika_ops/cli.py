@@ -58,6 +58,8 @@ def run(
     Exits with 0 where the run succeeded, 1 where it failed, and 2 where the call or a setting is wrong and nothing was
     started. A failed release of stock fails the run; any other failure is shown, and --strict exits with 3 for it.
     """
+    if is_dry and strict:
+        stop("--strict says how a run ended, and --dry-run makes none: leave one of them out")
     settings = settings_told()
     try:
         subtasks = _chosen(only, skip)

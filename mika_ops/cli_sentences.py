@@ -32,6 +32,9 @@ def settings_told() -> Settings:
     Raises ``SettingsError`` where one cannot be used.
     """
     settings = load_settings()
+    from mika_ops.assembly import require_outbox
+
+    require_outbox(settings)
     for told in unknown_variables():
         warn(told)
     return settings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from mika_ops.email.brand import AccountUrl, BrandOf
+from mika_ops.email.brand import AccountUrl, Brand, BrandOf
 from mika_ops.ports import (
     AcpSessionCleanup,
     AdminApi,
@@ -33,7 +33,7 @@ class EmailParts:
 
     sender: EmailSender | None = None
     retry_delay: Callable[[int], timedelta] | None = None
-    brand: BrandOf | None = None
+    brand: Brand | BrandOf | None = None
     account_url: AccountUrl | None = None
 
 
@@ -46,7 +46,7 @@ class Host:
     """The pieces of one shop, each an object that fits its port, or ``None``; and its own parts of emails.
 
     A piece may also be made when it is first needed (``mika_ops.made_by``), and be a function where its port has one
-    method only (``mika_ops.from_function``). ``alert_sink`` is told of failed runs.
+    method only (``mika_ops.from_function``). ``alert_sink`` delivers the alerts.
     """
 
     email_outbox: EmailOutbox | None = None
@@ -97,6 +97,10 @@ PIECES: Final[dict[str, Piece]] = {
     "reservation_release": Piece(ReservationRelease, "Releases expired stock reservations.", _DATABASE),
     "ephemeral_purge": Piece(EphemeralPurge, "Purges expired ephemeral rows.", _DATABASE),
     "admin_api": Piece(AdminApi, "The site's Mika admin API: releases stock and replays webhooks.", _ADMIN_API),
-    "backlog": Piece(BacklogReader, "Reads how much waits for each subtask, for the summary of a run.", _DATABASE),
+    "backlog": Piece(
+        BacklogReader,
+        "Reads how much waits for each subtask, for the schedule and for the summary of a run.",
+        _DATABASE,
+    ),
 }
 """Every piece of ``Host``, by field name."""

@@ -169,7 +169,10 @@ class Settings(BaseSettings):
         60.0, gt=0, le=10_080, description="A full run at least so often, even when nothing is due."
     )
     long_run_minutes: float = Field(
-        15.0, gt=0, le=10_080, description="A run that goes on for longer is told as stuck, and not waited for any more."
+        15.0,
+        gt=0,
+        le=10_080,
+        description="A run that goes on for longer is told as stuck, and not waited for any more.",
     )
 
     alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
@@ -304,8 +307,6 @@ class Settings(BaseSettings):
         if self.smtp_url is not None and self.email_from is None:
             raise ValueError("MIKA_SMTP_URL is set without MIKA_EMAIL_FROM: emails need a sender")
         self._smtp_login_fits()
-        if (self.smtp_url or self.email_directory) and self.database_url is None:
-            raise ValueError("emails are configured without MIKA_DATABASE_URL, where the outbox is")
         if (self.admin_api_url is None) != (self.admin_api_token is None):
             missing = "MIKA_ADMIN_API_TOKEN" if self.admin_api_token is None else "MIKA_ADMIN_API_URL"
             raise ValueError(f"{missing} is missing: the admin API needs both its URL and its token")
@@ -375,7 +376,7 @@ def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str
     """Say which variables look like settings and are none: most are typing errors.
 
     ``environment``: by default what ``load_settings`` reads, the environment and the ``.env`` file. ``shop``: look at
-    the variables of this shop among several.
+    the variables of this shop among several; one that ends like a setting may be another shop's, and is not told.
     """
     prefix = prefix_of(shop)
     names = set(environment) if environment is not None else {*os.environ, *DotEnvSettingsSource(Settings).env_vars}
@@ -383,7 +384,8 @@ def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str
     told = []
     for name in sorted({name.upper() for name in names}):
         bare = name.removeprefix(prefix)
-        if bare != name and bare not in known:
+        is_another_shops = any(bare.endswith(f"_{setting}") for setting in known)
+        if bare != name and bare not in known and not is_another_shops:
             close = get_close_matches(bare, known, n=1)
             told.append(f"{name} is no setting" + (f": did you mean {prefix}{close[0]}?" if close else ""))
     return told

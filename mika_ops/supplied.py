@@ -13,8 +13,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, cast, overload
 
+from mika_ops.email.brand import Brand
 from mika_ops.host import PIECES, EmailParts, Host
 from mika_ops.ports import AlertSink, EmailSender
+from mika_ops.privacy import error_sentence
 
 T = TypeVar("T")
 
@@ -46,7 +48,9 @@ def made_by(make: Callable[[], T]) -> T: ...
 
 
 def made_by(make: Callable[[], T | AbstractContextManager[T]]) -> T:
-    """Have a piece made when it is first needed, once in each process, and closed when the process ends.
+    """Have a piece made when the first run of a process needs the shop, and closed when the process ends.
+
+    One that cannot be made fails the run before anything is changed.
 
     ``make`` returns the piece, or a context manager around it, such as ``contextlib.contextmanager`` makes; a piece
     that is itself one, or has a method ``close``, is closed too. The value returned here stands for the piece in
@@ -91,6 +95,13 @@ def require_fitting(host: Host) -> Host:
         for where, port, value in _supplied(host)
         if not isinstance(value, _Made) and (sentence := _misfit(where, port, value))
     ]
+    wrong += [
+        f"EmailParts({name}) is {_described(part)}: supply a function"
+        for name in ("retry_delay", "brand", "account_url")
+        if (part := getattr(host.email, name)) is not None and not callable(part) and not isinstance(part, Brand)
+    ]
+    if host.email_outbox is not None and host.email != EmailParts():
+        wrong.append("Host(email) changes nothing beside Host(email_outbox), which does all of it: supply one of them")
     if wrong:
         raise WrongHost("\n".join(wrong))
     return host
@@ -100,7 +111,10 @@ def in_hand(where: str, port: type, value: T) -> T:
     """Return a supplied piece, made now where the host has it made. Raises ``WrongHost`` where that does not fit."""
     if not isinstance(value, _Made):
         return value
-    piece: T = value.get()
+    try:
+        piece: T = value.get()
+    except Exception as failure:  # noqa: BLE001 - its text may hold a password, so only a sentence goes on
+        raise WrongHost(f"{where} could not be made by {value.name}: {error_sentence(failure)}") from None
     sentence = _misfit(f"{where}, which {value.name} made,", port, piece)
     if sentence:
         raise WrongHost(sentence)

@@ -1,6 +1,7 @@
 """Whether a tick of the schedule starts a run: it looks first, so that an idle shop fills no history."""
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from mika_ops.supplied import in_hand
 from mika_ops.timestamps import Timestamp, to_datetime
 
 _NEVER: Final = "9999-12-31T23:59:59.999Z"
+
+KEPT_SECONDS: Final = 600.0
+"""How long a connection is kept before what the database has is looked at anew."""
 
 _NOT_THE_SHOPS_DATA: Final = frozenset({"backlog", "admin_api"})
 """The pieces that a host may supply without the database's backlog becoming somebody else's."""
@@ -95,9 +99,10 @@ def _reason(runs: Runs, look: Callable[[], Waiting | None], now: datetime, setti
 
 
 def _next_email(at: Timestamp | None, now: datetime) -> str:
-    if at is None:
-        return ""
-    return f"; next email due in {_for(to_datetime(at) - now)}"
+    try:
+        return "" if at is None else f"; next email due in {_for(to_datetime(at) - now)}"
+    except ValueError:
+        return ""  # one email with a time that is none must not keep the tick from saying the rest
 
 
 def _for(time: timedelta) -> str:
@@ -106,11 +111,15 @@ def _for(time: timedelta) -> str:
 
 
 class Lookout:
-    """Looks what waits, tick after tick, over a connection that is kept; one that has died is replaced."""
+    """Looks what waits, tick after tick, over a connection to Postgres that is kept; one that has died is replaced."""
 
-    def __init__(self, settings: Settings, host: Host | None = None) -> None:
+    def __init__(
+        self, settings: Settings, host: Host | None = None, *, timer: Callable[[], float] = time.monotonic
+    ) -> None:
         """``host`` is what the shop supplies beside its settings. Nothing is opened yet."""
         self._settings = settings
+        self._timer = timer
+        self._opened_at = 0.0
         self._host = host or Host()
         pieces = configured_pieces(settings, self._host)
         self._able = [
@@ -129,10 +138,13 @@ class Lookout:
             return Waiting()
         if self._host.backlog is not None:
             reader = in_hand("Host(backlog)", BacklogReader, self._host.backlog)
-            return self._waiting(reader.read(due_selections(now, limits_from(self._settings)), now=now))
+            backlog = reader.read(due_selections(now, limits_from(self._settings)), now=now)
+            return self._waiting(backlog) if backlog.due.keys() >= set(self._able) else None
         if self._settings.database_url is None or self._has_data_of_its_own():
             return None
         with self._lock:
+            if not self._may_be_kept():
+                self.close()
             try:
                 return self._look_over(self._opened(), now)
             except Exception:  # noqa: BLE001 - the connection may have died since the last tick
@@ -145,6 +157,12 @@ class Lookout:
         if self._closer is not None:
             self._closer()
 
+    def _may_be_kept(self) -> bool:
+        """Say whether the open database is still the shop's: a SQLite file may have been replaced, tables been made."""
+        if self._database is None:
+            return True
+        return self._database.dialect != "sqlite" and self._timer() - self._opened_at < KEPT_SECONDS
+
     def _has_data_of_its_own(self) -> bool:
         return any(getattr(self._host, name) is not None for name in PIECES if name not in _NOT_THE_SHOPS_DATA)
 
@@ -154,6 +172,7 @@ class Lookout:
             if url is None:
                 raise TypeError("there is no database to look at")
             self._database = open_database(url.get_secret_value(), plugin_id=self._settings.plugin_id)
+            self._opened_at = self._timer()
             # Nobody closes a schedule: its connection ends with it, or with the process.
             self._closer = weakref.finalize(self, self._database.close)
         return self._database

@@ -55,14 +55,14 @@ def refusal_of(attributes: dict[str, Any]) -> str:
 def test_one_shop_needs_no_attributes() -> None:
     repository = repository_of({})
     assert "mika_maintenance" in repository.job_names
-    assert [schedule.name for schedule in repository.schedule_defs] == ["mika_maintenance_schedule"]
+    assert repository.has_schedule_def("mika_maintenance_schedule")
 
 
 def test_settings_are_given_in_yaml_and_secrets_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EU_DATABASE_URL", "sqlite:////nowhere/eu.db")
     settings = {"database_url": "{{ env.EU_DATABASE_URL }}", "maintenance_schedule": "*/2 * * * *"}
     repository = repository_of({"name": "eu", "settings": settings})
-    (schedule,) = repository.schedule_defs
+    schedule = repository.get_schedule_def("mika_maintenance_eu_schedule")
     assert schedule.cron_schedule == "*/2 * * * *"
     failed = repository.get_job("mika_maintenance_eu").execute_in_process(raise_on_error=False)
     assert not failed.success
@@ -71,7 +71,7 @@ def test_settings_are_given_in_yaml_and_secrets_come_from_the_environment(monkey
 
 def test_what_the_yaml_does_not_give_is_read_from_the_shops_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIKA_EU_MAINTENANCE_SCHEDULE", "*/3 * * * *")
-    (schedule,) = repository_of({"name": "eu"}).schedule_defs
+    schedule = repository_of({"name": "eu"}).get_schedule_def("mika_maintenance_eu_schedule")
     assert schedule.cron_schedule == "*/3 * * * *"
 
 
@@ -82,7 +82,8 @@ def test_several_shops_fit_into_one_component() -> None:
     ]
     repository = repository_of({"shops": shops})
     assert {"mika_maintenance_eu", "mika_maintenance_us"} <= set(repository.job_names)
-    assert [schedule.job_name for schedule in repository.schedule_defs] == ["mika_maintenance_eu"]
+    assert repository.has_schedule_def("mika_maintenance_eu_schedule")
+    assert not repository.has_schedule_def("mika_maintenance_us_schedule")
 
 
 @pytest.mark.parametrize("place", ["A_HOST", "a_host"])

@@ -107,7 +107,7 @@ def test_the_resources_are_described(dev: DagsterDev) -> None:
     assert "Not configured" not in described["ops"]
 
 
-def test_the_schedule_and_the_sensor_are_described_and_running(dev: DagsterDev) -> None:
+def test_the_schedules_and_the_sensor_are_described_and_running(dev: DagsterDev) -> None:
     found = dev.ask(
         """query($location: RepositorySelector!) {
              schedulesOrError(repositorySelector: $location) { ... on Schedules {
@@ -117,10 +117,13 @@ def test_the_schedule_and_the_sensor_are_described_and_running(dev: DagsterDev) 
         location=LOCATION,
     )
 
-    (schedule,) = found["schedulesOrError"]["results"]
-    assert (schedule["cronSchedule"], schedule["executionTimezone"]) == ("* * * * *", "UTC")
-    assert schedule["description"]
-    assert schedule["scheduleState"]["status"] == "RUNNING"
+    schedules = found["schedulesOrError"]["results"]
+    assert {schedule["name"]: (schedule["cronSchedule"], schedule["executionTimezone"]) for schedule in schedules} == {
+        "mika_maintenance_schedule": ("* * * * *", "UTC"),
+        "mika_history_retention_schedule": ("17 4 * * *", "UTC"),
+    }
+    assert all(schedule["description"] for schedule in schedules)
+    assert {schedule["scheduleState"]["status"] for schedule in schedules} == {"RUNNING"}
     (sensor,) = found["sensorsOrError"]["results"]
     assert sensor["description"]
     assert sensor["sensorState"]["status"] == "RUNNING"
@@ -152,9 +155,10 @@ def test_the_demos_ui_shows_the_demos_shop_and_stops_without_leaving_a_process(t
         family = dev.family()
         assert dev.stop(signal.SIGTERM) == 0
 
-    assert [job["name"] for node in jobs["repositoriesOrError"]["nodes"] for job in node["jobs"]] == [
-        "mika_maintenance"
-    ]
+    assert {job["name"] for node in jobs["repositoriesOrError"]["nodes"] for job in node["jobs"]} == {
+        "mika_history_retention",
+        "mika_maintenance",
+    }
     assert len(family) > 4
     assert still_running(family) == []
     assert (tmp_path / "demo" / "shop.db").is_file()

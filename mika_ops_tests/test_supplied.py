@@ -4,23 +4,31 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import dagster as dg
 import pytest
 
 from mika_ops import EmailParts, Host, build_definitions, from_function, made_by
+from mika_ops.email.brand import Brand
 from mika_ops.ports import (
     AcpSessionCleanup,
     CleanedSessions,
     DocumentRepository,
+    Envelope,
     EphemeralPurge,
     ReleasedReservations,
     ReservationRelease,
+    SendResult,
 )
 from mika_ops.settings import isolated_settings
+from mika_ops.store.documents import Documents
+from mika_ops.store.engine import Database
 from mika_ops.supplied import WrongHost, in_hand, require_fitting
-from mika_ops_tests.orchestration.pieces import run_job, whole_host
+from mika_ops_tests.builders import email, put
+from mika_ops_tests.orchestration.pieces import Outbox, run_job, whole_host
 
 
 class Purge:
@@ -146,6 +154,47 @@ def test_a_piece_that_was_made_and_lacks_a_method_fails_the_run_before_anything_
     assert not run_job(host).success
 
 
+def test_a_piece_that_cannot_be_made_is_told_without_what_is_secret() -> None:
+    def my_stock() -> Purge:
+        raise RuntimeError("connect failed: postgresql://shop:hunter2@db/x for bob@example.test")
+
+    host = Host(ephemeral_purge=made_by(my_stock))
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = run_job(host, instance=instance)
+        recorded = "".join(str(entry) for entry in instance.all_logs(run.id))
+    assert not run.success
+    assert "Nothing was changed: Host(ephemeral_purge) could not be made by my_stock: connect failed" in recorded
+    assert "hunter2" not in recorded
+    assert "bob@" not in recorded
+
+
+def test_parts_of_emails_that_are_no_functions_are_refused() -> None:
+    parts = EmailParts(brand=cast("Any", "Shop"), retry_delay=cast("Any", 5))
+    assert wrong(email=parts).splitlines() == [
+        "EmailParts(retry_delay) is a int: supply a function",
+        "EmailParts(brand) is a str: supply a function",
+    ]
+    assert require_fitting(Host(email=EmailParts(brand=Brand("Shop")))).email.brand == Brand("Shop")
+
+
+def test_parts_of_emails_beside_an_outbox_of_ones_own_would_do_nothing_and_are_refused() -> None:
+    told = wrong(email_outbox=Outbox(), email=EmailParts(retry_delay=lambda _attempt: timedelta(0)))
+    assert told.startswith("Host(email) changes nothing beside Host(email_outbox)")
+
+
+def test_a_sender_counts_even_where_python_calls_it_false(database: Database, tmp_path: Path) -> None:
+    class Kept(list[Envelope]):
+        def send(self, envelope: Envelope) -> SendResult:
+            self.append(envelope)
+            return SendResult()
+
+    put(database, "ops", email("email_1"))
+    sender = Kept()
+    host = Host(ops=Documents(database, "ops"), ledger=Documents(database, "ledger"), email=EmailParts(sender=sender))
+    run_job(host, settings=isolated_settings(email_directory=tmp_path / "emails"))
+    assert [envelope.email_id for envelope in sender] == ["email_1"]
+
+
 def test_making_takes_a_function() -> None:
     with pytest.raises(WrongHost, match="made_by takes a function that makes the piece, not Purge"):
         made_by(cast("Any", Purge()))
@@ -156,8 +205,10 @@ def test_a_piece_is_closed_when_the_process_ends(how: str, tmp_path: Path) -> No
     closed = tmp_path / "closed"
     code = f"""
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from mika_ops import made_by
+from mika_ops.email.brand import Brand
 from mika_ops.ports import EphemeralPurge
 from mika_ops.supplied import in_hand
 

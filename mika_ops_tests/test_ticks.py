@@ -1,18 +1,23 @@
 """A tick looks first: what waits, what is still going, and how the last run ended."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mika_ops.backlog import Backlog, Due
 from mika_ops.host import Host
 from mika_ops.settings import Settings, isolated_settings
-from mika_ops.store.engine import Database, DatabaseError
-from mika_ops.ticks import Decision, Lookout, Runs, Waiting, decided
+from mika_ops.store.engine import Database, DatabaseError, open_database
+from mika_ops.store.schema import own
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops.ticks import KEPT_SECONDS, Decision, Lookout, Runs, Waiting, decided
 from mika_ops_tests.builders import AFTER, BEFORE, LATER, NOW, email, put, webhook
-from mika_ops_tests.orchestration.pieces import Backlogs, Broken, Stock, whole_host
+from mika_ops_tests.orchestration.pieces import Broken, Stock, whole_host
+from mika_ops_tests.sites import Sites
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WELL = Runs(ended_at=AT - timedelta(minutes=1), ended_well=True)
@@ -170,11 +175,64 @@ def test_what_the_database_does_not_hold_nobody_here_can_tell(settings: dict[str
     assert looked(isolated_settings(**settings), host) is None
 
 
-def test_a_hosts_own_backlog_is_asked() -> None:
-    waiting = looked(isolated_settings(), whole_host(backlog=Backlogs()))
-    assert waiting is not None
+def test_a_hosts_own_backlog_is_asked_and_nobody_can_tell_what_it_leaves_out() -> None:
+    class Tells:
+        def __init__(self, *names: str) -> None:
+            self.names = names
+
+        def read(self, selections: object, *, now: str) -> Backlog:
+            return Backlog({name: Due(2) for name in self.names})
+
+    assert looked(isolated_settings(), whole_host(backlog=Tells(*SUBTASK_NAMES))) == Waiting(
+        dict.fromkeys(SUBTASK_NAMES, 2)
+    )
+    assert looked(isolated_settings(), whole_host(backlog=Tells("email_outbox"))) is None
     with pytest.raises(Exception, match="the disk is on fire"):
         looked(isolated_settings(), whole_host(backlog=Broken()))
+
+
+def test_a_file_that_was_replaced_is_looked_at_anew(sqlite_sites: Sites) -> None:
+    url, restored = sqlite_sites.new(), sqlite_sites.new()
+    lookout = Lookout(isolated_settings(database_url=url, email_directory="emails"))
+    assert lookout.look(NOW) is not None
+    with open_database(restored) as database:
+        put(database, "ops", email("email_1"))
+    Path(restored.removeprefix("sqlite:///")).replace(url.removeprefix("sqlite:///"))
+    waiting = lookout.look(NOW)
+    lookout.close()
+    assert waiting is not None
+    assert waiting.due["email_outbox"] == 1
+
+
+def test_what_the_database_has_is_looked_at_anew_after_a_while(database: Database, url: str) -> None:
+    now = [0.0]
+    lookout = Lookout(isolated_settings(database_url=url), timer=lambda: now[0])
+    with database.engine.begin() as connection:
+        own.drop_all(connection)
+    before = lookout.look(NOW)
+    with database.engine.begin() as connection:
+        own.create_all(connection)
+    now[0] = KEPT_SECONDS
+    after = lookout.look(NOW)
+    lookout.close()
+    assert before is not None
+    assert after is not None
+    assert set(after.due) - set(before.due) == {"acp_sessions"}
+
+
+def test_a_table_that_somebody_holds_does_not_hold_the_tick(postgres_sites: Sites) -> None:
+    url = postgres_sites.new()
+    lookout = Lookout(isolated_settings(database_url=url))
+    lookout.look(NOW)
+    with open_database(url) as holder, holder.engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE _plugin_storage IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseError, match="lock timeout"):
+            lookout.look(NOW)
+    lookout.close()
+
+
+def test_one_email_with_a_time_that_is_none_does_not_fail_the_tick() -> None:
+    assert decision(waiting=Waiting(next_email_at="2999-99-99T00:00:00.000Z")) == Decision(False, "nothing due")
 
 
 def test_the_connection_is_kept_and_a_dead_one_is_replaced(database: Database, url: str) -> None:
@@ -182,9 +240,9 @@ def test_the_connection_is_kept_and_a_dead_one_is_replaced(database: Database, u
     lookout.look(NOW)
     kept = lookout._database
     lookout.look(NOW)
-    assert lookout._database is kept
     assert kept is not None
     if kept.dialect == "postgresql":
+        assert lookout._database is kept
         with database.engine.begin() as connection:
             connection.exec_driver_sql(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

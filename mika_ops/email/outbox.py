@@ -363,7 +363,9 @@ class _Drain:
             if isinstance(delivery.end, SenderUnavailable):
                 unsent.append(leased)
             else:
-                ends[leased.id] = _Ended(leased, delivery.end, self._delay_after(leased))
+                failed = isinstance(delivery.end, Exception) and not isinstance(delivery.end, EmailSkipped)
+                delay = self._delay_after(leased) if failed else timedelta(0)
+                ends[leased.id] = _Ended(leased, delivery.end, delay)
         return _Record(deliveries, ends, unsent)
 
     def _note_recorded(self, recorded: _Recorded) -> None:

@@ -2,13 +2,15 @@
 
 import dagster as dg
 
+from mika_ops.assembly import require_outbox
 from mika_ops.host import Host
 from mika_ops.orchestration.alerts import alert_sensor
 from mika_ops.orchestration.assets import subtask_assets
+from mika_ops.orchestration.history import history_job, history_schedule
 from mika_ops.orchestration.job import maintenance_job
 from mika_ops.orchestration.resources import resources_for
 from mika_ops.orchestration.schedule import maintenance_schedule
-from mika_ops.settings import Settings, load_settings, require_shop_name
+from mika_ops.settings import Settings, SettingsError, for_shop, load_settings, require_shop_name
 from mika_ops.supplied import require_fitting
 
 
@@ -27,13 +29,19 @@ def build_definitions(
         require_shop_name(name)
     host = None if host is None else require_fitting(host)
     settings = load_settings(shop=name) if settings is None else settings
+    try:
+        require_outbox(settings, host or Host())
+    except SettingsError as error:
+        raise SettingsError(for_shop(name, str(error))) from None
     resources = resources_for(settings, host, shop=name)
     # Several shops cannot share the names of a code location's resources, so each job then has its own.
     job = maintenance_job() if name is None else maintenance_job(shop=name, resources=resources)
+    history = history_job(settings, jobs=[job.name], shop=name)
+    schedules = [maintenance_schedule(settings, job, host, shop=name), history_schedule(settings, history)]
     return dg.Definitions(
         assets=subtask_assets(name),
-        jobs=[job],
-        schedules=[maintenance_schedule(settings, job, host)] if settings.maintenance_enabled else [],
+        jobs=[job, history],
+        schedules=schedules if settings.maintenance_enabled else [],
         sensors=[alert_sensor(settings, job, host.alert_sink if host is not None else None, shop=name)],
         resources=resources if name is None else {},
     )

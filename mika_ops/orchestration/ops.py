@@ -60,7 +60,9 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
         if subtask.name in plan.selected:
             outcome = outcome_of(subtask, host, plan.clock, plan.limits_of(subtask.name))
             if isinstance(outcome, Skipped):
-                outcome = Skipped(reason=for_shop(plan.shop, outcome.reason))
+                outcome = outcome.model_copy(update={"reason": for_shop(plan.shop, outcome.reason)})
+            elif isinstance(outcome, Failed):
+                outcome = outcome.model_copy(update={"error": for_shop(plan.shop, outcome.error)})
         else:
             outcome = Skipped(reason=NOT_CHOSEN)
         metadata = metadata_of(outcome)

@@ -8,7 +8,8 @@ import dagster as dg
 
 from mika_ops.clock import utc_now
 from mika_ops.host import Host
-from mika_ops.settings import Settings
+from mika_ops.settings import Settings, for_shop
+from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.ticks import Lookout, Runs, decided
 from mika_ops.timestamps import to_timestamp
 
@@ -22,14 +23,16 @@ UNDER_WAY: Final = (
 ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 _RUNS_READ: Final = 10
-"""Runs under way that a tick looks at: more than one is rare."""
+"""Runs that a tick looks at, under way and ended: more than one of a kind is rare."""
 
 
-def maintenance_schedule(settings: Settings, job: dg.JobDefinition, host: Host | None = None) -> dg.ScheduleDefinition:
+def maintenance_schedule(
+    settings: Settings, job: dg.JobDefinition, host: Host | None = None, *, shop: str | None = None
+) -> dg.ScheduleDefinition:
     """Return the schedule; it runs as soon as it is deployed. The planned time of a tick is the clock of its run.
 
     A tick looks first, and starts a run only where something is due, the last run failed or is long ago, or nobody can
-    tell; otherwise its reason to skip says what it saw.
+    tell; otherwise its reason to skip says what it saw. ``shop``: its name, where there are several.
     """
     lookout = Lookout(settings, host)
 
@@ -39,9 +42,10 @@ def maintenance_schedule(settings: Settings, job: dg.JobDefinition, host: Host |
             runs_of(context.instance, job.name), lambda: lookout.look(planned), now=utc_now(), settings=settings
         )
         if decision.warning:
-            context.log.warning(decision.warning)
-        context.log.info("%s: %s", "runs" if decision.launch else "skipped", decision.why)
-        return dg.RunRequest() if decision.launch else dg.SkipReason(decision.why)
+            context.log.warning(for_shop(shop, decision.warning))
+        why = for_shop(shop, decision.why)
+        context.log.info("%s: %s", "runs" if decision.launch else "skipped", why)
+        return dg.RunRequest() if decision.launch else dg.SkipReason(why)
 
     return dg.ScheduleDefinition(
         name=f"{job.name}_schedule",
@@ -55,9 +59,9 @@ def maintenance_schedule(settings: Settings, job: dg.JobDefinition, host: Host |
 
 
 def runs_of(instance: dg.DagsterInstance, job_name: str) -> Runs:
-    """Return what the history knows of a job's runs."""
+    """Return what the history knows of a job's runs; one of some subtasks only says nothing of the others."""
     under_way = _records(instance, job_name, UNDER_WAY, _RUNS_READ)
-    ended = next(iter(_records(instance, job_name, ENDED, 1)), None)
+    ended = next((each for each in _records(instance, job_name, ENDED, _RUNS_READ) if _is_full(each)), None)
     return Runs(
         under_way={
             record.dagster_run.run_id: _moment(record.start_time) or record.create_timestamp for record in under_way
@@ -71,6 +75,11 @@ def _records(
     instance: dg.DagsterInstance, job_name: str, statuses: Sequence[dg.DagsterRunStatus], limit: int
 ) -> Sequence[dg.RunRecord]:
     return instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=list(statuses)), limit=limit)
+
+
+def _is_full(record: dg.RunRecord) -> bool:
+    chosen = record.dagster_run.run_config.get("subtasks")
+    return not chosen or (isinstance(chosen, list) and set(chosen) == set(SUBTASK_NAMES))
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -100,13 +100,6 @@ class Database:
             self.engine.connect().execution_options(mika_writes=True) as connection,
             connection.begin(),
         ):
-            if self.dialect == "postgresql":
-                connection.execute(
-                    text(
-                        "SELECT set_config('lock_timeout', :lock, true), set_config('statement_timeout', :work, true)"
-                    ),
-                    {"lock": str(LOCK_TIMEOUT_MS), "work": str(STATEMENT_TIMEOUT_MS)},
-                )
             return work(connection)
 
     def row_time(self) -> Timestamp:
@@ -162,16 +155,35 @@ def engine_for(url: str) -> Engine:
         case "sqlite":
             return _sqlite_engine(parsed)
         case "postgresql" | "postgres":
-            return create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
-                hide_parameters=True,
-                connect_args={"connect_timeout": round(BUSY_TIMEOUT_SECONDS), "application_name": "mika-ops"},
-            )
+            return _postgres_engine(parsed)
         case other:
             raise UnusableDatabase(
                 f"MIKA_DATABASE_URL names a {other} database; an EmDash site's is SQLite (sqlite:///…) or Postgres "
                 "(postgresql://…)"
             )
+
+
+def _postgres_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": round(BUSY_TIMEOUT_SECONDS),
+            "application_name": "mika-ops",
+            # A server that is gone without a word must not be waited for for ever.
+            "keepalives_idle": 30,
+            "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
+        },
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # For this transaction alone: behind a pooler, the connection is somebody else's afterwards.
+        connection.exec_driver_sql(
+            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}"
+        )
+
+    return engine
 
 
 def _sqlite_engine(url: URL) -> Engine:

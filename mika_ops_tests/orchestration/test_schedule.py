@@ -27,7 +27,7 @@ def recorded() -> Iterator[dg.DagsterInstance]:
 
 def schedules(**settings: object) -> list[dg.ScheduleDefinition]:
     repository = build_definitions(settings=isolated_settings(**settings)).get_repository_def()
-    return list(repository.schedule_defs)
+    return [schedule for schedule in repository.schedule_defs if schedule.job_name == JOB_NAME]
 
 
 def test_maintenance_runs_every_minute_in_utc_as_soon_as_it_is_deployed() -> None:
@@ -126,6 +126,15 @@ def test_what_is_due_in_the_shops_database_starts_a_run(database: Database, url:
         assert ticked(instance, **shop) == "nothing due"
         put(database, "ops", email("email_1"))
         assert ticked(instance, **shop) is None
+
+
+def test_a_run_of_some_subtasks_only_says_nothing_of_the_others() -> None:
+    with recorded() as instance:
+        run_job(whole_host(), instance=instance, config={"subtasks": ["stuck_emails"]})
+        assert ticked(instance) is None
+        run_once(instance)
+        run_job(whole_host(), instance=instance, config={"subtasks": ["stuck_emails"]})
+        assert ticked(instance) == "nothing due"
 
 
 def test_the_tick_after_a_failed_run_runs() -> None:

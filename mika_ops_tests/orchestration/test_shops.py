@@ -40,7 +40,7 @@ def ticked(
 def test_a_named_shop_has_its_own_job_schedule_alerts_assets_and_tags() -> None:
     repository = build_definitions(name="eu", settings=isolated_settings()).get_repository_def()
     job = repository.get_job("mika_maintenance_eu")
-    (schedule,) = repository.schedule_defs
+    schedule = repository.get_schedule_def("mika_maintenance_eu_schedule")
     (sensor,) = repository.sensor_defs
     assert job.tags == {"mika": "maintenance", "mika/shop": "eu"}
     assert (schedule.name, schedule.job_name) == ("mika_maintenance_eu_schedule", "mika_maintenance_eu")
@@ -58,7 +58,12 @@ def test_shops_live_side_by_side_and_beside_one_without_a_name() -> None:
     dg.Definitions.validate_loadable(merged)
     repository = merged.get_repository_def()
     assert {"mika_maintenance", "mika_maintenance_eu", "mika_maintenance_us"} <= set(repository.job_names)
-    assert {schedule.job_name for schedule in repository.schedule_defs} == {"mika_maintenance", "mika_maintenance_eu"}
+    assert {schedule.job_name for schedule in repository.schedule_defs} == {
+        "mika_maintenance",
+        "mika_maintenance_eu",
+        "mika_history_retention",
+        "mika_history_retention_eu",
+    }
 
 
 def test_each_shop_works_on_its_own_database(database: Database, url: str, tmp_path: Path) -> None:
@@ -104,9 +109,8 @@ def test_a_shop_whose_database_is_down_leaves_the_others_alone_and_alerts(
     (alert,) = us.sent
     assert (alert.job, alert.run_id) == ("mika_maintenance_us", runs["us"].run_id)
     assert alert.sentence.startswith(f"mika_maintenance_us run {alert.run_id} failed: Nothing was changed: the shop's")
-    assert {schedule.job_name for schedule in merged.get_repository_def().schedule_defs} == {
-        "mika_maintenance_eu",
-        "mika_maintenance_us",
+    assert {"mika_maintenance_eu", "mika_maintenance_us"} <= {
+        schedule.job_name for schedule in merged.get_repository_def().schedule_defs
     }
 
 
@@ -139,7 +143,7 @@ def test_a_shops_settings_are_read_from_its_own_variables(monkeypatch: pytest.Mo
     monkeypatch.setenv("MIKA_EU_MAINTENANCE_SCHEDULE", "*/5 * * * *")
     assert load_settings(shop="eu").site_name == "Laden"
     assert load_settings(shop="us").site_name == "Our shop"
-    (schedule,) = build_definitions(name="eu").get_repository_def().schedule_defs
+    schedule = build_definitions(name="eu").get_repository_def().get_schedule_def("mika_maintenance_eu_schedule")
     assert schedule.cron_schedule == "*/5 * * * *"
 
 
@@ -155,6 +159,24 @@ def test_what_a_shop_lacks_is_named_by_its_own_variables() -> None:
         run = definitions.resolve_job_def("mika_maintenance_eu").execute_in_process(instance=instance)
         reasons = {name: outcome["reason"] for name, outcome in outcomes_of(instance, run.run_id).items()}
     assert reasons["stuck_emails"] == "not configured: ops; set MIKA_EU_DATABASE_URL"
+
+
+def test_what_fails_in_a_shop_is_told_by_its_own_variables() -> None:
+    host = whole_host(acp_sessions=Broken(RuntimeError("check MIKA_DATABASE_URL")))
+    definitions = build_definitions(name="eu", host=host, settings=isolated_settings())
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = definitions.resolve_job_def("mika_maintenance_eu").execute_in_process(instance=instance)
+        assert outcomes_of(instance, run.run_id)["acp_sessions"]["error"] == "check MIKA_EU_DATABASE_URL"
+
+
+def test_emails_without_an_outbox_are_refused_by_the_shops_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIKA_EU_EMAIL_DIRECTORY", "out")
+    with pytest.raises(SettingsError, match=r"^emails are configured without MIKA_EU_DATABASE_URL"):
+        build_definitions(name="eu")
+
+
+def test_the_variables_of_another_shop_are_no_typing_errors() -> None:
+    assert unknown_variables({"MIKA_EU_DATABASE_URL": "x", "MIKA_EU_WEST_SMTP_URL": "x"}) == []
 
 
 def test_a_misspelt_variable_of_a_shop_is_told() -> None:
