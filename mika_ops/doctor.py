@@ -279,12 +279,23 @@ def _admin_api(settings: Settings) -> Iterator[Check]:
     yield Check("admin API", "ok", "the site takes our calls; this one asked for nothing that changes it")
 
 
+def _alerts(settings: Settings) -> Iterator[Check]:
+    if not settings.alert_urls:
+        yield Check("alerts", "not configured", "failures are logged only; set MIKA_ALERT_URLS to be told of them")
+        return
+    from mika_ops.notify import channels
+
+    told = f"{len(channels(settings))} can be read; `mika-ops alerts test` sends something to each"
+    yield Check("alerts", "ok", told)
+
+
 EXAMINATIONS: Final[tuple[Examination[Settings], ...]] = (
     Examination("settings", frozenset(), _settings),
     Examination("database", _FROM_DATABASE, _database),
     Examination("email", _OUTBOX, _email),
     Examination("email templates", _OUTBOX, _templates),
     Examination("admin API", _ADMIN_API, _admin_api),
+    Examination("alerts", frozenset(), _alerts),
 )
 """Everything that is tried, in the order in which it is told."""
 

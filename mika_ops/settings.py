@@ -202,7 +202,10 @@ class Settings(BaseSettings):
         30.0, ge=0, le=36_500, description="Days for which the runs that failed are kept in Dagster's history."
     )
     history_keep_runs: int = Field(
-        100, ge=1, le=100_000, description="So many of each job's newest runs are kept, however old they are."
+        100,
+        ge=1,
+        le=100_000,
+        description="So many of each job's newest runs that succeeded, and that failed, are kept, however old.",
     )
 
     @field_validator("limits")

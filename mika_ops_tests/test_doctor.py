@@ -39,6 +39,7 @@ class TestAShopInOrder:
                 email_from="shop@shop.test",
                 admin_api_url=site.url,
                 admin_api_token=TOKEN,
+                alert_urls="json://127.0.0.1:1/hook",
             )
 
         assert diagnosis.ok
@@ -242,3 +243,18 @@ def test_whatever_an_examination_raises_is_a_finding_without_what_is_private(mon
         ("settings", "warning"),
     ]
     assert check_of(diagnosis, "second").sentence == "<address> at <link> with <token>"
+
+
+def test_the_addresses_of_alerts_are_read_and_nothing_is_sent() -> None:
+    well = examined(alert_urls="json://127.0.0.1:1/hook, mailto://user:hunter2@mail.example")
+    assert status_of(well, "alerts") == "ok"
+    assert check_of(well, "alerts").sentence == "2 can be read; `mika-ops alerts test` sends something to each"
+    assert status_of(examined(), "alerts") == "not configured"
+
+
+def test_an_address_of_alerts_that_is_none_is_broken_and_not_shown() -> None:
+    wrong = examined(alert_urls="json://127.0.0.1:1/hook, nonsense://hunter2")
+    assert status_of(wrong, "alerts") == "broken"
+    assert check_of(wrong, "alerts").sentence.startswith("MIKA_ALERT_URLS: number 2 is no address")
+    assert "hunter2" not in str(wrong)
+    assert not wrong.ok

@@ -204,7 +204,7 @@ def test_an_error_of_the_database_holds_no_values(database: Database) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgres"], indirect=True)
-def test_the_time_limits_of_a_write_end_with_it(database: Database) -> None:
+def test_every_transaction_has_time_limits_that_end_with_it(database: Database) -> None:
     def limits(connection: Connection) -> tuple[str, str]:
         shown = [
             connection.execute(text(f"SHOW {name}")).scalar_one() for name in ("lock_timeout", "statement_timeout")
@@ -213,4 +213,9 @@ def test_the_time_limits_of_a_write_end_with_it(database: Database) -> None:
 
     assert database.write(limits) == ("2s", "1min")
     with database.reading() as connection:
-        assert limits(connection) == ("0", "0")
+        assert limits(connection) == ("2s", "1min")
+    bare = database.engine.raw_connection()
+    try:
+        assert bare.cursor().execute("SHOW lock_timeout").fetchone() == ("0",)
+    finally:
+        bare.close()
