@@ -138,6 +138,7 @@ class TestADatabaseThatIsBroken:
                 email_from="shop@shop.test",
                 admin_api_url=site.url,
                 admin_api_token=TOKEN,
+                alert_urls="json://127.0.0.1:1/hook",
             )
 
         assert not diagnosis.ok
