@@ -45,8 +45,8 @@ NO_PARTS: Final = EmailParts()
 class Host:
     """The pieces of one shop, each an object that fits its port, or ``None``; and its own parts of emails.
 
-    A piece may also be made when it is first needed (``mika_ops.made_by``), and be a function where its port has one
-    method only (``mika_ops.from_function``). ``alert_sink`` delivers the alerts.
+    A piece may also be made by the first run of a process (``mika_ops.made_by``), and be a function where its port has
+    one method only (``mika_ops.from_function``). ``alert_sink`` delivers the alerts.
     """
 
     email_outbox: EmailOutbox | None = None

@@ -1,4 +1,4 @@
-"""What a host supplies: objects, functions in the place of objects with one method, and pieces made when first needed.
+"""What a host supplies: objects, functions in the place of objects with one method, and pieces made by a run.
 
 All of it is looked over when the definitions are built, so that a wrong piece is refused with a sentence that names the
 method it lacks, before anything runs.
