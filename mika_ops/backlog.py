@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 from mika_ops.rules import account_delete, email, workflow
 from mika_ops.rules.selection import Selection
-from mika_ops.timestamps import Timestamp
+from mika_ops.timestamps import Timestamp, to_datetime
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,25 @@ class Due:
     count: int = 0
     oldest: Timestamp | None = None
     malformed: int = 0
+
+    def age(self, now: Timestamp) -> timedelta | None:
+        """Return how long the oldest has waited at ``now``; ``None`` where nobody can tell."""
+        try:
+            return None if self.oldest is None else to_datetime(now) - to_datetime(self.oldest)
+        except ValueError:
+            return None  # the time of one document is none
+
+
+@dataclass(frozen=True)
+class StockDrift:
+    """Stock items whose reserved quantity is not what their active reservations hold; the first of them are named.
+
+    ``negative``: those of them that have less than nothing reserved.
+    """
+
+    items: int = 0
+    negative: int = 0
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,28 @@ class NamesRows(Protocol):
 
         Empty where rows are known by a secret alone, as ephemeral rows are by their keys.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsStock(Protocol):
+    """A backlog reader that can also hold reserved quantities against the reservations that they are the sum of."""
+
+    def stock_drift(self) -> StockDrift:
+        """Return which stock items have drifted. Changes nothing."""
+        ...
+
+
+@runtime_checkable
+class LooksCloser(Protocol):
+    """A backlog reader that can also say what no count tells, for the checks of a shop's health."""
+
+    def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
+        """Return the ids of the first documents that a selection takes, in its order."""
+        ...
+
+    def stock_drift(self) -> StockDrift:
+        """Hold the reserved quantities of all stock items against the active reservations that they are the sum of."""
         ...
 
 

@@ -21,13 +21,13 @@ from mika_ops.cli_sentences import settings_told, stop, warn, with_sentences
 from mika_ops.clock import Clock, utc_now
 from mika_ops.dead_letters import DeadLetter, Plan, Requeueing, all_dead, dead_letters, in_batches, planned
 from mika_ops.privacy import redacted
-from mika_ops.report import age_told
 from mika_ops.rules.email import dead_letters as failed_for_good
 from mika_ops.rules.email import skipped_letters
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.documents import Documents
 from mika_ops.store.engine import Database, DatabaseError, open_database
 from mika_ops.timestamps import Timestamp, to_timestamp
+from mika_ops.words import age_told
 
 SHOWN: Final = 50
 """Emails in the table where no limit is given: what a person can read."""

@@ -117,8 +117,9 @@ class BacklogReader(Protocol):
     def read(self, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
         """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables.
 
-        The selections are named by subtask, and so is the answer. What is kept in tables is counted under
-        ``acp_sessions``, ``stock_reservations`` and ``ephemeral_records``; a subtask may be left out.
+        The selections are named by subtask, and so is the answer; those of what failed for good have names of their
+        own. What is kept in tables is counted under ``acp_sessions``, ``stock_reservations`` and ``ephemeral_records``.
+        Whatever cannot be counted may be left out.
         """
         ...
 

@@ -1,8 +1,7 @@
 """Showing people what a run did or would do: one table on the terminal, and the same as facts for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any, Final
 
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.text import Text
 from mika_ops.backlog import Backlog
 from mika_ops.dry_run import Intent, Plan
 from mika_ops.outcome import Skipped
+from mika_ops.words import named, told
 
 WIDTH_IN_A_PIPE: Final = 160
 """Columns of a table with ids where no terminal says how wide it is: an id should stand on one line."""
@@ -78,12 +78,6 @@ def show(table: Table) -> None:
     console.print(table)
 
 
-def named(ids: Sequence[str], number: int) -> str:
-    """Name the first ids of a number of things, and say how many more there are."""
-    rest = number - len(ids)
-    return ", ".join(ids) + (f" and {rest:,} more" if rest > 0 and ids else "")
-
-
 def _intended(intent: Intent) -> str:
     told_of_it = [intent.note or "", named(intent.ids, intent.taken or 0)] if intent.taken != 0 else []
     if intent.due and intent.taken == 0:
@@ -96,27 +90,3 @@ def _intended(intent: Intent) -> str:
 
 def _number(number: int | None) -> str:
     return "?" if number is None else f"{number:,}"
-
-
-def told(outcome: Mapping[str, Any]) -> str:
-    """Say in words what became of a subtask."""
-    sentence = outcome.get("error") or outcome.get("reason")
-    return "; ".join(part for part in (sentence, counted(outcome)) if part) or "nothing due"
-
-
-def age_told(age: timedelta) -> str:
-    """Say how old something is, in its largest whole unit."""
-    seconds = max(0, int(age.total_seconds()))
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length:,} {unit}"
-    return f"{seconds} s"
-
-
-def counted(outcome: Mapping[str, Any]) -> str:
-    """Say what a subtask counted, leaving out what is zero; empty where it did nothing."""
-    return ", ".join(
-        f"{name} {'yes' if value is True else value}"
-        for name, value in outcome.items()
-        if isinstance(value, int | float) and value and name != "duration_ms"
-    )

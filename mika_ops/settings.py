@@ -23,6 +23,7 @@ from mika_ops.cron import EVERY_MINUTE, require_cron, require_time_zone
 from mika_ops.email.address import sender_mailbox
 from mika_ops.email.kinds import EXTRA_KINDS, require_extra_kinds
 from mika_ops.email.smtp_url import SmtpServer
+from mika_ops.health import Thresholds
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
 from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
@@ -38,7 +39,7 @@ class SettingsError(ValueError):
     """Settings that cannot be used. The message names each variable and says what it should be, one line each."""
 
 
-class Settings(BaseSettings):
+class Settings(Thresholds, BaseSettings):
     """The settings of one shop. A field ``name`` is read from ``MIKA_NAME``; all are optional."""
 
     model_config = SettingsConfigDict(
@@ -195,6 +196,11 @@ class Settings(BaseSettings):
         None, description="The address of Dagster's UI, for links to runs: `https://dagster.shop.example`."
     )
 
+    asset_owners: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("team:shop-operations",),
+        description="Who is shown as the owner of the shop's assets, with commas between: `team:…` or email addresses.",
+    )
+
     history_success_days: float = Field(
         7.0, ge=0, le=36_500, description="Days for which the runs that succeeded are kept in Dagster's history."
     )
@@ -276,7 +282,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{directory} is a file: name a folder, which is made where it is not there")
         return directory
 
-    @field_validator("email_extra_kinds", "alert_urls", mode="before")
+    @field_validator("email_extra_kinds", "alert_urls", "check_errors", "asset_owners", mode="before")
     @classmethod
     def _split_at_commas(cls, kinds: Any) -> Any:
         if isinstance(kinds, str):
@@ -287,6 +293,14 @@ class Settings(BaseSettings):
     @classmethod
     def _kinds_can_be_added(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
         return require_extra_kinds(kinds)
+
+    @field_validator("asset_owners")
+    @classmethod
+    def _are_owners(cls, owners: tuple[str, ...]) -> tuple[str, ...]:
+        for owner in owners:
+            if not re.fullmatch(r"team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+\.[^@\s]+", owner):
+                raise ValueError(f"{owner!r} is no owner: write team:name or an email address")
+        return owners
 
     @field_validator("email_templates")
     @classmethod

@@ -5,7 +5,8 @@ import dagster as dg
 from mika_ops.assembly import require_outbox
 from mika_ops.host import Host
 from mika_ops.orchestration.alerts import alert_sensor
-from mika_ops.orchestration.assets import subtask_assets
+from mika_ops.orchestration.assets import shop_assets
+from mika_ops.orchestration.checks import health_checks
 from mika_ops.orchestration.history import history_job, history_schedule
 from mika_ops.orchestration.job import maintenance_job
 from mika_ops.orchestration.resources import resources_for
@@ -39,7 +40,8 @@ def build_definitions(
     history = history_job(settings, jobs=[job.name], shop=name)
     schedules = [maintenance_schedule(settings, job, host, shop=name), history_schedule(settings, history)]
     return dg.Definitions(
-        assets=subtask_assets(name),
+        assets=shop_assets(settings, name),
+        asset_checks=health_checks(settings, host, shop=name),
         jobs=[job, history],
         schedules=schedules if settings.maintenance_enabled else [],
         sensors=[alert_sensor(settings, job, host.alert_sink if host is not None else None, shop=name)],

@@ -6,7 +6,8 @@ from typing import Final
 import dagster as dg
 
 from mika_ops.orchestration.config import launchpad
-from mika_ops.orchestration.ops import AFTER, ops_for, summary
+from mika_ops.orchestration.ops import AFTER, ops_for
+from mika_ops.orchestration.summary import summary
 from mika_ops.subtasks.registry import SUBTASKS
 
 JOB_NAME: Final = "mika_maintenance"

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, case, func, literal, not_, null, select, union_all
+from sqlalchemy import ColumnElement, Integer, Select, and_, case, func, literal, not_, null, or_, select, union_all
 from sqlalchemy.types import Text
 
-from mika_ops.backlog import Backlog, Due
+from mika_ops.backlog import Backlog, Due, StockDrift
 from mika_ops.rules.selection import Selection, top
 from mika_ops.store.acp import is_due
+from mika_ops.store.documents import Documents
 from mika_ops.store.engine import Database
-from mika_ops.store.schema import acp_sessions, ephemeral_records, plugin_storage, stock_events
+from mika_ops.store.schema import acp_sessions, ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.timestamps import Timestamp
 
 IDS_NAMED: Final = 20
@@ -24,7 +25,7 @@ _MADE: Final = top("createdAt")
 
 @dataclass(frozen=True)
 class DatabaseBacklog:
-    """The backlog in the site's database. Fits ``mika_ops.ports.BacklogReader`` and ``mika_ops.backlog.NamesRows``."""
+    """The backlog in the site's database. Fits ``BacklogReader``, ``NamesRows`` and ``LooksCloser``."""
 
     database: Database
 
@@ -61,6 +62,36 @@ class DatabaseBacklog:
                 return ()
         with self.database.reading() as connection:
             return connection.execute(select(id_).where(condition).order_by(*order).limit(limit)).scalars().all()
+
+    def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
+        """Return the ids of the first documents that a selection takes and can read, in its order."""
+        page = Documents(self.database, selection.collection).candidates(selection, after=None, limit=limit)
+        return [candidate.id for candidate in page if not candidate.malformed]
+
+    def stock_drift(self) -> StockDrift:
+        """Hold the reserved quantities of all stock items against their active reservations, in one statement."""
+        event, item = stock_events.c, stock_items.c
+        held = (
+            select(event.stock_item_id, func.sum(event.quantity_delta).label("quantity"))
+            .where(event.kind == "reservation", event.status == "active")
+            .group_by(event.stock_item_id)
+            .subquery()
+        )
+        negative = item.quantity_reserved < 0
+        drifting = (
+            select(
+                item.id,
+                func.count().over().label("items"),
+                func.sum(case((negative, 1), else_=0)).over().label("below"),
+            )
+            .select_from(stock_items.outerjoin(held, held.c.stock_item_id == item.id))
+            .where(or_(negative, item.quantity_reserved != func.coalesce(held.c.quantity, 0)))
+            .order_by(item.id)
+            .limit(IDS_NAMED)
+        )
+        with self.database.reading() as connection:
+            rows = connection.execute(drifting).all()
+        return StockDrift(rows[0].items, rows[0].below, tuple(row.id for row in rows)) if rows else StockDrift()
 
     def malformed_ids(self, selection: Selection, *, limit: int = IDS_NAMED) -> Sequence[str]:
         """Return the ids of the first documents that a selection would take and cannot read."""

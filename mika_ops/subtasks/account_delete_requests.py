@@ -156,5 +156,6 @@ SUBTASK = Subtask(
     description="Completes account-delete requests: releases, redacts and anonymizes all that is a person's.",
     needs=("ops", "account", "ledger", "session", "stock", "ephemeral"),
     run=run,
+    done=("completed",),
     due=lambda _now, _limits: account_delete.queued(),
 )

@@ -38,4 +38,5 @@ SUBTASK = Subtask(
     description="Expires ACP checkout sessions that ran out of time, and deletes those whose purge time has come.",
     needs=("acp_sessions",),
     run=run,
+    done=("expired", "purged"),
 )

@@ -21,5 +21,6 @@ SUBTASK = Subtask(
     description="Sends the emails that are due, each leased before it is sent and recorded before the next.",
     needs=("email_outbox",),
     run=run,
+    done=("sent",),
     due=lambda now, _limits: email.due(now),
 )

@@ -23,5 +23,6 @@ SUBTASK = Subtask(
     description="Deletes expired tokens, rate limits, locks, nonces and cache markers.",
     needs=(("ephemeral_purge", "ephemeral"),),
     run=run,
+    done=("purged",),
     limited=False,
 )

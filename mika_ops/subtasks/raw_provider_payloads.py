@@ -33,5 +33,6 @@ SUBTASK = Subtask(
     description="Removes the raw payloads of processed payment webhooks after their retention (14 days by default).",
     needs=("ops",),
     run=run,
+    done=("purged",),
     due=due,
 )

@@ -53,5 +53,6 @@ SUBTASK = Subtask(
     description="Releases expired stock reservations. Its failure fails the run: unreleased stock cannot be sold.",
     needs=(("reservation_release", "admin_api"),),
     run=run,
+    done=("reservations_released",),
     limited=False,
 )

@@ -26,5 +26,6 @@ SUBTASK = Subtask(
     description="Marks emails failed that exhausted their leases: the sender stopped in every attempt.",
     needs=("ops",),
     run=run,
+    done=("reclaimed",),
     due=lambda now, _limits: email.stuck(now),
 )

@@ -26,5 +26,6 @@ SUBTASK = Subtask(
     description="Marks workflows failed that exhausted their leases: the worker stopped in every attempt.",
     needs=("ops",),
     run=run,
+    done=("reclaimed",),
     due=lambda now, _limits: workflow.stuck(now),
 )

@@ -48,13 +48,14 @@ class Subtask:
     """One subtask of maintenance.
 
     ``name`` is its one name everywhere: op, metadata, CLI and configuration. ``due`` gives the documents that wait
-    for it, where it works on documents.
+    for it, where it works on documents; ``done`` names those counts of its result that add up to what it did.
     """
 
     name: str
     description: str
     needs: tuple[Need, ...]
     run: Callable[[Host, Clock, Limits], SubtaskResult]
+    done: tuple[str, ...]
     due: Callable[[Timestamp, Limits], Selection] | None = None
     limited: bool = True
 

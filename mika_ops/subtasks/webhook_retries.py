@@ -62,5 +62,6 @@ SUBTASK = Subtask(
     description="Has the site replay payment webhooks whose fulfilment failed or was abandoned and is due again.",
     needs=("ops", "admin_api"),
     run=run,
+    done=("retried",),
     due=lambda now, _limits: workflow.retryable_webhooks(now),
 )
