@@ -1,9 +1,9 @@
 """What is wrong with a job over many runs, and when somebody is told: rules only, without Dagster and without a clock.
 
-An incident is opened by a failed run, a failed subtask, a subtask that used to run and is skipped now, or by silence,
-when no run has finished for too long. It is told when it opens, again after the cooldown, which doubles each time up
-to a day, and when it is over. Each channel is told by itself: one that is broken neither silences another nor loses
-anything. The state holds names, times and run ids only.
+An incident is opened by a failed run, a failed subtask, a subtask that used to run and is skipped now, a failing check,
+or by silence, when no run has finished for too long. It is told when it opens, again after the cooldown, which doubles
+each time up to a day, and when it is over. Each channel is told by itself: one that is broken neither silences another
+nor loses anything. The state holds names, times and run ids only.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from mika_ops.health import CHECKS
 from mika_ops.ports import Alert, AlertKind
 from mika_ops.timestamps import to_timestamp
 
@@ -37,6 +38,7 @@ class Trouble(StrEnum):
     RUN_FAILED = "run"
     SUBTASK_FAILED = "failed"
     SUBTASK_SKIPPED = "skipped"
+    CHECK_FAILED = "check"
     SILENT = "silent"
 
 
@@ -44,8 +46,9 @@ class Trouble(StrEnum):
 class Observation:
     """What one finished run says: how its subtasks ended, and whether it ``failed``.
 
-    ``blamed``: the subtasks whose failure failed the run. A subtask that the run left out is in none of the sets. A
-    ``canceled`` run says only that runs do finish.
+    ``blamed``: the subtasks whose failure failed the run; ``failing_checks``: those whose failing is an error,
+    ``passing_checks``: all others. A subtask that the run left out, or a check of which it could not tell, is in none
+    of the sets. A ``canceled`` run says only that runs do finish.
     """
 
     run_id: str
@@ -56,6 +59,8 @@ class Observation:
     skipped_subtasks: frozenset[str] = frozenset()
     completed_subtasks: frozenset[str] = frozenset()
     blamed: frozenset[str] = frozenset()
+    failing_checks: frozenset[str] = frozenset()
+    passing_checks: frozenset[str] = frozenset()
 
 
 class Track(BaseModel):
@@ -103,7 +108,7 @@ class State(BaseModel):
 
 @dataclass(frozen=True)
 class Message:
-    """What one channel is to be told now. ``key`` is the subtask's name, ``run`` or ``silence``."""
+    """What one channel is to be told now. ``key`` is the name of the subtask or the check, ``run`` or ``silence``."""
 
     kind: AlertKind
     key: str
@@ -195,7 +200,7 @@ def alert_of(message: Message, *, job: str, cause: str | None = None, url: str |
         kind=message.kind,
         title=f"{job}: {_title(message)}",
         incident=message.key,
-        subtask=None if message.key in (RUN, SILENCE) else message.key,
+        subtask=_subtask_of(message),
         first_seen=to_timestamp(incident.first_seen),
         times=incident.times,
         url=url,
@@ -204,11 +209,14 @@ def alert_of(message: Message, *, job: str, cause: str | None = None, url: str |
 
 def _title(message: Message) -> str:
     if message.kind == "recovered":
-        return "runs again" if message.key == SILENCE else f"{message.key} works again"
+        if message.key == SILENCE:
+            return "runs again"
+        return f"{message.key} passes again" if _is_check(message) else f"{message.key} works again"
     told = {
         Trouble.RUN_FAILED: "run failed",
         Trouble.SUBTASK_FAILED: f"{message.key} failed",
         Trouble.SUBTASK_SKIPPED: f"{message.key} is skipped",
+        Trouble.CHECK_FAILED: f"{message.key} fails",
         Trouble.SILENT: "no run finishes",
     }[message.incident.trouble]
     return f"still: {told}" if message.kind == "reminder" else told
@@ -226,6 +234,8 @@ def _troubled(message: Message, job: str, cause: str | None) -> str:
             what = f"{job}: {name} failed in run {incident.run_id}{because}"
         case Trouble.SUBTASK_SKIPPED:
             what = f"{job}: {name} used to run, and was skipped in run {incident.run_id}{because}"
+        case Trouble.CHECK_FAILED:
+            what = f"{job}: the check {name} fails since run {incident.run_id}{because}"
         case Trouble.SILENT:
             since = _minute(incident.last_seen)
             return (
@@ -248,10 +258,21 @@ def _recovered(message: Message, job: str, _cause: str | None) -> str:
         )
     what = job if message.key == RUN else f"{job}: {message.key}"
     how_often = "once" if incident.times == 1 else f"{incident.times} times"
+    works = "passes" if _is_check(message) else "works"
     return (
-        f"{what} works again since run {incident.ended_by} at {_minute(incident.ended)} "
+        f"{what} {works} again since run {incident.ended_by} at {_minute(incident.ended)} "
         f"(first seen {_minute(incident.first_seen)}, {how_often})"
     )
+
+
+def _is_check(message: Message) -> bool:
+    return message.incident.trouble is Trouble.CHECK_FAILED
+
+
+def _subtask_of(message: Message) -> str | None:
+    if _is_check(message):
+        return next((check.subtask for check in CHECKS if check.name == message.key), None)
+    return None if message.key in (RUN, SILENCE) else message.key
 
 
 def _minute(moment: datetime) -> str:
@@ -267,7 +288,9 @@ def _take(seen: Observation, ran: set[str], incidents: dict[str, Incident], cool
         _open(incidents, name, Trouble.SUBTASK_FAILED, seen, cooldown, channels)
     for name in sorted(seen.skipped_subtasks & ran):
         _open(incidents, name, Trouble.SUBTASK_SKIPPED, seen, cooldown, channels)
-    for name in sorted(seen.completed_subtasks):
+    for name in sorted(seen.failing_checks):
+        _open(incidents, name, Trouble.CHECK_FAILED, seen, cooldown, channels)
+    for name in sorted(seen.completed_subtasks | seen.passing_checks):
         _end(incidents, name, seen.at, seen.run_id, cooldown)
     ran |= seen.failed_subtasks | seen.completed_subtasks
 

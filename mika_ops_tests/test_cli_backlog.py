@@ -84,7 +84,15 @@ def test_programs_get_the_age_in_seconds(database: Database, url: str) -> None:
 
     facts = facts_of(url)
 
-    assert list(facts) == ["now", "due", "subtasks", "unreadable", "unreadable_ids"]
+    assert list(facts) == [
+        "now",
+        "due",
+        "subtasks",
+        "unreadable",
+        "unreadable_ids",
+        "drifting_stock_items",
+        "drifting_stock_item_ids",
+    ]
     assert list(facts["subtasks"]) == list(SUBTASK_NAMES)
     assert (facts["now"], facts["due"]) == (NOW, 3)
     emails = facts["subtasks"]["email_outbox"]

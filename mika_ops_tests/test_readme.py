@@ -18,6 +18,8 @@ def shown(default: Any) -> str:
     """Return a default as the README shows it."""
     if default is None or default is PydanticUndefined or default in ({}, ()):
         return "–"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

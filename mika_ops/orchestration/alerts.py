@@ -17,8 +17,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mika_ops import incidents
 from mika_ops.clock import utc_now
+from mika_ops.health import CHECK_NAMES
 from mika_ops.incidents import Message, Observation, SilentAfter, State
 from mika_ops.notify import channels
+from mika_ops.orchestration.checks import HEALTHY_TAG, UNHEALTHY_TAG
+from mika_ops.orchestration.history import DAILY
 from mika_ops.orchestration.ops import COMPLETED_TAG, FAIL_RUN_ON, FAILED_TAG, SKIPPED_TAG, outcomes_of, subtasks_in
 from mika_ops.ports import Alert, AlertSink
 from mika_ops.privacy import error_sentence, redacted
@@ -29,6 +32,9 @@ FINISHED: Final = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.
 
 TICK_SECONDS: Final = 60
 """Between two ticks. Each costs 50 ms of CPU."""
+
+HISTORY_TICK_SECONDS: Final = 600
+"""Between two ticks of the sensor for a job that runs once a day."""
 
 RUNS_A_TICK: Final = 10_000
 """The most runs that one tick reads; where more wait, nobody is told before all are read."""
@@ -83,11 +89,15 @@ class SuppliedAlerts:
 
 @dataclass(frozen=True)
 class Watch:
-    """One job and who is told of it. ``silent_after``: ``None`` where no schedule is registered."""
+    """One job and who is told of it.
+
+    ``errors``: the checks of whose failing is told; ``silent_after``: ``None`` where no schedule is registered.
+    """
 
     job: str
     sinks: Sequence[AlertSink]
     cooldown: timedelta
+    errors: frozenset[str] = frozenset()
     silent_after: SilentAfter | None = None
     dagster_url: str | None = None
     now: Callable[[], datetime] = utc_now
@@ -134,7 +144,7 @@ class Watch:
             newest = instance.get_run_records(wanted, limit=1, order_by="update_timestamp")
             since = newest[0].update_timestamp if newest else datetime.fromtimestamp(0, UTC)
             seen = tuple(record.storage_id for record in newest)
-            observations = [_observation(record) for record in newest]
+            observations = [self._seen(record) for record in newest]
             heard = observations[0].at if observations else now
             return Cursor(since=since, seen=seen, state=State(heard=heard)), observations, True
         limit = RUNS_A_TICK + len(before.seen) + 1
@@ -146,7 +156,24 @@ class Watch:
         )
         known = set(before.seen)
         new = [record for record in records if record.storage_id not in known and not _is_old(record, before.since)]
-        return _moved_on(before, records), [_observation(record) for record in new], len(records) < limit
+        return _moved_on(before, records), [self._seen(record) for record in new], len(records) < limit
+
+    def _seen(self, record: dg.RunRecord) -> Observation:
+        run = record.dagster_run
+        at = record.update_timestamp if record.end_time is None else datetime.fromtimestamp(record.end_time, UTC)
+        failing = subtasks_in(run.tags, UNHEALTHY_TAG)
+        return Observation(
+            run_id=run.run_id,
+            at=at,
+            failed=run.status is dg.DagsterRunStatus.FAILURE,
+            canceled=run.status is dg.DagsterRunStatus.CANCELED,
+            failed_subtasks=subtasks_in(run.tags, FAILED_TAG),
+            skipped_subtasks=subtasks_in(run.tags, SKIPPED_TAG),
+            completed_subtasks=subtasks_in(run.tags, COMPLETED_TAG),
+            blamed=FAIL_RUN_ON,
+            failing_checks=failing & self.errors,
+            passing_checks=subtasks_in(run.tags, HEALTHY_TAG) | failing - self.errors,
+        )
 
 
 @dataclass
@@ -227,24 +254,74 @@ def alert_sensor(
     ``sink`` delivers the alerts; without one, the addresses of ``MIKA_ALERT_URLS`` do, or else the log. ``shop``: its
     name, where there are several. Raises ``SettingsError`` for an address that is none.
     """
-    watch = Watch(
-        job=job.name,
-        sinks=channels(settings, shop=shop) if sink is None else [SuppliedAlerts(sink)],
-        cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
-        silent_after=silent_after(settings) if settings.maintenance_enabled else None,
-        dagster_url=settings.dagster_url,
-        now=now,
-    )
-    logs = sink is None and not settings.alert_urls
-
-    @dg.sensor(
-        name=f"{job.name}_alerts",
-        description=(
-            f"{'Logs an alert, by the logger mika_ops.alerts,' if logs else 'Alerts'} when a run of {job.name} or one "
-            "of its subtasks fails, when a subtask that used to run is skipped, and when no run finishes any more; "
-            "again after a while, and when it is over."
+    return _sensor(
+        Watch(
+            job=job.name,
+            sinks=_sinks(settings, sink, shop),
+            cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
+            errors=frozenset(settings.check_errors),
+            silent_after=silent_after(settings) if settings.maintenance_enabled else None,
+            dagster_url=settings.dagster_url,
+            now=now,
         ),
-        minimum_interval_seconds=TICK_SECONDS,
+        logs=sink is None and not settings.alert_urls,
+        when=(
+            f"a run of {job.name} or one of its subtasks fails, a subtask that used to run is skipped, a check fails "
+            f"that is an error ({', '.join(settings.check_errors) or 'none is'}), or no run finishes any more"
+        ),
+        seconds=TICK_SECONDS,
+    )
+
+
+def history_alert_sensor(
+    settings: Settings,
+    job: dg.JobDefinition,
+    sink: AlertSink | None = None,
+    *,
+    shop: str | None = None,
+    now: Callable[[], datetime] = utc_now,
+) -> dg.SensorDefinition:
+    """Return the sensor that alerts when old runs are not deleted any more; the rest as for ``alert_sensor``.
+
+    A sensor of its own, since each keeps its place in the runs of one job; this one is asked seldom.
+    """
+    daily = _silent_after(
+        DAILY, settings.maintenance_timezone, silence=timedelta(0), run=timedelta(minutes=settings.long_run_minutes)
+    )
+    return _sensor(
+        Watch(
+            job=job.name,
+            sinks=_sinks(settings, sink, shop),
+            cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
+            silent_after=daily if settings.maintenance_enabled else None,
+            dagster_url=settings.dagster_url,
+            now=now,
+        ),
+        logs=sink is None and not settings.alert_urls,
+        when=f"a run of {job.name} fails, or none finishes any more: then the history grows for ever",
+        seconds=HISTORY_TICK_SECONDS,
+    )
+
+
+def silent_after(settings: Settings) -> SilentAfter:
+    """Return what says until when a run must have finished: the setting, or as long as the schedule itself waits."""
+    return _silent_after(
+        settings.maintenance_schedule,
+        settings.maintenance_timezone,
+        silence=timedelta(minutes=settings.alert_silence_minutes),
+        idle=timedelta(minutes=settings.heartbeat_minutes if settings.idle_ticks == "skip" else 0),
+        run=timedelta(minutes=settings.long_run_minutes),
+    )
+
+
+def _sensor(watch: Watch, *, logs: bool, when: str, seconds: int) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{watch.job}_alerts",
+        description=(
+            f"{'Logs an alert, by the logger mika_ops.alerts,' if logs else 'Alerts'} when {when}; again after a "
+            "while, and when it is over."
+        ),
+        minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -255,35 +332,18 @@ def alert_sensor(
     return alerts
 
 
-def silent_after(settings: Settings) -> SilentAfter:
-    """Return what says until when a run must have finished: the setting, or as long as the schedule itself waits."""
-    silence = timedelta(minutes=settings.alert_silence_minutes)
-    idle = timedelta(minutes=settings.heartbeat_minutes if settings.idle_ticks == "skip" else 0)
-    run = timedelta(minutes=settings.long_run_minutes)
+def _sinks(settings: Settings, sink: AlertSink | None, shop: str | None) -> Sequence[AlertSink]:
+    return channels(settings, shop=shop) if sink is None else [SuppliedAlerts(sink)]
 
+
+def _silent_after(
+    cron: str, timezone: str, *, silence: timedelta, run: timedelta, idle: timedelta = timedelta(0)
+) -> SilentAfter:
     def until(heard: datetime) -> datetime:
-        ticks = schedule_execution_time_iterator(
-            (heard + idle).timestamp(), settings.maintenance_schedule, settings.maintenance_timezone
-        )
+        ticks = schedule_execution_time_iterator((heard + idle).timestamp(), cron, timezone)
         return max(heard + silence, next(ticks) + run)
 
     return until
-
-
-def _observation(record: dg.RunRecord) -> Observation:
-    run = record.dagster_run
-    failed = run.status is dg.DagsterRunStatus.FAILURE
-    at = record.update_timestamp if record.end_time is None else datetime.fromtimestamp(record.end_time, UTC)
-    return Observation(
-        run_id=run.run_id,
-        at=at,
-        failed=failed,
-        canceled=run.status is dg.DagsterRunStatus.CANCELED,
-        failed_subtasks=subtasks_in(run.tags, FAILED_TAG),
-        skipped_subtasks=subtasks_in(run.tags, SKIPPED_TAG),
-        completed_subtasks=subtasks_in(run.tags, COMPLETED_TAG),
-        blamed=FAIL_RUN_ON,
-    )
 
 
 def _is_old(record: dg.RunRecord, since: datetime) -> bool:
@@ -314,11 +374,23 @@ def _knows(state: State, failed: dict[tuple[str, int], str]) -> bool:
 
 def _cause_of(instance: dg.DagsterInstance, run_id: str, key: str) -> str | None:
     """Return what a run said of an incident, safe to be told: the reason of a subtask, or of the failed run."""
+    if key in CHECK_NAMES:
+        return _finding_of(instance, run_id, key)
     if key != incidents.RUN:
         outcome = outcomes_of(instance, run_id).get(key, {})
         cause = outcome.get("error") or outcome.get("reason")
         return redacted(str(cause)) if cause else None
     return "; ".join(redacted(cause) for cause in _causes(instance, run_id) if cause) or None
+
+
+def _finding_of(instance: dg.DagsterInstance, run_id: str, check: str) -> str | None:
+    """Return what a run found by a check, which logs each that fails and is an error."""
+    kinds = {dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+    for record in instance.get_records_for_run(run_id, of_type=kinds).records:
+        event = record.event_log_entry.dagster_event
+        if event is not None and event.asset_check_evaluation_data.check_name == check:
+            return event.asset_check_evaluation_data.description
+    return None
 
 
 def _causes(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:

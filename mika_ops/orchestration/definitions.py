@@ -4,7 +4,7 @@ import dagster as dg
 
 from mika_ops.assembly import require_outbox
 from mika_ops.host import Host
-from mika_ops.orchestration.alerts import alert_sensor
+from mika_ops.orchestration.alerts import alert_sensor, history_alert_sensor
 from mika_ops.orchestration.assets import shop_assets
 from mika_ops.orchestration.checks import health_checks
 from mika_ops.orchestration.history import history_job, history_schedule
@@ -38,12 +38,16 @@ def build_definitions(
     # Several shops cannot share the names of a code location's resources, so each job then has its own.
     job = maintenance_job() if name is None else maintenance_job(shop=name, resources=resources)
     history = history_job(settings, jobs=[job.name], shop=name)
+    sink = host.alert_sink if host is not None else None
     schedules = [maintenance_schedule(settings, job, host, shop=name), history_schedule(settings, history)]
     return dg.Definitions(
         assets=shop_assets(settings, name),
         asset_checks=health_checks(settings, host, shop=name),
         jobs=[job, history],
         schedules=schedules if settings.maintenance_enabled else [],
-        sensors=[alert_sensor(settings, job, host.alert_sink if host is not None else None, shop=name)],
+        sensors=[
+            alert_sensor(settings, job, sink, shop=name),
+            history_alert_sensor(settings, history, sink, shop=name),
+        ],
         resources=resources if name is None else {},
     )

@@ -20,6 +20,7 @@ from mika_ops.supplied import made_by
 from mika_ops_tests.orchestration.pieces import Broken, host_with, run_job, whole_host
 
 SENSOR = "mika_maintenance_alerts"
+HISTORY_SENSOR = "mika_history_retention_alerts"
 
 
 @dg.op
@@ -81,11 +82,13 @@ class Alerts:
         return [alert.sentence for alert in self.pager.sent[before:]]
 
 
-def test_the_sensor_is_on_as_soon_as_it_is_deployed_and_names_its_job() -> None:
-    (sensor,) = build_definitions(settings=isolated_settings()).get_repository_def().sensor_defs
+def test_the_sensors_are_on_as_soon_as_they_are_deployed_and_name_their_jobs() -> None:
+    sensors = build_definitions(settings=isolated_settings()).get_repository_def().sensor_defs
 
-    assert (sensor.name, sensor.default_status) == (SENSOR, dg.DefaultSensorStatus.RUNNING)
-    assert "mika_maintenance" in str(sensor.description)
+    assert {sensor.name for sensor in sensors} == {SENSOR, HISTORY_SENSOR}
+    for sensor in sensors:
+        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+        assert sensor.name.removesuffix("_alerts") in str(sensor.description)
 
 
 def test_a_failed_run_is_told_with_its_id_and_the_reason() -> None:

@@ -41,11 +41,14 @@ def test_a_named_shop_has_its_own_job_schedule_alerts_assets_and_tags() -> None:
     repository = build_definitions(name="eu", settings=isolated_settings()).get_repository_def()
     job = repository.get_job("mika_maintenance_eu")
     schedule = repository.get_schedule_def("mika_maintenance_eu_schedule")
-    (sensor,) = repository.sensor_defs
     assert job.tags == {"mika": "maintenance", "mika/shop": "eu"}
     assert (schedule.name, schedule.job_name) == ("mika_maintenance_eu_schedule", "mika_maintenance_eu")
-    assert sensor.name == "mika_maintenance_eu_alerts"
-    assert {key.path[-1] for key in repository.asset_graph.get_all_asset_keys()} == set(SUBTASK_NAMES)
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "mika_maintenance_eu_alerts",
+        "mika_history_retention_eu_alerts",
+    }
+    names = {key.path[-1] for key in repository.asset_graph.get_all_asset_keys()}
+    assert names == {*SUBTASK_NAMES, "shop", "hourly", "daily"}
     assert {tuple(key.path[:2]) for key in repository.asset_graph.get_all_asset_keys()} == {("mika", "eu")}
 
 
@@ -122,10 +125,8 @@ def test_a_shops_run_observes_its_assets(database: Database, url: str) -> None:
             instance=instance
         )
         (seen,) = instance.fetch_observations(dg.AssetKey(["mika", "eu", "stuck_emails"]), limit=5).records
-        idle = instance.fetch_observations(dg.AssetKey(["mika", "eu", "stuck_workflows"]), limit=5).records
     metadata = {name: value.value for name, value in seen.asset_observation.metadata.items()}  # type: ignore[union-attr]
-    assert (metadata["status"], metadata["reclaimed"]) == ("completed", 2)
-    assert idle == []
+    assert (metadata["status"], metadata["done"]) == ("completed", 2)
 
 
 def test_a_subtask_that_fails_is_observed(caplog: pytest.LogCaptureFixture) -> None:
