@@ -29,8 +29,11 @@ STOCK = "stock_reservations"
 
 
 def run(number: int = 1, *, at: datetime = NOON, **ended: str) -> Observation:
-    """Return a run: ``failed``, ``skipped`` and ``completed`` name subtasks, with commas between."""
-    sets: dict[str, Any] = {f"{how}_subtasks": frozenset(names.split(",")) for how, names in ended.items()}
+    """Return a run: ``failed``, ``skipped`` and ``completed`` name subtasks, ``failing`` and ``passing`` checks."""
+    sets: dict[str, Any] = {
+        f"{how}_{'checks' if how.endswith('ing') else 'subtasks'}": frozenset(names.split(","))
+        for how, names in ended.items()
+    }
     failed = STOCK in ended.get("failed", "")
     return Observation(f"run-{number}", at, failed=failed, blamed=frozenset({STOCK}), **sets)
 
@@ -72,6 +75,31 @@ class Watched:
 
     def kinds(self, channel: int = 0) -> list[str]:
         return [message.kind for _, message in self.sent if message.channel == channel]
+
+
+def test_a_check_that_fails_is_an_incident_until_it_passes() -> None:
+    watched = Watched()
+
+    assert watched.tick(run(1, failing="overdue_account_deletes", completed=STOCK)) == [
+        "opened overdue_account_deletes"
+    ]
+    assert watched.tick(run(2, failing="overdue_account_deletes")) == []
+    assert watched.tick(run(3, completed=STOCK)) == []  # a run that could not tell says nothing of a check
+    assert watched.tick(run(4, passing="overdue_account_deletes")) == ["recovered overdue_account_deletes"]
+    (_, opened), (_, over) = watched.sent
+    alert = alert_of(opened, job="mika_maintenance", cause="requests that failed: 1")
+    assert (alert.title, alert.subtask) == (
+        "mika_maintenance: overdue_account_deletes fails",
+        "account_delete_requests",
+    )
+    assert alert.sentence == (
+        "mika_maintenance: the check overdue_account_deletes fails since run run-1: requests that failed: 1 "
+        "(first seen 2026-03-01 12:00 UTC, once)"
+    )
+    assert alert_of(over, job="mika_maintenance").sentence == (
+        "mika_maintenance: overdue_account_deletes passes again since run run-4 at 2026-03-01 12:00 UTC "
+        "(first seen 2026-03-01 12:00 UTC, 2 times)"
+    )
 
 
 def test_an_incident_is_told_when_it_opens_and_when_it_is_over() -> None:
