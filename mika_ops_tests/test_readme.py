@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticUndefined
 
+from mika_ops.health import CHECKS
 from mika_ops.settings import PREFIX, Settings
 from mika_ops.subtasks.registry import SUBTASKS
 
@@ -44,6 +45,12 @@ def test_the_table_names_no_setting_that_there_is_not() -> None:
 def test_every_subtask_stands_in_the_readme_with_its_description(subtask: Any) -> None:
     assert f"`{subtask.name}`" in README
     assert subtask.description in README
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_every_check_stands_in_the_readme_with_its_description_and_threshold(check: Any) -> None:
+    row = f"| `{check.name}` | {check.description} | `{PREFIX}{check.threshold.upper()}` |"
+    assert row in README.splitlines()
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
