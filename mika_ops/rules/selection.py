@@ -7,8 +7,8 @@ A ``Selection`` has two halves, as Mika's own queries do. ``top`` looks at top-l
 JSON ``null`` counts as absent. Texts compare by code point, which for timestamps is time order.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from mika_ops.rules.document import Document, MalformedDocument
@@ -239,6 +239,21 @@ def typed_fields(condition: Condition) -> Iterator[tuple[Field, bool]]:
                 yield from typed_fields(inner)
         case _:
             return
+
+
+def with_bounds(condition: Condition, bound: Callable[[Timestamp], str]) -> Condition:
+    """Return a condition that is the same but for the bounds that times are held against."""
+    match condition:
+        case AtMost():
+            return replace(condition, bound=bound(condition.bound))
+        case Not(condition=inner):
+            return Not(with_bounds(inner, bound))
+        case AllOf(conditions=conditions):
+            return AllOf(tuple(with_bounds(inner, bound) for inner in conditions))
+        case AnyOf(conditions=conditions):
+            return AnyOf(tuple(with_bounds(inner, bound) for inner in conditions))
+        case _:
+            return condition
 
 
 def _is_number(value: object) -> bool:

@@ -2,9 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, case, func, literal, not_, null, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Integer,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.types import Text
 
 from mika_ops.backlog import Backlog, Due, StockDrift
@@ -12,6 +26,8 @@ from mika_ops.rules.selection import Selection, top
 from mika_ops.store.acp import is_due
 from mika_ops.store.documents import Documents
 from mika_ops.store.engine import Database
+from mika_ops.store.json_sql import JsonSql
+from mika_ops.store.prepared import Times, execute
 from mika_ops.store.schema import acp_sessions, ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.timestamps import Timestamp
 
@@ -31,20 +47,15 @@ class DatabaseBacklog:
 
     def read(self, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
         """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables."""
-        database = self.database
-        statements = [
-            *(_documents(database, name, selection) for name, selection in selections.items()),
-            _rows("stock_reservations", stock_events.c.expires_at, _expired_reservations(now)),
-            _rows("ephemeral_records", ephemeral_records.c.expires_at, ephemeral_records.c.expires_at <= now),
-            select(*_counts(_UNREADABLE, null())).where(_unreadable(database)),
-        ]
-        if database.has_acp_sessions:
-            statements.append(_rows("acp_sessions", acp_sessions.c.updated_at, is_due(now)))
+        database, times = self.database, Times()
+        marked = tuple((name, times.marked(selection)) for name, selection in selections.items())
         with database.reading() as connection:
-            rows = {row.name: row for row in connection.execute(union_all(*statements))}
+            found = execute(connection, times, _all_that_waits, _Site.of(database), marked, times.mark(now))
+            rows = {row.name: row for row in found}
             unreadable, named = rows.pop(_UNREADABLE).due, ()
             if unreadable:
-                ids = select(plugin_storage.c.id).where(_unreadable(database)).order_by(plugin_storage.c.id)
+                site = _Site.of(database)
+                ids = select(plugin_storage.c.id).where(_unreadable(site)).order_by(plugin_storage.c.id)
                 named = tuple(connection.execute(ids.limit(IDS_NAMED)).scalars())
         return Backlog({name: Due(row.due, row.oldest, row.malformed) for name, row in rows.items()}, unreadable, named)
 
@@ -100,7 +111,7 @@ class DatabaseBacklog:
         by_id = json_sql.by_code_point(found.id.concat(""))
         statement = (
             select(found.id)
-            .where(_of(self.database, selection), json_sql.where(selection), json_sql.malformed(selection))
+            .where(_of(_Site.of(self.database), selection), json_sql.where(selection), json_sql.malformed(selection))
             .order_by(by_id)
             .limit(limit)
         )
@@ -108,8 +119,33 @@ class DatabaseBacklog:
             return connection.execute(statement).scalars().all()
 
 
-def _documents(database: Database, name: str, selection: Selection) -> Select[str, int, Any, int]:
-    json_sql = database.json_sql
+@dataclass(frozen=True)
+class _Site:
+    """What a statement depends on beside its selections."""
+
+    json_sql: JsonSql
+    plugin_id: str
+    has_acp_sessions: bool
+
+    @classmethod
+    def of(cls, database: Database) -> Self:
+        return cls(database.json_sql, database.plugin_id, database.has_acp_sessions)
+
+
+def _all_that_waits(site: _Site, selections: tuple[tuple[str, Selection], ...], now: Timestamp) -> CompoundSelect[Any]:
+    statements = [
+        *(_documents(site, name, selection) for name, selection in selections),
+        _rows("stock_reservations", stock_events.c.expires_at, _expired_reservations(now)),
+        _rows("ephemeral_records", ephemeral_records.c.expires_at, ephemeral_records.c.expires_at <= now),
+        select(*_counts(_UNREADABLE, null())).where(_unreadable(site)),
+    ]
+    if site.has_acp_sessions:
+        statements.append(_rows("acp_sessions", acp_sessions.c.updated_at, is_due(now)))
+    return union_all(*statements)
+
+
+def _documents(site: _Site, name: str, selection: Selection) -> Select[str, int, Any, int]:
+    json_sql = site.json_sql
     malformed = json_sql.malformed(selection)
     since = func.nullif(json_sql.since(replace(selection, order_by=(*selection.order_by, _MADE))), "")
     return select(
@@ -117,12 +153,12 @@ def _documents(database: Database, name: str, selection: Selection) -> Select[st
         func.count(case((not_(malformed), 1))).label("due"),
         func.min(case((not_(malformed), since))).label("oldest"),
         func.count(case((malformed, 1))).label("malformed"),
-    ).where(_of(database, selection), json_sql.where(selection))
+    ).where(_of(site, selection), json_sql.where(selection))
 
 
-def _of(database: Database, selection: Selection) -> ColumnElement[bool]:
+def _of(site: _Site, selection: Selection) -> ColumnElement[bool]:
     found = plugin_storage.c
-    return and_(found.plugin_id == database.plugin_id, found.collection == selection.collection)
+    return and_(found.plugin_id == site.plugin_id, found.collection == selection.collection)
 
 
 def _rows(name: str, since: ColumnElement[Any], condition: ColumnElement[bool]) -> Select[str, int, Any, int]:
@@ -143,9 +179,9 @@ def _expired_reservations(now: Timestamp) -> ColumnElement[bool]:
     return and_(event.kind == "reservation", event.status == "active", event.expires_at <= now)
 
 
-def _unreadable(database: Database) -> ColumnElement[bool]:
+def _unreadable(site: _Site) -> ColumnElement[bool]:
     return and_(
-        plugin_storage.c.plugin_id == database.plugin_id,
+        plugin_storage.c.plugin_id == site.plugin_id,
         plugin_storage.c.collection.in_(("account", "ledger", "ops", "session")),
-        database.json_sql.text(top("type")).is_(None),
+        site.json_sql.text(top("type")).is_(None),
     )

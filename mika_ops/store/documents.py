@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, TextClause, and_, select, text, tuple_
-from sqlalchemy import literal as bound
+from sqlalchemy import Connection, Integer, Select, Text, TextClause, and_, bindparam, select, text, tuple_
 
 from mika_ops.ports import Candidate, Change, Changes, Note, Rule
 from mika_ops.rules.document import Document, MalformedDocument
 from mika_ops.rules.selection import Collection, Selection
 from mika_ops.store.engine import Database, RowRefused
 from mika_ops.store.id_lists import among
+from mika_ops.store.json_sql import JsonSql
+from mika_ops.store.prepared import Times, execute
 from mika_ops.store.schema import plugin_storage
 
 _storage = plugin_storage.c
@@ -54,18 +55,14 @@ class Documents:
 
     def candidates(self, selection: Selection, *, after: Candidate | None, limit: int) -> Sequence[Candidate]:
         """Return up to ``limit`` documents that the selection takes, in its order, by the site's own indexes."""
-        json_sql = self.database.json_sql
-        sorted_by, id_ = json_sql.sort_key(selection), json_sql.by_code_point(_storage.id)
-        statement = (
-            select(_storage.id, sorted_by.label("sorted_by"), json_sql.malformed(selection).label("malformed"))
-            .where(self._ours, json_sql.where(selection))
-            .order_by(sorted_by, id_)
-            .limit(limit)
-        )
+        database, times = self.database, Times()
+        marked = times.marked(selection)
+        bound: dict[str, Any] = {"limit": limit}
         if after is not None:
-            statement = statement.where(tuple_(sorted_by, id_) > tuple_(bound(after.sorted_by), bound(after.id)))
-        with self.database.reading() as connection:
-            rows = connection.execute(statement).all()
+            bound |= {"after_sorted_by": after.sorted_by, "after_id": after.id}
+        with database.reading() as connection:
+            site = database.json_sql, database.plugin_id
+            rows = execute(connection, times, _candidates, *site, marked, after is not None, **bound).all()
         return [Candidate(row.id, row.sorted_by, bool(row.malformed)) for row in rows]
 
     def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
@@ -164,6 +161,20 @@ class Documents:
     @property
     def _ours(self) -> Any:
         return and_(_storage.plugin_id == self.database.plugin_id, _storage.collection == self.collection)
+
+
+def _candidates(json_sql: JsonSql, plugin_id: str, selection: Selection, goes_on: bool) -> Select[Any]:
+    sorted_by, id_ = json_sql.sort_key(selection), json_sql.by_code_point(_storage.id)
+    statement = (
+        select(_storage.id, sorted_by.label("sorted_by"), json_sql.malformed(selection).label("malformed"))
+        .where(_storage.plugin_id == plugin_id, _storage.collection == selection.collection, json_sql.where(selection))
+        .order_by(sorted_by, id_)
+        .limit(bindparam("limit", 0, type_=Integer))
+    )
+    if not goes_on:
+        return statement
+    after = tuple_(bindparam("after_sorted_by", "", type_=Text), bindparam("after_id", "", type_=Text))
+    return statement.where(tuple_(sorted_by, id_) > after)
 
 
 def _together(changes: Sequence[Changes[Note]]) -> Changes[Note]:
