@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 
 import dagster as dg
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from rich.console import Console
 

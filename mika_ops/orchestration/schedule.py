@@ -22,6 +22,9 @@ UNDER_WAY: Final = (
 )
 ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
+WHY_TAG: Final = "mika/why"
+"""The tag of a run that says why its tick started it."""
+
 _RUNS_READ: Final = 10
 """Runs that a tick looks at, under way and ended: more than one of a kind is rare."""
 
@@ -41,11 +44,11 @@ def maintenance_schedule(
         decision = decided(
             runs_of(context.instance, job.name), lambda: lookout.look(planned), now=utc_now(), settings=settings
         )
+        # What a tick logs is kept for ever, in a file of its own: it logs what the tick's reason does not say.
         if decision.warning:
             context.log.warning(for_shop(shop, decision.warning))
         why = for_shop(shop, decision.why)
-        context.log.info("%s: %s", "runs" if decision.launch else "skipped", why)
-        return dg.RunRequest() if decision.launch else dg.SkipReason(why)
+        return dg.RunRequest(tags={WHY_TAG: why}) if decision.launch else dg.SkipReason(why)
 
     return dg.ScheduleDefinition(
         name=f"{job.name}_schedule",

@@ -33,6 +33,9 @@ BACKLOG: Final = "backlog"
 
 _TAGS: Final = (COMPLETED_TAG, FAILED_TAG, SKIPPED_TAG, HEALTHY_TAG, UNHEALTHY_TAG)
 
+CHECKS_TOLD_EVERY: Final = timedelta(hours=6)
+"""How often a check that goes on passing is told again: each costs four kilobytes, which no retention deletes."""
+
 RUNS_SHOWN: Final = 5
 """How many of the runs before are shown in the overview."""
 
@@ -111,16 +114,16 @@ def _observed(
     before: Sequence[dg.RunRecord],
 ) -> Iterator[Event]:
     """Yield what is worth an event: a shop that is idle and in order adds none but at its heartbeats."""
-    now = utc_now()
-    heartbeat = is_heartbeat(
-        now, _ended_at(before[0]) if before else None, every=timedelta(minutes=plan.settings.heartbeat_minutes)
-    )
+    now, last = utc_now(), _ended_at(before[0]) if before else None
+    often = timedelta(minutes=plan.settings.heartbeat_minutes)
+    heartbeat = is_heartbeat(now, last, every=often)
+    all_checks = is_heartbeat(now, last, every=max(often, CHECKS_TOLD_EVERY))
     yield from observations(outcomes, standing, plan.shop, heartbeat=heartbeat)
     failed_before = subtasks_in(before[0].dagster_run.tags, UNHEALTHY_TAG) if before else frozenset()
     for name, evaluation in evaluations(findings, plan.settings, plan.shop).items():
         turned = evaluation.passed is (name in failed_before)
-        alerts = not evaluation.passed and name in plan.settings.check_errors
-        if heartbeat or turned or alerts:
+        failing = not evaluation.passed and (heartbeat or name in plan.settings.check_errors)
+        if all_checks or turned or failing:
             yield evaluation
 
 

@@ -24,7 +24,8 @@ SELECTIONS = (email.due, email.stuck, workflow.stuck, workflow.retryable_webhook
 @contextmanager
 def built() -> Iterator[list[int]]:
     """Count the statements that are built meanwhile."""
-    before, counted = _prepare.cache_info().misses, []
+    counted: list[int] = []
+    before = _prepare.cache_info().misses
     yield counted
     counted.append(_prepare.cache_info().misses - before)
 
