@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, text
 
 from mika_ops.ports import Spent
 from mika_ops.store.engine import Database
@@ -15,10 +15,22 @@ from mika_ops.store.id_lists import among
 from mika_ops.store.schema import ephemeral_records
 from mika_ops.timestamps import Timestamp
 
-BATCH: Final = 5_000
+BATCH: Final = 10_000
 """Rows deleted by one transaction: few enough that the storefront's writes never wait for long."""
 
 _row = ephemeral_records.c
+
+_OLDEST: Final = {
+    "sqlite": text(
+        "DELETE FROM mika_ephemeral_records WHERE rowid IN (SELECT rowid FROM mika_ephemeral_records "
+        "WHERE expires_at <= :due ORDER BY expires_at LIMIT :limit)"
+    ),
+    "postgresql": text(
+        "DELETE FROM mika_ephemeral_records WHERE ctid = ANY(ARRAY(SELECT ctid FROM mika_ephemeral_records "
+        "WHERE expires_at <= :due ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))"
+    ),
+}
+"""Deletes the oldest by where they lie, which is found faster than by their keys."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +41,11 @@ class EphemeralRows:
 
     def purge_expired(self, *, due: Timestamp, spent: Spent) -> int:
         """Delete what expired, oldest first, batch by batch."""
-        oldest = (
-            select(_row.key)
-            .where(_row.expires_at <= due)
-            .order_by(_row.expires_at)
-            .limit(BATCH)
-            .with_for_update(skip_locked=True)
-        )
-        statement = delete(ephemeral_records).where(_row.key.in_(oldest))
+        statement = _OLDEST[self.database.dialect]
+        values = {"due": due, "limit": BATCH}
         purged = 0
         while not spent():
-            deleted = self.database.write(lambda connection: connection.execute(statement).rowcount)
+            deleted = self.database.write(lambda connection: connection.execute(statement, values).rowcount)
             purged += deleted
             if deleted < BATCH:
                 break

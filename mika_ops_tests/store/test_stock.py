@@ -151,13 +151,13 @@ def test_time_that_is_spent_is_no_reason_to_speak_of_more_where_there_is_none(ro
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_reservations_are_released_in_id_order(rows: StockRows) -> None:
-    ids = ["b", "A", "é", "a", "Z"]
-    fill(rows, [stock_item(quantity_reserved=5)], [reservation(id_) for id_ in ids])
+def test_the_oldest_reservations_are_released_first(rows: StockRows) -> None:
+    times = [NOW, EARLIER, BEFORE, "2026-02-01T00:00:00.000Z"]
+    fill(rows, [stock_item(quantity_reserved=4)], [reservation(time, expires_at=time) for time in times])
     asked = iter([False, True])
     rows.release_expired(due=NOW, now=LATER, spent=lambda: next(asked))
     released = {id_ for id_, row in rows_of(rows.database, stock_events).items() if row["status"] == "expired"}
-    assert released == {"A", "Z"}
+    assert released == {EARLIER, "2026-02-01T00:00:00.000Z"}
 
 
 def test_a_reservation_that_was_prolonged_in_the_meantime_is_not_released(rows: StockRows) -> None:

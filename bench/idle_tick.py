@@ -1,0 +1,122 @@
+"""An idle tick's look at the shop, against the cheapest probes; and how it grows with work that is finished.
+
+The floor asks for each subtask whether one document or row is due, by hand-written SQL over the site's own indexes.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+
+from bench.shops import LINES, Shops, fill
+from mika_ops.rules.document import Document
+from mika_ops.settings import isolated_settings
+from mika_ops.store.engine import Database, open_database
+from mika_ops.ticks import Lookout, Waiting
+from mika_ops_tests.builders import EARLIER, NOW, email, order, webhook, workflow
+
+LOOKS: Final = 15
+
+_LITE: Final = "json_extract(data, '$.{}')".format
+_PG: Final = "((data)::jsonb->>'{}')".format
+_PG_RECORD: Final = "((data)::jsonb#>>'{{record,{}}}')".format
+_OPS: Final = "SELECT 1 FROM _plugin_storage WHERE plugin_id = 'mika' AND collection = 'ops' AND "
+
+PROBES: Final = {
+    "sqlite": [
+        f"{_OPS}{_LITE('type')} = 'email' AND {_LITE('status')} IN ('queued', 'failed') "
+        f"AND coalesce({_LITE('record.nextAttemptAt')}, '') <= '{NOW}' "
+        f"AND {_LITE('record.attemptCount')} < {_LITE('record.maxAttempts')} LIMIT 1",
+        f"{_OPS}{_LITE('type')} = 'email' AND {_LITE('status')} = 'queued' "
+        f"AND {_LITE('record.leaseExpiresAt')} <= '{NOW}' LIMIT 1",
+        f"{_OPS}{_LITE('type')} = 'webhook' AND {_LITE('record.receivedAt')} <= '{EARLIER}' "
+        f"AND {_LITE('record.rawPayloadJson')} IS NOT NULL LIMIT 1",
+        f"{_OPS}{_LITE('type')} = 'accountDeleteRequest' AND {_LITE('status')} = 'queued' LIMIT 1",
+        f"{_OPS}{_LITE('type')} = 'workflow' AND {_LITE('status')} = 'running' "
+        f"AND {_LITE('record.leaseExpiresAt')} <= '{NOW}' LIMIT 1",
+        f"{_OPS}{_LITE('type')} = 'workflow' AND {_LITE('status')} IN ('queued', 'failed') "
+        f"AND {_LITE('nextAttemptAt')} <= '{NOW}' LIMIT 1",
+    ],
+    "postgresql": [
+        f"{_OPS}{_PG('type')} = 'email' AND {_PG('status')} IN ('queued', 'failed') "
+        f"AND coalesce({_PG_RECORD('nextAttemptAt')}, '') <= '{NOW}' "
+        f"AND {_PG_RECORD('attemptCount')}::int < {_PG_RECORD('maxAttempts')}::int LIMIT 1",
+        f"{_OPS}{_PG('type')} = 'email' AND {_PG('status')} = 'queued' "
+        f"AND {_PG_RECORD('leaseExpiresAt')} <= '{NOW}' LIMIT 1",
+        f"{_OPS}{_PG('type')} = 'webhook' AND {_PG_RECORD('receivedAt')} <= '{EARLIER}' "
+        f"AND {_PG_RECORD('rawPayloadJson')} IS NOT NULL LIMIT 1",
+        f"{_OPS}{_PG('type')} = 'accountDeleteRequest' AND {_PG('status')} = 'queued' LIMIT 1",
+        f"{_OPS}{_PG('type')} = 'workflow' AND {_PG('status')} = 'running' "
+        f"AND {_PG_RECORD('leaseExpiresAt')} <= '{NOW}' LIMIT 1",
+        f"{_OPS}{_PG('type')} = 'workflow' AND {_PG('status')} IN ('queued', 'failed') "
+        f"AND {_PG('nextAttemptAt')} <= '{NOW}' LIMIT 1",
+    ],
+}
+"""One probe for each subtask that works on documents."""
+
+ROW_PROBES: Final = (
+    f"SELECT 1 FROM mika_stock_events WHERE kind = 'reservation' AND status = 'active' AND expires_at <= '{NOW}' LIMIT 1",
+    f"SELECT 1 FROM mika_ephemeral_records WHERE expires_at <= '{NOW}' LIMIT 1",
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Seconds of one look, ours and the floor's."""
+
+    ours: float
+    floor: float
+
+
+def finished_work(shop: Database, scale: float) -> None:
+    """Fill a shop with work that is done: sent and terminally failed emails, purged webhooks, ended workflows."""
+
+    def of(count: int, make: Callable[[str], Document]) -> Iterator[Document]:
+        return (make(f"{n:06}") for n in range(round(count * scale)))
+
+    def purged(n: str) -> Document:
+        document = webhook(f"purged_{n}", rawPayloadPurgedAt=EARLIER, receivedAt="2026-01-01T00:00:00.000Z")
+        del document["record"]["rawPayloadJson"]
+        return document
+
+    sent: Document = {"status": "sent", "metadata": {"note": LINES}}
+    dead: Document = {"status": "failed", "attemptCount": 5, "lastError": "gone", "metadata": {"note": LINES}}
+    fill(shop, "ops", of(25_000, lambda n: email(f"sent_{n}", **sent)))
+    fill(shop, "ops", of(2_000, lambda n: email(f"dead_{n}", **dead)))
+    fill(shop, "ops", of(15_000, purged))
+    fill(shop, "ops", of(10_000, lambda n: workflow(f"ended_{n}", status="completed")))
+    fill(shop, "ledger", of(10_000, lambda n: order(f"order_{n}")))
+
+
+def looked(shops: Shops, scale: float) -> Look:
+    """Measure a look over 62,000 documents, times ``scale``; ours and the floor take turns."""
+    with shops.new() as shop:
+        finished_work(shop, scale)
+        url = shop.engine.url.render_as_string(hide_password=False)
+        if shop.dialect == "sqlite":
+            url = f"sqlite:///{shops.directory / f'shop-{shops.made}.db'}"
+        lookout = Lookout(isolated_settings(database_url=url, email_directory=shops.directory / "outbox"))
+        ours, floor = [], []
+        with open_database(url) as probed:
+            for turn in range(LOOKS + 3):
+                started = time.perf_counter()
+                waiting = lookout.look(NOW)
+                between = time.perf_counter()
+                _probe(probed)
+                ended = time.perf_counter()
+                assert isinstance(waiting, Waiting)
+                assert not any(waiting.due.values()), waiting
+                if turn >= 3:
+                    ours.append(between - started)
+                    floor.append(ended - between)
+        lookout.close()
+    return Look(statistics.median(ours), statistics.median(floor))
+
+
+def _probe(database: Database) -> None:
+    with database.reading() as connection:
+        for probe in (*PROBES[database.dialect], *ROW_PROBES):
+            assert connection.execute(text(probe)).first() is None

@@ -1,0 +1,471 @@
+"""Each subtask against its floor: the cheapest hand-written SQL that makes the same change to the same rows.
+
+The floor is one statement, or a few, over everything that is due, in one transaction: it locks for as long as it takes,
+knows no malformed document, no clock and no limit. Both work on copies of the same shop, in a process of their own
+each, and take turns. Documents on Postgres, and those of account deletes, are cheapest to write as they were left.
+"""
+
+import os
+import pickle
+import resource
+import shutil
+import sqlite3
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection, event, insert, select, text
+
+from bench.shops import LINES, Shops, fill
+from mika_ops.assembly import assembled
+from mika_ops.clock import Clock
+from mika_ops.demo.embedded_postgres import create_database
+from mika_ops.outcome import Completed
+from mika_ops.rules.document import Document
+from mika_ops.settings import isolated_settings
+from mika_ops.store.engine import Database, open_database
+from mika_ops.store.schema import ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.subtasks.registry import SUBTASKS
+from mika_ops.subtasks.subtask import Limits, outcome_of
+from mika_ops_tests.builders import (
+    BEFORE,
+    EARLIER,
+    NOW,
+    aggregated,
+    delete_request,
+    email,
+    ephemeral,
+    order,
+    reservation,
+    stock_item,
+    webhook,
+    workflow,
+)
+from mika_ops_tests.sites import lay_out
+
+ROWS_AT_ONCE: Final = 10_000
+BY_NAME: Final = {subtask.name: subtask for subtask in SUBTASKS}
+
+Floor = Callable[[Connection, Any], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A backlog of ``size`` for one subtask, its floor, and the ratio that is wanted on each database.
+
+    ``fill`` puts it into an empty shop; ``floor`` makes the subtask's change, given what the subtask left.
+    """
+
+    name: str
+    subtask: str
+    size: int
+    fill: Callable[[Database, int], None]
+    floor: Floor
+    wanted: Mapping[str, float]
+    scope: str = "complete"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one go cost. ``peak_mb`` is resident memory beyond what the process had at its start."""
+
+    seconds: float
+    peak_mb: float = 0.0
+    statements: int = 0
+    transactions: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The medians of ours and of the floor, and how many documents or rows there were."""
+
+    case: Case
+    size: int
+    ours: Cost
+    floor: Cost
+
+    @property
+    def ratio(self) -> float:
+        """Ours as a multiple of the floor."""
+        return self.ours.seconds / self.floor.seconds
+
+    @property
+    def microseconds_each(self) -> float:
+        """Ours, for one document or row that was due."""
+        return self.ours.seconds / self.size * 1e6
+
+
+# --- what there is to do ---
+
+
+def _documents(count: int, make: Callable[[int], Document]) -> Iterator[Document]:
+    return (make(number) for number in range(count))
+
+
+def _beside(count: int) -> Iterator[Document]:
+    """Yield documents that are due for nobody: three for each that is due."""
+    return _documents(
+        3 * count, lambda n: email(f"done_{n:06}", status="sent", sentAt=EARLIER, metadata={"note": LINES})
+    )
+
+
+def stuck_emails(shop: Database, count: int) -> None:
+    leased: Document = {"attemptCount": 5, "leaseKey": "key", "leasedAt": EARLIER, "leaseExpiresAt": BEFORE}
+    due = {**leased, "nextAttemptAt": BEFORE, "metadata": {"link": "https://shop.example.test/x", "note": LINES}}
+    fill(shop, "ops", _documents(count, lambda n: email(f"stuck_{n:06}", **due)))
+    fill(shop, "ops", _beside(count))
+
+
+def raw_payloads(shop: Database, count: int) -> None:
+    fill(shop, "ops", _documents(count, lambda n: webhook(f"raw_{n:06}", rawPayloadJson={"id": n, "text": LINES * 4})))
+    fill(shop, "ops", _beside(count))
+
+
+def stuck_workflows(shop: Database, count: int) -> None:
+    lost: Document = {"status": "running", "attemptCount": 5, "leaseKey": "key", "leaseExpiresAt": BEFORE}
+    fill(shop, "ops", _documents(count, lambda n: workflow(f"stuck_{n:06}", **lost)))
+    fill(shop, "ops", _beside(count))
+
+
+def stock(shop: Database, count: int) -> None:
+    items = max(1, count // 40)
+    with shop.engine.begin() as connection:
+        connection.execute(
+            insert(stock_items),
+            [stock_item(f"item_{n:05}", sellable_id=f"s{n}", quantity_reserved=40) for n in range(items)],
+        )
+        connection.execute(
+            insert(stock_events),
+            [reservation(f"event_{n:06}", stock_item_id=f"item_{n % items:05}") for n in range(count)],
+        )
+    _analyze(shop)
+
+
+def ephemeral_rows(shop: Database, count: int) -> None:
+    with shop.engine.begin() as connection:
+        for start in range(0, count, ROWS_AT_ONCE):
+            rows = [ephemeral(f"token:{n}", subject_hash=f"hash-{n}") for n in range(start, start + ROWS_AT_ONCE)]
+            connection.execute(insert(ephemeral_records), rows[: count - start])
+    _analyze(shop)
+
+
+def account_deletes(shop: Database, people: int) -> None:
+    def who(n: int) -> Document:
+        return {"customerId": f"cust_{n:05}", "emailHash": f"hash_{n:05}", "userId": f"user_{n:05}"}
+
+    def person(n: int) -> Document:
+        return {"email": f"p{n}@example.test", "name": f"Person {n}", "phone": "1", "address": {"line1": LINES}}
+
+    fill(shop, "ops", _documents(people, lambda n: delete_request(f"delete_{n:05}", **who(n))))
+    fill(shop, "account", _documents(people, lambda n: aggregated("customer", f"cust_{n:05}", person(n), **who(n))))
+    orders = _documents(
+        people * 12, lambda n: order(f"order_{n:06}", customer=person(n // 12), createdAt=EARLIER, **who(n // 12))
+    )
+    fill(shop, "ledger", orders)
+    carts = _documents(
+        people * 4, lambda n: aggregated("cart", f"cart_{n:06}", person(n // 4), status="open", **who(n // 4))
+    )
+    fill(shop, "session", carts)
+    mails = _documents(
+        people * 12,
+        lambda n: email(
+            f"mail_{n:06}",
+            toEmail=f"p{n // 12}@example.test",
+            customerId=f"cust_{n // 12:05}",
+            orderId=f"order_{n:06}",
+            status="queued" if n % 3 else "sent",
+        ),
+    )
+    fill(shop, "ops", mails)
+
+
+# --- the floors ---
+
+
+def _of_ops(statement: str) -> Floor:
+    """Return a floor of one statement on SQLite; Postgres takes longer for one than to be given the documents."""
+
+    def floor(connection: Connection, after: list[tuple[str, str, str]]) -> None:
+        if connection.dialect.name == "postgresql":
+            as_left(connection, after)
+            return
+        connection.execute(text(f"{statement} AND plugin_id = 'mika' AND collection = 'ops'"), {"now": NOW})
+
+    return floor
+
+
+_LITE = "json_extract(data, '$.{}')".format
+
+stuck_emails_floor = _of_ops(
+    "UPDATE _plugin_storage SET updated_at = :now, data = json_set(json_remove(data, '$.nextAttemptAt', "
+    "'$.record.nextAttemptAt', '$.record.leaseKey', '$.record.leasedAt', '$.record.leaseExpiresAt'), "
+    "'$.status', 'failed', '$.record.status', 'failed', '$.record.lastError', 'leases exhausted', '$.updatedAt', :now) "
+    f"WHERE {_LITE('type')} = 'email' AND {_LITE('status')} = 'queued' AND {_LITE('record.leaseExpiresAt')} <= :now "
+    f"AND {_LITE('record.attemptCount')} >= {_LITE('record.maxAttempts')} "
+    f"AND coalesce({_LITE('record.lastError')}, '') = ''",
+)
+
+raw_payloads_floor = _of_ops(
+    "UPDATE _plugin_storage SET updated_at = :now, data = json_set(json_remove(data, '$.record.rawPayloadJson'), "
+    "'$.record.rawPayloadPurgedAt', :now, '$.updatedAt', :now) "
+    f"WHERE {_LITE('type')} = 'webhook' AND {_LITE('record.receivedAt')} <= '2026-02-15T12:00:00.000Z' "
+    f"AND {_LITE('record.rawPayloadJson')} IS NOT NULL AND {_LITE('record.status')} = 'processed'",
+)
+
+stuck_workflows_floor = _of_ops(
+    "UPDATE _plugin_storage SET updated_at = :now, data = json_set(json_remove(data, '$.leaseExpiresAt', "
+    "'$.nextAttemptAt', '$.record.leaseKey', '$.record.leaseExpiresAt', '$.record.nextAttemptAt'), "
+    "'$.status', 'failed', '$.record.status', 'failed', '$.record.lastError', 'leases exhausted', "
+    "'$.record.updatedAt', :now, '$.updatedAt', :now) "
+    f"WHERE {_LITE('type')} = 'workflow' AND {_LITE('status')} = 'running' "
+    f"AND {_LITE('record.leaseExpiresAt')} <= :now AND {_LITE('record.attemptCount')} >= {_LITE('record.maxAttempts')}",
+)
+
+
+def stock_floor(connection: Connection, _after: Any) -> None:
+    due = "kind = 'reservation' AND status = 'active' AND expires_at <= :now"
+    connection.execute(
+        text(
+            "UPDATE mika_stock_items SET updated_at = :now, quantity_reserved = quantity_reserved - due.quantity FROM "
+            f"(SELECT stock_item_id, sum(quantity_delta) AS quantity FROM mika_stock_events WHERE {due} "
+            "GROUP BY stock_item_id) AS due WHERE mika_stock_items.id = due.stock_item_id"
+        ),
+        {"now": NOW},
+    )
+    connection.execute(
+        text(f"UPDATE mika_stock_events SET status = 'expired', idempotency_key = NULL, updated_at = :now WHERE {due}"),
+        {"now": NOW},
+    )
+
+
+def ephemeral_floor(connection: Connection, _after: Any) -> None:
+    connection.execute(text("DELETE FROM mika_ephemeral_records WHERE expires_at <= :now"), {"now": NOW})
+
+
+def as_left(connection: Connection, after: list[tuple[str, str, str]]) -> None:
+    """Write each document once that the subtask changed, as it left it."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            "UPDATE _plugin_storage SET data = ? WHERE plugin_id = 'mika' AND collection = ? AND id = ?",
+            [(data, collection, id_) for collection, id_, data in after],
+        )
+        return
+    connection.execute(
+        text(
+            "UPDATE _plugin_storage AS s SET data = v.data FROM unnest(CAST(:collections AS text[]), "
+            "CAST(:ids AS text[]), CAST(:data AS text[])) AS v(collection, id, data) "
+            "WHERE s.plugin_id = 'mika' AND s.collection = v.collection AND s.id = v.id"
+        ),
+        {
+            "collections": [collection for collection, _, _ in after],
+            "ids": [id_ for _, id_, _ in after],
+            "data": [data for _, _, data in after],
+        },
+    )
+
+
+CASES: Final = (
+    Case("stuck emails", "stuck_emails", 5_000, stuck_emails, stuck_emails_floor, {"sqlite": 1.6, "postgres": 1.3}),
+    Case(
+        "raw payloads",
+        "raw_provider_payloads",
+        5_000,
+        raw_payloads,
+        raw_payloads_floor,
+        {"sqlite": 1.6, "postgres": 1.3},
+    ),
+    Case(
+        "stuck workflows",
+        "stuck_workflows",
+        5_000,
+        stuck_workflows,
+        stuck_workflows_floor,
+        {"sqlite": 1.6, "postgres": 1.3},
+    ),
+    Case("stock release", "stock_reservations", 20_000, stock, stock_floor, {"sqlite": 1.5, "postgres": 1.5}),
+    Case(
+        "ephemeral purge",
+        "ephemeral_records",
+        100_000,
+        ephemeral_rows,
+        ephemeral_floor,
+        {"sqlite": 1.5, "postgres": 1.3},
+    ),
+    Case(
+        "account deletes",
+        "account_delete_requests",
+        200,
+        account_deletes,
+        as_left,
+        {"sqlite": 1.8, "postgres": 1.5},
+    ),
+)
+
+
+# --- measuring ---
+
+
+@dataclass
+class Copies:
+    """Fresh copies of one filled shop."""
+
+    shops: Shops
+    original: str
+    made: int = 0
+
+    def new(self) -> str:
+        """Return the URL of a new copy."""
+        self.made += 1
+        if self.shops.server_url is not None:
+            return create_database(self.shops.server_url, f"copy_{self.made % 2}", template="original")
+        path = self.shops.directory / f"copy-{self.made % 2}.db"
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(self.original.removeprefix("sqlite:///"), path)
+        return f"sqlite:///{path}"
+
+
+def filled(shops: Shops, case: Case, size: int) -> Copies:
+    """Make a shop with the case's backlog."""
+    if shops.server_url is None:
+        path = shops.directory / "original.db"
+        path.unlink(missing_ok=True)
+        url = f"sqlite:///{path}"
+        lay_out(url)
+    else:
+        url = create_database(shops.server_url, "original")
+        lay_out(url)
+    _pragma(url, "journal_mode = WAL")
+    with open_database(url) as database:
+        case.fill(database, size)
+    _pragma(url, "wal_checkpoint(TRUNCATE)")
+    return Copies(shops, url)
+
+
+def _pragma(url: str, pragma: str) -> None:
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            connection.execute(f"PRAGMA {pragma}")
+
+
+def measured(shops: Shops, case: Case, *, size: int | None = None, repetitions: int = 3) -> Measured:
+    """Measure a case; ours and the floor take turns on fresh copies."""
+    size = case.size if size is None else size
+    copies = filled(shops, case, size)
+    ours, floor = [], []
+    after: list[tuple[str, str, str]] = []
+    for _ in range(repetitions):
+        url = copies.new()
+        ours.append(_apart(partial(_ours, url, case, size)))
+        after = after or _changed(copies.original, url)
+        floor.append(_apart(partial(_floor, copies.new(), case, after)))
+    return Measured(case, size, _median(ours), _median(floor))
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(
+        statistics.median(cost.seconds for cost in costs),
+        max(cost.peak_mb for cost in costs),
+        costs[0].statements,
+        costs[0].transactions,
+    )
+
+
+def _apart(work: Callable[[], Cost]) -> Cost:
+    """Do work in a process of its own, so that its memory is its own."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            answer: Any = work()
+        except BaseException as error:  # noqa: BLE001 - it is raised on the other side
+            answer = RuntimeError(f"{type(error).__name__}: {error}")
+        os.write(write, pickle.dumps(answer))
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        answer = pickle.loads(pipe.read())  # noqa: S301 - our own child wrote it
+    os.waitpid(child, 0)
+    if isinstance(answer, Exception):
+        raise answer
+    assert isinstance(answer, Cost)
+    return answer
+
+
+def _ours(url: str, case: Case, size: int) -> Cost:
+    clock = Clock.fixed(datetime.fromisoformat(NOW).astimezone(UTC))
+    settings = isolated_settings(database_url=url, account_delete_scope=case.scope)
+    with assembled(settings) as host:
+        backlog: Any = host.backlog
+        counted = {"statements": 0, "transactions": 0}
+        event.listen(backlog.database.engine, "before_cursor_execute", lambda *_: _count(counted, "statements"))
+        event.listen(backlog.database.engine, "begin", lambda *_: _count(counted, "transactions"))
+        backlog.read({}, now=NOW)  # warms the connection
+        before, counted["statements"], counted["transactions"] = _peak(), 0, 0
+        started = time.perf_counter()
+        outcome = outcome_of(BY_NAME[case.subtask], host, clock, Limits(account_delete_scope="complete"))
+        seconds = time.perf_counter() - started
+        assert isinstance(outcome, Completed), outcome
+        done = sum(outcome.result.counts()[name] for name in BY_NAME[case.subtask].done)
+        assert done == size, outcome.result
+        return Cost(seconds, _peak() - before, counted["statements"], counted["transactions"])
+
+
+def _floor(url: str, case: Case, after: Any) -> Cost:
+    with open_database(url) as database:
+        with database.reading() as connection:
+            connection.execute(select(plugin_storage.c.id).limit(1)).all()
+        before = _peak()
+        started = time.perf_counter()
+        with database.engine.connect().execution_options(mika_writes=True) as connection, connection.begin():
+            if database.dialect == "postgresql":
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            case.floor(connection, after)
+        return Cost(time.perf_counter() - started, _peak() - before)
+
+
+def _changed(original: str, url: str) -> list[tuple[str, str, str]]:
+    """Return the documents that are not as they were: collection, id and data."""
+    column = plugin_storage.c
+    found = []
+    for each in (original, url):
+        with open_database(each) as database, database.reading() as connection:
+            rows = connection.execute(select(column.collection, column.id, column.data)).all()
+            found.append({(row.collection, row.id): row.data for row in rows})
+    before, now = found
+    return [(*key, data) for key, data in now.items() if before[key] != data]
+
+
+def _count(counted: dict[str, int], what: str) -> None:
+    counted[what] += 1
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _analyze(shop: Database) -> None:
+    if shop.dialect == "postgresql":
+        with shop.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE"))
+
+
+def facts(found: Measured, kind: str) -> dict[str, Any]:
+    """Return what was measured, for the JSON beside the table."""
+    return {
+        "name": found.case.name,
+        "database": kind,
+        "size": found.size,
+        "ours_s": round(found.ours.seconds, 4),
+        "floor_s": round(found.floor.seconds, 4),
+        "ratio": round(found.ratio, 3),
+        "wanted": found.case.wanted[kind],
+        "peak_mb": round(found.ours.peak_mb, 1),
+        "statements": found.ours.statements,
+        "transactions": found.ours.transactions,
+    }
