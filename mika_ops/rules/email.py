@@ -42,6 +42,9 @@ REDACTED_ADDRESS_END: Final = "@redacted.invalid"
 _NO_LEASE: Final = {"leaseKey": ABSENT, "leasedAt": ABSENT, "leaseExpiresAt": ABSENT}
 
 
+_ATTEMPTS_LEFT: Final = Below(record_number("attemptCount"), record_number("maxAttempts"))
+
+
 def due(now: Timestamp) -> Selection:
     """Select the emails that may be sent at ``now``: oldest ``nextAttemptAt`` first, those without one before all."""
     return Selection(
@@ -50,9 +53,10 @@ def due(now: Timestamp) -> Selection:
         record=all_of(
             AtMost(record("leaseExpiresAt"), now, if_absent=True),
             AtMost(record("nextAttemptAt"), now, if_absent=True),
-            Below(record_number("attemptCount"), record_number("maxAttempts")),
+            _ATTEMPTS_LEFT,
         ),
         order_by=(top("nextAttemptAt"),),
+        over=Not(_ATTEMPTS_LEFT),
     )
 
 

@@ -193,7 +193,8 @@ class Selection:
     """The documents of one collection that a sweep takes, and their order.
 
     ``order_by``: the first of these fields that is there sorts, absent first of all; of equals, those for which
-    ``preferred`` holds come first, then ids decide. With ``reports_malformed`` off, a document whose record cannot be
+    ``preferred`` holds come first, then ids decide. ``over`` holds for documents that ``record`` will never take again:
+    the database can leave them out of an index. With ``reports_malformed`` off, a document whose record cannot be
     read is passed over in silence: for selections of somebody's documents, since nobody can say whose it is.
     """
 
@@ -202,6 +203,7 @@ class Selection:
     record: Condition | None = None
     order_by: tuple[Field, ...] = ()
     preferred: Condition | None = None
+    over: Condition | None = None
     reports_malformed: bool = True
 
     def takes(self, document: Document) -> bool:

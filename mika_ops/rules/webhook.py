@@ -22,6 +22,9 @@ def retention_cutoff(now: Timestamp, retention_days: float) -> Timestamp:
     return shifted(now, -timedelta(days=min(days, timedelta.max.days)))
 
 
+_PURGED: Final = Has(record("rawPayloadPurgedAt"))
+
+
 def purgeable(cutoff: Timestamp) -> Selection:
     """Select the webhooks received by ``cutoff`` whose raw payload is there and not needed any more, oldest first."""
     return Selection(
@@ -30,10 +33,11 @@ def purgeable(cutoff: Timestamp) -> Selection:
         record=all_of(
             AtMost(record("receivedAt"), cutoff),
             Has(record("rawPayloadJson")),
-            Not(Has(record("rawPayloadPurgedAt"))),
+            Not(_PURGED),
             any_of(OneOf(top("status"), ("processed",)), Has(record("normalizedPayloadJson"))),
         ),
         order_by=(top("receivedAt"),),
+        over=_PURGED,
     )
 
 

@@ -5,10 +5,12 @@ the expression. Field names are constants of this package, so they stand in the 
 bound.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, false, func, literal, literal_column, not_, or_, true
+from sqlalchemy import ColumnElement, and_, case, false, func, literal, literal_column, not_, or_, text, true
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import Boolean, Text
 
 from mika_ops.rules.selection import (
@@ -25,6 +27,7 @@ from mika_ops.rules.selection import (
     Not,
     OneOf,
     Selection,
+    top,
     typed_fields,
 )
 
@@ -32,6 +35,18 @@ _JSON_TYPES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "sqlite": {"text": ("text",), "number": ("integer", "real"), "object": ("object",)},
     "postgresql": {"text": ("string",), "number": ("number",), "object": ("object",)},
 }
+
+
+def _one_of(condition: Condition) -> Iterator[tuple[Field, tuple[str, ...]]]:
+    """Yield the fields that a condition looks up by equality, with the values."""
+    match condition:
+        case OneOf(field=field, values=values):
+            yield field, values
+        case AllOf(conditions=conditions):
+            for inner in conditions:
+                yield from _one_of(inner)
+        case _:
+            return
 
 
 @dataclass(frozen=True)
@@ -90,9 +105,30 @@ class JsonSql:
         if selection.record is None:
             return taken
         malformed, decided = self.malformed(selection), self.condition(selection.record)
+        if selection.over is not None:
+            # Says nothing new: it repeats an index's own condition to the letter, or the planner would not see it.
+            taken = and_(taken, text(self.not_over(selection)))
         if selection.reports_malformed:
             return and_(taken, or_(malformed, decided))
         return and_(taken, not_(malformed), decided)
+
+    def not_over(self, selection: Selection) -> str:
+        """Return the condition for documents of the selection's type that are not over, or are malformed.
+
+        With its values in it, as an index on those documents alone has them.
+        """
+        type_ = next(values[0] for field, values in _one_of(selection.top) if field == top("type"))
+        is_open = f"{self.over(selection)} = 0" if self.dialect == "sqlite" else f"NOT {self.over(selection)}"
+        return f"{self.indexed('type')} = '{type_}' AND ({is_open})"
+
+    def over(self, selection: Selection) -> str:
+        """Return whether a document is well-formed and over, as an expression with its values in it: never null."""
+        if selection.over is None:
+            raise TypeError("nothing of this selection is ever over")
+        over = and_(not_(self.malformed(selection)), self.condition(selection.over))
+        dialect: Any = sqlite.dialect if self.dialect == "sqlite" else postgresql.dialect
+        whether = func.coalesce(over, false(), type_=Boolean())
+        return str(whether.compile(dialect=dialect(), compile_kwargs={"literal_binds": True}))
 
     def malformed(self, selection: Selection) -> ColumnElement[bool]:
         """Say whether the document's inside has not the shape that the selection reads: never null."""

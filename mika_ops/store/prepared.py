@@ -38,6 +38,7 @@ class Times:
             selection,
             top=with_bounds(selection.top, self.mark),
             record=None if selection.record is None else with_bounds(selection.record, self.mark),
+            over=None if selection.over is None else with_bounds(selection.over, self.mark),
             preferred=None if selection.preferred is None else with_bounds(selection.preferred, self.mark),
         )
 

@@ -6,13 +6,16 @@ yet: in the demo, the tests and the benchmark. Its own are those of the ACP sess
 Source: behaviour, section 1.
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy import Column, Connection, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
 
+from mika_ops.rules import email, webhook
 from mika_ops.rules.selection import Collection
 from mika_ops.store.json_sql import JsonSql
+from mika_ops.timestamps import EARLIEST
 
 site: Final = MetaData()
 """EmDash's tables and Mika's."""
@@ -266,6 +269,32 @@ UNIQUE_DOCUMENT_INDEXES: Final[dict[Collection, tuple[str, ...]]] = {
     ),
 }
 """The unique ones among them."""
+
+
+OPEN_WORK_PREFIX: Final = "mika_ops_open_"
+"""What the names of our own indexes on documents start with."""
+
+
+def open_work_indexes(dialect: str) -> dict[str, str]:
+    """Return our own two indexes on documents, by name, with the statement that creates each.
+
+    They hold what is not over: emails with attempts left and webhooks with a raw payload, so that a look costs the same
+    however much is finished. The name changes with the definition: an index of another version serves no statement.
+    """
+    json_sql = JsonSql(dialect)
+    found = {}
+    for what, selection, fields in (
+        ("emails", email.due(EARLIEST), ("type", "status")),
+        ("webhooks", webhook.purgeable(EARLIEST), ("type",)),
+    ):
+        # SQLite takes the index that it knows most of the columns of: one more makes ours the best.
+        known = [json_sql.over(selection)] if dialect == "sqlite" else []
+        columns = ", ".join([*(json_sql.indexed(field) for field in fields), *known])
+        definition = f"ON _plugin_storage (plugin_id, collection, {columns}) WHERE {json_sql.not_over(selection)}"
+        name = f"{OPEN_WORK_PREFIX}{what}_{hashlib.sha256(definition.encode()).hexdigest()[:8]}"
+        concurrently = " CONCURRENTLY" if dialect == "postgresql" else ""
+        found[name] = f"CREATE INDEX{concurrently} IF NOT EXISTS {name} {definition}"
+    return found
 
 
 def create_site(connection: Connection, plugin_id: str = "mika") -> None:
