@@ -32,6 +32,12 @@ class Identity:
         return cls(*(_text(record.get(field)) for field in ("customerId", "userId", "emailHash")))
 
     @property
+    def keys(self) -> Mapping[str, str]:
+        """The keys that there are, each by its name in a document."""
+        named = {"customerId": self.customer_id, "userId": self.user_id, "emailHash": self.email_hash}
+        return {name: value for name, value in named.items() if value is not None}
+
+    @property
     def sentinel(self) -> str | None:
         """What takes the place of the person's keys, or ``None`` where the request names nobody."""
         if self.customer_id:

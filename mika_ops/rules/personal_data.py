@@ -6,7 +6,7 @@ place of the person's keys; ``redacted`` keeps only that there was one.
 Source: behaviour, section 8; what goes beyond the eight steps there: deviations, number 6.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mika_ops.rules.account_delete import Identity
@@ -17,6 +17,12 @@ from mika_ops.timestamps import Timestamp
 
 LIVE_SUBSCRIPTION: Final = NoneOf(top("status"), ("cancelled", "expired"))
 CHECKOUT_IN_PROGRESS: Final = OneOf(top("status"), ("checkout_pending",))
+
+KEYS: Final = ("customerId", "userId", "emailHash")
+"""The keys by which a document may name a person."""
+
+KEY_HOLDERS: Final = ((), ("record",), ("record", "metadata"), ("aggregate", "customer"))
+"""Where in a document these keys may stand."""
 
 EXPORT_MIRRORED: Final = ("status", "expiresAt")
 
@@ -40,6 +46,21 @@ _PERSONAL: Final = (
     "emailSnapshot",
 )
 """What any other aggregate may say of a person."""
+
+
+def named_in(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield the keys by which a document names people, wherever they stand, each with its value.
+
+    A document that names a person by none of these is not theirs, whichever function below is asked.
+    """
+    for holder in KEY_HOLDERS:
+        block = document
+        for name in holder:
+            block = _object(block.get(name))
+        for key in KEYS:
+            value = block.get(key)
+            if isinstance(value, str):
+                yield key, value
 
 
 def owns_email(identity: Identity, email: Document) -> bool:

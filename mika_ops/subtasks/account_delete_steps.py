@@ -51,9 +51,6 @@ class Step:
     kind: type[int] | type[bool] = int
 
 
-KEYS: Final = ("customerId", "userId", "emailHash")
-"""The keys by which a document may name a person."""
-
 Owns: TypeAlias = Callable[[Identity, Document], bool]
 Without: TypeAlias = Callable[[Document, Identity, Timestamp], Document]
 
@@ -70,17 +67,19 @@ def change_owned(
     """Change every selected document for each request that owns it; count the documents by request."""
     counts = dict.fromkeys(requests, 0)
     errors: dict[str, str] = {}
+    people = _People(requests, owns)
 
     def rule(id_: str, document: Document) -> Change[tuple[tuple[str, ...], str | None]] | None:
         owners: list[str] = []
-        changed = document
-        for request_id, identity in requests.items():
-            if owns(identity, changed):
-                owners.append(request_id)
-                try:
-                    changed = without(changed, identity, clock.stamp())
-                except MalformedDocument as error:
-                    return Change(None, (tuple(owners), f"document {id_} cannot be read: {error}"))
+        changed, owner = document, people.first_owner(document)
+        while owner is not None:
+            request_id, identity = people.requests[owner]
+            owners.append(request_id)
+            try:
+                changed = without(changed, identity, clock.stamp())
+            except MalformedDocument as error:
+                return Change(None, (tuple(owners), f"document {id_} cannot be read: {error}"))
+            owner = people.first_owner(changed, after=owner)
         return Change(changed, (tuple(owners), None)) if owners else None
 
     for selection in selections:
@@ -99,15 +98,30 @@ def change_owned(
     return StepOutcome(counts, errors)
 
 
+class _People:
+    """The people of a batch of requests, found by the keys that a document names and not by asking for each of them."""
+
+    def __init__(self, requests: Requests, owns: Owns) -> None:
+        self.requests = tuple(requests.items())
+        self._owns = owns
+        self._by_key: dict[tuple[str, str], list[int]] = {}
+        for number, (_request_id, identity) in enumerate(self.requests):
+            for key, value in identity.keys.items():
+                self._by_key.setdefault((key, value), []).append(number)
+
+    def first_owner(self, document: Document, *, after: int = -1) -> int | None:
+        """Return the number of the first request, after one that was found before, that owns the document."""
+        named = {number for key in personal_data.named_in(document) for number in self._by_key.get(key, ())}
+        owners = (n for n in sorted(named) if n > after and self._owns(self.requests[n][1], document))
+        return next(owners, None)
+
+
 def _owners_of(id_: str, repository: DocumentRepository, selection: Selection, requests: Requests) -> Iterator[str]:
     """Yield the requests whose person a document names that cannot be read: the database can still look into it."""
     for request_id, identity in requests.items():
         own = {request_id: identity}
-        named = [
-            condition
-            for holder in ((), ("record",), ("record", "metadata"), ("aggregate", "customer"))
-            if (condition := named_inside(own, **{key: Field((*holder, key)) for key in KEYS})) is not None
-        ]
+        places = [{key: Field((*holder, key)) for key in personal_data.KEYS} for holder in personal_data.KEY_HOLDERS]
+        named = [condition for fields in places if (condition := named_inside(own, **fields)) is not None]
         narrowed = replace(selection, top=all_of(selection.top, any_of(*named)))
         if any(id_ in ids for ids in Sweep(repository, narrowed, "account_delete_requests").batches()):
             yield request_id
@@ -123,9 +137,7 @@ def by_keys(collection: Collection, types: tuple[str, ...], requests: Requests, 
 
 def key_values(requests: Requests, key: str) -> tuple[str, ...]:
     """Return the values of one key over all requests."""
-    attribute = {"customerId": "customer_id", "userId": "user_id", "emailHash": "email_hash"}[key]
-    values = (getattr(identity, attribute) for identity in requests.values())
-    return tuple(dict.fromkeys(value for value in values if value is not None))
+    return tuple(dict.fromkeys(identity.keys[key] for identity in requests.values() if key in identity.keys))
 
 
 def named_inside(requests: Requests, **fields: Field) -> Condition | None:
