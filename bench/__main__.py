@@ -1,10 +1,12 @@
 """``make bench``: what maintenance costs, as ratios against a bare floor measured in the same run."""
 
 import json
+import os
+import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 import click
 from rich.console import Console
@@ -12,10 +14,14 @@ from rich.table import Table
 
 from bench.email_outbox import at_once_against_one_at_a_time, instant_against_two_writes
 from bench.idle_run import idle_run
+from bench.idle_tick import looked
 from bench.shops import shops
+from bench.subtasks import CASES, measured
 from mika_ops_tests.sites import DatabaseKind
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS: Final = Path(__file__).parent / "results"
+
+PARTS: Final = ("run", "tick", "subtasks", "emails")
 
 
 @dataclass(frozen=True)
@@ -23,9 +29,18 @@ class Figure:
     """One comparison: seconds of ours and of the floor, and what their ratio should be at most."""
 
     name: str
+    database: str
     ours: float
     floor: float
     wanted: float
+    peak_mb: float | None = None
+    statements: int | None = None
+    transactions: int | None = None
+
+    @property
+    def counted(self) -> tuple[float | None, int | None, int | None]:
+        """Peak resident memory in MB, statements and transactions of ours, where they were counted."""
+        return self.peak_mb, self.statements, self.transactions
 
     @property
     def ratio(self) -> float:
@@ -33,35 +48,55 @@ class Figure:
         return self.ours / self.floor
 
 
-def figures(repetitions: int) -> Iterator[Figure]:
+def figures(parts: tuple[str, ...], kinds: tuple[DatabaseKind, ...], repetitions: int) -> Iterator[Figure]:
     """Measure one comparison after the other."""
-    yield Figure("whole idle run / one-op Dagster run", *idle_run(repetitions), wanted=1.2)
-    for kind in get_args(DatabaseKind):
+    if "run" in parts:
+        yield Figure("whole idle run / one-op Dagster run", "–", *idle_run(2 * repetitions + 1), wanted=1.15)
+    for kind in kinds:
         with shops(kind) as made:
-            yield Figure(
-                f"{kind}: 2,000 emails, instant provider / two bulk writes an email",
-                *instant_against_two_writes(made),
-                wanted=2.0,
-            )
-            yield Figure(
-                f"{kind}: 1,000 emails at 20 ms, 16 at once / one at a time",
-                *at_once_against_one_at_a_time(made),
-                wanted=1 / 12,
-            )
+            if "tick" in parts:
+                small, large = (looked(made, scale, prepared=True) for scale in (0.1, 1.0))
+                yield Figure("idle tick, 62,000 documents / probes", kind, large.ours, large.floor, wanted=1.5)
+                yield Figure("idle tick, ten times as much finished", kind, large.ours, small.ours, wanted=1.1)
+            for case in CASES if "subtasks" in parts else ():
+                found = measured(made, case, repetitions=repetitions)
+                cost = found.ours
+                counted = cost.peak_mb, cost.statements, cost.transactions
+                name = f"{case.name}, {found.size:,} / bare SQL"
+                yield Figure(name, kind, cost.seconds, found.floor.seconds, case.wanted[kind], *counted)
+            if "emails" in parts:
+                instant = instant_against_two_writes(made, 5_000, repetitions=repetitions)
+                yield Figure("emails, 5,000, instant provider / two bulk writes", kind, *instant, _INSTANT[kind])
+                at_once = at_once_against_one_at_a_time(made)
+                yield Figure("emails, 1,000 at 20 ms, 16 at once / one by one", kind, *at_once, 1 / 12)
+
+
+_INSTANT: Final = {"sqlite": 1.8, "postgres": 1.4}
 
 
 @click.command()
-@click.option("--repetitions", default=7, show_default=True, help="Measured turns of the idle run; the median counts.")
-def main(repetitions: int) -> None:
+@click.option("--only", multiple=True, type=click.Choice(PARTS), help="Measure these parts only.")
+@click.option("--database", multiple=True, type=click.Choice(get_args(DatabaseKind)), help="On these databases only.")
+@click.option("--repetitions", default=3, show_default=True, help="Turns of each measurement; the median counts.")
+def main(only: tuple[str, ...], database: tuple[DatabaseKind, ...], repetitions: int) -> None:
     """Measure, print a table, and write it as JSON into bench/results/."""
-    table = Table("", "ours s", "floor s", "ratio", "wanted")
-    measured = list(figures(repetitions))
-    for each in measured:
-        table.add_row(each.name, f"{each.ours:.2f}", f"{each.floor:.2f}", f"{each.ratio:.3g}", f"≤ {each.wanted:.3g}")
-    Console().print(table)
+    table = Table("", "database", "ours s", "floor s", "ratio", "wanted", "peak MB", "statements", "transactions")
+    rows = []
+    for each in figures(only or PARTS, database or get_args(DatabaseKind), repetitions):
+        table.add_row(
+            each.name,
+            each.database,
+            f"{each.ours:.3f}",
+            f"{each.floor:.3f}",
+            f"{each.ratio:.3g}",
+            f"≤ {each.wanted:.3g}",
+            *("–" if number is None else f"{number:.0f}" for number in each.counted),
+        )
+        rows.append({**asdict(each), "ratio": each.ratio})
+    Console(width=150).print(table)
     RESULTS.mkdir(exist_ok=True)
-    rows = [{"name": each.name, "ours_s": each.ours, "floor_s": each.floor, "ratio": each.ratio} for each in measured]
-    (RESULTS / "bench.json").write_text(json.dumps(rows, indent=2) + "\n")
+    told = {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "measured": rows}
+    (RESULTS / "bench.json").write_text(json.dumps(told, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,6 @@ class Case:
     fill: Callable[[Database, int], None]
     floor: Floor
     wanted: Mapping[str, float]
-    scope: str = "complete"
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,6 @@ class Measured:
     def ratio(self) -> float:
         """Ours as a multiple of the floor."""
         return self.ours.seconds / self.floor.seconds
-
-    @property
-    def microseconds_each(self) -> float:
-        """Ours, for one document or row that was due."""
-        return self.ours.seconds / self.size * 1e6
 
 
 # --- what there is to do ---
@@ -399,7 +393,7 @@ def _apart(work: Callable[[], Cost]) -> Cost:
 
 def _ours(url: str, case: Case, size: int) -> Cost:
     clock = Clock.fixed(datetime.fromisoformat(NOW).astimezone(UTC))
-    settings = isolated_settings(database_url=url, account_delete_scope=case.scope)
+    settings = isolated_settings(database_url=url)
     with assembled(settings) as host:
         backlog: Any = host.backlog
         counted = {"statements": 0, "transactions": 0}
@@ -453,19 +447,3 @@ def _analyze(shop: Database) -> None:
     if shop.dialect == "postgresql":
         with shop.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
-
-
-def facts(found: Measured, kind: str) -> dict[str, Any]:
-    """Return what was measured, for the JSON beside the table."""
-    return {
-        "name": found.case.name,
-        "database": kind,
-        "size": found.size,
-        "ours_s": round(found.ours.seconds, 4),
-        "floor_s": round(found.floor.seconds, 4),
-        "ratio": round(found.ratio, 3),
-        "wanted": found.case.wanted[kind],
-        "peak_mb": round(found.ours.peak_mb, 1),
-        "statements": found.ours.statements,
-        "transactions": found.ours.transactions,
-    }
