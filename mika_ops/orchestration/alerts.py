@@ -7,7 +7,7 @@ for the cause that an alert tells.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
@@ -254,16 +254,9 @@ def alert_sensor(
     ``sink`` delivers the alerts; without one, the addresses of ``MIKA_ALERT_URLS`` do, or else the log. ``shop``: its
     name, where there are several. Raises ``SettingsError`` for an address that is none.
     """
+    watch = _watch(settings, job, sink, shop=shop, now=now, silent_after=silent_after(settings))
     return _sensor(
-        Watch(
-            job=job.name,
-            sinks=_sinks(settings, sink, shop),
-            cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
-            errors=frozenset(settings.check_errors),
-            silent_after=silent_after(settings) if settings.maintenance_enabled else None,
-            dagster_url=settings.dagster_url,
-            now=now,
-        ),
+        replace(watch, errors=frozenset(settings.check_errors)),
         logs=sink is None and not settings.alert_urls,
         when=(
             f"a run of {job.name} or one of its subtasks fails, a subtask that used to run is skipped, a check fails "
@@ -289,14 +282,7 @@ def history_alert_sensor(
         DAILY, settings.maintenance_timezone, silence=timedelta(0), run=timedelta(minutes=settings.long_run_minutes)
     )
     return _sensor(
-        Watch(
-            job=job.name,
-            sinks=_sinks(settings, sink, shop),
-            cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
-            silent_after=daily if settings.maintenance_enabled else None,
-            dagster_url=settings.dagster_url,
-            now=now,
-        ),
+        _watch(settings, job, sink, shop=shop, now=now, silent_after=daily),
         logs=sink is None and not settings.alert_urls,
         when=f"a run of {job.name} fails, or none finishes any more: then the history grows for ever",
         seconds=HISTORY_TICK_SECONDS,
@@ -332,8 +318,23 @@ def _sensor(watch: Watch, *, logs: bool, when: str, seconds: int) -> dg.SensorDe
     return alerts
 
 
-def _sinks(settings: Settings, sink: AlertSink | None, shop: str | None) -> Sequence[AlertSink]:
-    return channels(settings, shop=shop) if sink is None else [SuppliedAlerts(sink)]
+def _watch(
+    settings: Settings,
+    job: dg.JobDefinition,
+    sink: AlertSink | None,
+    *,
+    shop: str | None,
+    now: Callable[[], datetime],
+    silent_after: SilentAfter,
+) -> Watch:
+    return Watch(
+        job=job.name,
+        sinks=channels(settings, shop=shop) if sink is None else [SuppliedAlerts(sink)],
+        cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
+        silent_after=silent_after if settings.maintenance_enabled else None,
+        dagster_url=settings.dagster_url,
+        now=now,
+    )
 
 
 def _silent_after(

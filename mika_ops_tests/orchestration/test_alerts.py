@@ -3,28 +3,22 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from mika_ops.backlog import Backlog, Due
-from mika_ops.clock import utc_now
 from mika_ops.host import Host
-from mika_ops.orchestration.alerts import Cursor, alert_sensor, history_alert_sensor, silent_after
+from mika_ops.orchestration.alerts import Cursor, silent_after
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.ports import Alert
-from mika_ops.settings import Settings, SettingsError, isolated_settings
+from mika_ops.settings import SettingsError, isolated_settings
 from mika_ops.supplied import made_by
-from mika_ops_tests.orchestration.pieces import Backlogs, Broken, host_with, run_job, whole_host
+from mika_ops_tests.orchestration.alerting import Alerts, Pager
+from mika_ops_tests.orchestration.pieces import Broken, host_with, run_job, whole_host
 
 SENSOR = "mika_maintenance_alerts"
 HISTORY_SENSOR = "mika_history_retention_alerts"
-
-LATE = Backlogs(Backlog({"email_outbox": Due(3, "2020-01-01T00:00:00.000Z")}))
-IN_ORDER = Backlogs(Backlog({"email_outbox": Due()}))
 
 
 @dg.op
@@ -35,55 +29,6 @@ def breaks() -> None:
 @dg.job
 def another_job() -> None:
     breaks()
-
-
-@dataclass
-class Pager:
-    """Takes alerts, unless it is told to refuse some: by the word in the alert that it does not like."""
-
-    refuses: str | None = None
-    sent: list[Alert] = field(default_factory=list)
-
-    def send(self, alert: Alert) -> None:
-        if self.refuses is not None and self.refuses in alert.sentence:
-            raise ConnectionError("the pager of bob@example.test does not answer")
-        self.sent.append(alert)
-
-    @property
-    def told(self) -> list[tuple[str, str]]:
-        return [(alert.kind, alert.incident) for alert in self.sent]
-
-
-class Alerts:
-    """The alert sensor at work on an instance, tick by tick, by a clock that the test moves."""
-
-    def __init__(self, instance: dg.DagsterInstance, pager: Pager | None = None, **settings: Any) -> None:
-        self.instance = instance
-        self.pager = pager or Pager()
-        self.cursor: str | None = None
-        self.reads = 0
-        self.later = timedelta(0)
-        self.settings = isolated_settings(**settings)
-        self.sensor = alert_sensor(
-            self.settings,
-            build_definitions(settings=self.settings).resolve_job_def("mika_maintenance"),
-            self.pager,
-            now=lambda: utc_now() + self.later,
-        )
-        self.tick()
-
-    def run(self, host: Host | None = None, settings: Settings | None = None, **options: Any) -> str:
-        return run_job(host or whole_host(), settings=settings, instance=self.instance, **options).id
-
-    def tick(self, *, after: timedelta = timedelta(0)) -> list[str]:
-        """Evaluate the sensor once, some time later; return the sentences of the new alerts."""
-        self.later += after
-        before = len(self.pager.sent)
-        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
-        data = self.sensor.evaluate_tick(context)
-        self.cursor = data.cursor
-        self.said = str(data.skip_message)
-        return [alert.sentence for alert in self.pager.sent[before:]]
 
 
 def test_the_sensors_are_on_as_soon_as_they_are_deployed_and_name_their_jobs() -> None:
@@ -108,82 +53,6 @@ def test_a_failed_run_is_told_with_its_id_and_the_reason() -> None:
     )
     assert (alert.job, alert.run_id, alert.kind) == ("mika_maintenance", run_id, "opened")
     assert (alert.subtask, alert.url) == ("stock_reservations", f"https://dagster.example/runs/{run_id}")
-
-
-def test_a_failing_check_that_is_an_error_is_told_with_what_it_found_and_again_when_it_passes() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        alerts = Alerts(instance, check_errors=("oldest_due_email",))
-        run_id = alerts.run(whole_host(backlog=LATE), alerts.settings)
-        (opened,) = alerts.tick()
-        alerts.run(whole_host(backlog=LATE), alerts.settings)
-        assert alerts.tick() == []
-        alerts.run(whole_host(backlog=IN_ORDER), alerts.settings)
-        (over,) = alerts.tick()
-
-    assert opened.startswith(
-        f"mika_maintenance: the check oldest_due_email fails since run {run_id}: emails due: 3, the oldest for "
-    )
-    assert over.startswith("mika_maintenance: oldest_due_email passes again since run ")
-    assert [alert.subtask for alert in alerts.pager.sent] == ["email_outbox", "email_outbox"]
-
-
-def test_a_failing_check_that_is_no_error_is_told_to_nobody() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        alerts = Alerts(instance)
-        alerts.run(whole_host(backlog=LATE), alerts.settings)
-
-        assert alerts.tick() == []
-
-
-def test_an_incident_of_a_check_ends_when_its_failing_is_no_error_any_more() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        before = Alerts(instance, check_errors=("oldest_due_email",))
-        before.run(whole_host(backlog=LATE), before.settings)
-        before.tick()
-        alerts = Alerts(instance, check_errors=())
-        alerts.cursor = before.cursor
-        alerts.run(whole_host(backlog=LATE), alerts.settings)
-
-        (over,) = alerts.tick()
-
-    assert "oldest_due_email passes again" in over
-
-
-def test_history_that_is_not_kept_small_any_more_is_told() -> None:
-    settings = isolated_settings()
-    job = build_definitions(settings=settings).resolve_job_def("mika_history_retention")
-    pager = Pager()
-    later = [timedelta(hours=hours) for hours in (0, 0, 25)]
-    began = utc_now()
-    sensor = history_alert_sensor(settings, job, pager, now=lambda: began + later[0])
-    with dg.DagsterInstance.ephemeral() as instance:
-        cursor = None
-        while later:
-            assert pager.sent == []
-            cursor = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor)).cursor
-            later.pop(0)
-
-    (alert,) = pager.sent
-    assert (alert.job, alert.incident, alert.kind) == ("mika_history_retention", "silence", "opened")
-
-
-def test_a_retention_that_fails_is_told_by_its_own_sensor_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_args: object, **_options: object) -> None:
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr("mika_ops.orchestration.history.retain", refused)
-    with dg.DagsterInstance.ephemeral() as instance:
-        alerts = Alerts(instance)
-        job = build_definitions(settings=alerts.settings).resolve_job_def("mika_history_retention")
-        sensor = history_alert_sensor(alerts.settings, job, alerts.pager)
-        cursor = sensor.evaluate_tick(dg.build_sensor_context(instance=instance)).cursor
-        run = job.execute_in_process(instance=instance, raise_on_error=False)
-
-        assert alerts.tick() == []
-        sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
-
-    (alert,) = alerts.pager.sent
-    assert alert.sentence.startswith(f"mika_history_retention run {run.run_id} failed: the disk is full")
 
 
 def test_a_failure_is_told_once_and_its_end_once() -> None:
