@@ -26,6 +26,7 @@ from mika_ops.email.smtp_url import SmtpServer
 from mika_ops.health import Thresholds
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
 from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
+from mika_ops.secret_files import SecretFiles, UnreadSecret, secret_names
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.subtasks.subtask import Limits
 from mika_ops.timestamps import to_datetime
@@ -40,7 +41,10 @@ class SettingsError(ValueError):
 
 
 class Settings(Thresholds, BaseSettings):
-    """The settings of one shop. A field ``name`` is read from ``MIKA_NAME``; all are optional."""
+    """The settings of one shop. A field ``name`` is read from ``MIKA_NAME``; all are optional.
+
+    The environment comes before the file ``.env``, and that before the files of ``MIKA_SECRETS_DIRECTORY``.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -214,6 +218,22 @@ class Settings(Thresholds, BaseSettings):
         description="So many of each job's newest runs that succeeded, and that failed, are kept, however old.",
     )
 
+    secrets_directory: Path | None = Field(
+        None,
+        description="A folder with a file for each variable that is secret: `/run/secrets` with `mika_smtp_password`.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings, SecretFiles.in_place_of(file_secret_settings)
+
     @field_validator("limits")
     @classmethod
     def _limits_name_subtasks(cls, limits: dict[str, int]) -> dict[str, int]:
@@ -302,11 +322,12 @@ class Settings(Thresholds, BaseSettings):
                 raise ValueError(f"{owner!r} is no owner: write team:name or an email address")
         return owners
 
-    @field_validator("email_templates")
+    @field_validator("email_templates", "secrets_directory")
     @classmethod
-    def _is_a_folder(cls, folder: Path | None) -> Path | None:
+    def _is_a_folder(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
         if folder is not None and not folder.is_dir():
-            raise ValueError(f"{folder} is no folder that can be read: name the folder that the templates are in")
+            inside = {"email_templates": "templates", "secrets_directory": "secrets"}[str(info.field_name)]
+            raise ValueError(f"{folder} is no folder that can be read: name the folder that the {inside} are in")
         return folder
 
     @field_validator("admin_api_token")
@@ -347,7 +368,7 @@ class Settings(Thresholds, BaseSettings):
 
 
 def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
-    """Read the settings from the environment and a ``.env`` file; ``overrides`` come first.
+    """Read the settings from the environment, a ``.env`` file and files of secrets; ``overrides`` come first.
 
     ``shop``: the name of one shop among several; its variables start with ``MIKA_EU_`` where its name is ``eu``. Raises
     ``SettingsError`` with one sentence for each variable that is wrong.
@@ -358,7 +379,9 @@ def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
         told = "\n".join(_sentence(dict(problem)) for problem in error.errors())
     except UnicodeDecodeError:
         told = "the file .env is not UTF-8: save it as UTF-8"
-    except UnparsedSettings:
+    except UnparsedSettings as error:
+        if isinstance(error.__cause__, UnreadSecret):
+            raise SettingsError(str(error.__cause__)) from None
         told = f'{PREFIX}LIMITS is not JSON: write it as {{"email_outbox": 25}}'
     raise SettingsError(for_shop(shop, told))
 
@@ -392,11 +415,12 @@ def limits_from(settings: Settings) -> Limits:
 def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str | None = None) -> list[str]:
     """Say which variables look like settings and are none: most are typing errors.
 
-    ``environment``: by default what ``load_settings`` reads, the environment and the ``.env`` file. ``shop``: look at
-    the variables of this shop among several; one that ends like a setting may be another shop's, and is not told.
+    ``environment``: by default what ``load_settings`` reads, files too. ``shop``: look at the variables of this shop
+    among several; one that ends like a setting may be another shop's, and is not told.
     """
     prefix = prefix_of(shop)
-    names = set(environment) if environment is not None else {*os.environ, *DotEnvSettingsSource(Settings).env_vars}
+    variables = {**DotEnvSettingsSource(Settings).env_vars, **os.environ} if environment is None else environment
+    names = {*variables, *secret_names(variables, prefix)}
     known = {name.upper() for name in Settings.model_fields}
     told = []
     for name in sorted({name.upper() for name in names}):

@@ -265,3 +265,92 @@ def test_a_dotenv_file_that_is_not_utf_8_is_one_sentence() -> None:
     Path(".env").write_bytes(b"MIKA_SITE_NAME=Caf\xe9\n")
     with pytest.raises(SettingsError, match=r"\.env is not UTF-8"):
         load_settings()
+
+
+class TestSecretsByFile:
+    @pytest.fixture
+    def secrets(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Return the folder that ``MIKA_SECRETS_DIRECTORY`` names."""
+        folder = tmp_path / "secrets"
+        folder.mkdir()
+        monkeypatch.setenv("MIKA_SECRETS_DIRECTORY", str(folder))
+        return folder
+
+    @pytest.mark.parametrize("name", ["mika_smtp_password", "MIKA_SMTP_PASSWORD"])
+    def test_a_setting_is_read_from_the_file_of_its_name_without_the_line_break(
+        self, secrets: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (secrets / name).write_text("pass word\n")
+        (secrets / "mika_smtp_url").write_text("smtp://mail.shop.example")
+        monkeypatch.setenv("MIKA_SMTP_USERNAME", "orders")
+        monkeypatch.setenv("MIKA_EMAIL_FROM", "orders@shop.example")
+
+        assert load_settings().smtp_password == SecretStr("pass word")
+
+    def test_lists_and_json_are_read_from_files_as_from_variables(self, secrets: Path) -> None:
+        (secrets / "mika_limits").write_text('{"email_outbox": 25}\n')
+        (secrets / "mika_alert_urls").write_text("json://one.example, json://two.example\n")
+
+        assert load_settings().limits == {"email_outbox": 25}
+        assert len(load_settings().alert_urls) == 2
+
+    def test_the_environment_comes_before_a_file_and_an_empty_file_is_none(
+        self, secrets: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (secrets / "mika_site_name").write_text("File")
+        (secrets / "mika_database_url").write_text("\n")
+        assert load_settings().site_name == "File"
+        assert load_settings().database_url is None
+
+        monkeypatch.setenv("MIKA_SITE_NAME", "Environment")
+        assert load_settings().site_name == "Environment"
+
+    def test_each_shop_has_its_own_folder_and_names(self, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (secrets / "mika_plugin_id").write_text("one")
+        (secrets / "mika_eu_plugin_id").write_text("eu")
+        monkeypatch.setenv("MIKA_EU_SECRETS_DIRECTORY", str(secrets))
+
+        assert load_settings(shop="eu").plugin_id == "eu"
+        assert load_settings().plugin_id == "one"
+
+    def test_a_mounted_volume_of_kubernetes_is_read_through_its_links(self, secrets: Path) -> None:
+        (secrets / "..2026_03_01").mkdir()
+        (secrets / "..2026_03_01" / "mika_plugin_id").write_text("linked")
+        (secrets / "..data").symlink_to("..2026_03_01")
+        (secrets / "mika_plugin_id").symlink_to("..data/mika_plugin_id")
+
+        assert load_settings().plugin_id == "linked"
+        assert unknown_variables() == []
+
+    def test_a_folder_that_is_not_there_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MIKA_SECRETS_DIRECTORY", "/nowhere")
+
+        assert told_of() == (
+            "MIKA_SECRETS_DIRECTORY: /nowhere is no folder that can be read: name the folder that the secrets are in"
+        )
+
+    def test_a_file_that_is_no_text_is_told_without_what_it_holds(self, secrets: Path) -> None:
+        (secrets / "mika_admin_api_token").write_bytes(b"\xe9secret")
+
+        assert told_of() == f"MIKA_ADMIN_API_TOKEN: its file in {secrets} cannot be read: it is not UTF-8"
+
+    def test_a_file_that_may_not_be_read_is_told(self, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (secrets / "mika_admin_api_token").write_text("token")
+
+        def refuse(self: Path, *_: Any, **__: Any) -> str:
+            raise PermissionError(13, "Permission denied", str(self))
+
+        monkeypatch.setattr(Path, "read_text", refuse)  # root, who may run the tests, can read every file
+
+        assert told_of() == f"MIKA_ADMIN_API_TOKEN: its file in {secrets} cannot be read: Permission denied"
+
+    def test_a_file_whose_name_is_no_setting_is_told_with_the_one_it_may_be(self, secrets: Path) -> None:
+        (secrets / "mika_smtp_pasword").write_text("x")
+        (secrets / "dagster_postgres_password").write_text("x")
+
+        assert unknown_variables() == ["MIKA_SMTP_PASWORD is no setting: did you mean MIKA_SMTP_PASSWORD?"]
+
+    def test_isolated_settings_read_no_files(self, secrets: Path) -> None:
+        (secrets / "mika_plugin_id").write_text("file")
+
+        assert isolated_settings(secrets_directory=secrets).plugin_id == "mika"
