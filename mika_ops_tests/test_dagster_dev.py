@@ -107,7 +107,7 @@ def test_the_resources_are_described(dev: DagsterDev) -> None:
     assert "Not configured" not in described["ops"]
 
 
-def test_the_schedules_and_the_sensor_are_described_and_running(dev: DagsterDev) -> None:
+def test_the_schedules_and_the_sensors_are_described_and_running(dev: DagsterDev) -> None:
     found = dev.ask(
         """query($location: RepositorySelector!) {
              schedulesOrError(repositorySelector: $location) { ... on Schedules {
@@ -124,9 +124,10 @@ def test_the_schedules_and_the_sensor_are_described_and_running(dev: DagsterDev)
     }
     assert all(schedule["description"] for schedule in schedules)
     assert {schedule["scheduleState"]["status"] for schedule in schedules} == {"RUNNING"}
-    (sensor,) = found["sensorsOrError"]["results"]
-    assert sensor["description"]
-    assert sensor["sensorState"]["status"] == "RUNNING"
+    sensors = found["sensorsOrError"]["results"]
+    assert {sensor["name"] for sensor in sensors} == {"mika_maintenance_alerts", "mika_history_retention_alerts"}
+    assert all(sensor["description"] for sensor in sensors)
+    assert {sensor["sensorState"]["status"] for sensor in sensors} == {"RUNNING"}
 
 
 def test_a_launchpad_that_cannot_be_meant_is_refused_in_the_ui_in_one_sentence(dev: DagsterDev) -> None:

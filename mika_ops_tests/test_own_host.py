@@ -153,7 +153,7 @@ def test_the_summary_says_what_is_left(shop: Any) -> None:
 
     told = run_job(shop.host).metadata["summary"]["overview"]
     assert "| email_outbox | completed | scanned 2, leased 2, sent 2 |" in told
-    assert all(line.endswith("| 0 |") for line in told.splitlines()[2:])
+    assert [line.rsplit("|", 2)[1].strip() for line in told.splitlines() if line.startswith("| ")][2:] == ["0"] * 9
 
 
 @pytest.mark.parametrize("piece", ["email_outbox", "acp_sessions", "ephemeral_purge", "reservation_release"])

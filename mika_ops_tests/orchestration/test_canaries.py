@@ -4,6 +4,7 @@ Dagster's own daemon and code server do the ticks, and the whole storage of the 
 every file, or every row of every table.
 """
 
+import json
 import logging
 import os
 import time
@@ -51,6 +52,9 @@ from mika_ops_tests.test_notify import endpoint
 CANARY = "canary-3e7d"
 ADDRESS = f"{CANARY}@example.test"
 LINK = f"https://shop.example.test/{CANARY}"
+WAITS = {"wait_for_local_processes_on_shutdown": True}
+"""For Dagster's ``code_servers``: a code server is not left behind by the test that started it."""
+
 DEPLOYED = Path(__file__).resolve().parents[2] / "deploy" / "dagster.yaml"
 
 
@@ -100,11 +104,12 @@ def instance_of(kind: DatabaseKind, home: Path, storage_url: str) -> Iterator[dg
     """Open an instance on SQLite, or on Postgres as it is deployed."""
     home.mkdir()
     if kind == "sqlite":
-        with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}}) as instance:
+        overrides = {"telemetry": {"enabled": False}, "code_servers": WAITS}
+        with dg.DagsterInstance.local_temp(str(home), overrides=overrides) as instance:
             yield instance
         return
     os.environ["DAGSTER_POSTGRES_URL"] = storage_url.replace("+psycopg:", "+psycopg2:")
-    (home / "dagster.yaml").write_text(DEPLOYED.read_text())
+    (home / "dagster.yaml").write_text(f"{DEPLOYED.read_text()}\ncode_servers: {json.dumps(WAITS)}\n")
     try:
         with dg.DagsterInstance.from_config(str(home)) as instance:
             yield instance
