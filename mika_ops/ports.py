@@ -325,6 +325,18 @@ class EmailSender(Protocol):
         ...
 
 
+@runtime_checkable
+class AbandoningSender(EmailSender, Protocol):
+    """An ``EmailSender`` that can be told not to wait for its provider any more, as the run has to end.
+
+    Without ``abandon``, a run that is asked to stop takes as long as the emails under way.
+    """
+
+    def abandon(self) -> None:
+        """Have each ``send`` that is under way, or is called from now on, raise at once."""
+        ...
+
+
 @dataclass(frozen=True)
 class DrainedEmail:
     """What became of one email of the outbox."""

@@ -15,6 +15,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 """Reference material beside the project, where there is some; tests that read it are skipped elsewhere."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="Break things a hundred times, and at full size.")
+
+
 @pytest.fixture(scope="session")
 def sqlite_sites() -> Iterator[Sites]:
     with sites("sqlite") as made:

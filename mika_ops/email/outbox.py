@@ -6,23 +6,26 @@ only then does another email take its place. A process killed at any point loses
 were under way are sent again, once their lease has lapsed: with the same ``Message-ID``.
 
 A drain that stops early, as its time is spent, the provider cannot be reached or the run is ended, gives back what it
-had leased and not sent: the attempt does not count.
+had leased and not sent: the attempt does not count. Where the run is ended, emails under way have five seconds; what
+the provider has not taken by then is abandoned.
 """
 
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import uuid4
 
 from mika_ops.clock import Clock
+from mika_ops.email.outbox_records import Batch, Delivery, End, Ended, Leased, Record, Recorded, drained_email, taken
 from mika_ops.email.pace import Pace
 from mika_ops.ports import (
     ITEMS_KEPT,
+    AbandoningSender,
     Change,
     DocumentRepository,
     DrainedEmail,
@@ -41,7 +44,7 @@ from mika_ops.privacy import error_sentence
 from mika_ops.rules import email
 from mika_ops.rules.document import Document, record_of
 from mika_ops.sweep import Sweep
-from mika_ops.timestamps import Timestamp, shifted
+from mika_ops.timestamps import shifted
 
 BATCH_PER_WORKER: Final = 2
 """Emails leased ahead for each worker, at the most: few, for a kill costs each of them an attempt."""
@@ -52,12 +55,13 @@ GIVE_UP_AFTER: Final = 3
 LONGEST_SLEEP_SECONDS: Final = 1.0
 """How long a drain waits before it asks again whether its time is spent."""
 
-LONGEST_MESSAGE_ID: Final = 500
+STOP_AFTER_SECONDS: Final = 5.0
+"""How long a drain that is interrupted waits for the emails under way, before it has their sender abandon them.
+
+Containers are commonly killed ten seconds after they were asked to stop.
+"""
 
 logger: Final = logging.getLogger(__name__)
-
-End: TypeAlias = SendResult | EmailSkipped | Exception
-"""How sending an email ended: taken, not to be sent, or failed."""
 
 
 def new_lease_key() -> str:
@@ -110,68 +114,6 @@ class LeasedOutbox:
         return max(1, size)
 
 
-@dataclass(frozen=True)
-class _Leased:
-    """An email that this worker holds: as it was before, as it is, and ready to send, or why it cannot be."""
-
-    id: str
-    before: Document
-    document: Document
-    composed: Envelope | Exception | None = None
-
-    @property
-    def key(self) -> str:
-        return str(record_of(self.document)["leaseKey"])
-
-    @property
-    def expires_at(self) -> Timestamp:
-        return str(record_of(self.document)["leaseExpiresAt"])
-
-
-@dataclass(frozen=True)
-class _Delivery:
-    """How sending one email ended; ``started`` by the outbox's timer."""
-
-    end: End
-    started: float
-
-
-@dataclass(frozen=True)
-class _Ended:
-    """What is to be recorded of one email; ``retry_after``: the wait, where it failed."""
-
-    leased: _Leased
-    end: End
-    retry_after: timedelta
-
-
-@dataclass(frozen=True)
-class _Record:
-    """What one transaction is to write: how emails ended, by id; and those that found no provider, to be given back."""
-
-    deliveries: Sequence[Future[_Delivery]]
-    ends: Mapping[str, _Ended]
-    unsent: Sequence[_Leased]
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """What was written, by id, ``None`` where somebody else had the email by then; and what could not be, and why."""
-
-    record: _Record
-    changed: Mapping[str, Change[bool] | None]
-    released: int
-    error: str | None
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """A batch that was leased, and how many of it somebody else was faster with."""
-
-    leased: Sequence[_Leased]
-    missed: int
-
-
 @dataclass
 class _Drain:
     """One drain of the outbox, from its first lease to its last record."""
@@ -183,10 +125,10 @@ class _Drain:
     error: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
     items: list[DrainedEmail] = field(default_factory=list)
-    waiting: deque[_Leased] = field(default_factory=deque)
-    under_way: dict[Future[_Delivery], _Leased] = field(default_factory=dict)
-    leasing: Future[_Batch | None] | None = None
-    recording: Future[_Recorded] | None = None
+    waiting: deque[Leased] = field(default_factory=deque)
+    under_way: dict[Future[Delivery], Leased] = field(default_factory=dict)
+    leasing: Future[Batch | None] | None = None
+    recording: Future[Recorded] | None = None
     all_leased: bool = False
     unreachable_in_a_row: int = 0
     unreachable: str | None = None
@@ -212,6 +154,11 @@ class _Drain:
                         return
                     self._await_something(background)
                     self._stop_when_spent()
+                wait(self._running)
+            except BaseException as end:
+                if not isinstance(end, Exception):
+                    self._hurry()
+                raise
             finally:
                 # Also where the run is interrupted: what was sent is recorded, what was not is given back.
                 self._finish()
@@ -237,7 +184,7 @@ class _Drain:
         if self.leasing is None and not self.all_leased and len(self.waiting) <= 2 * self.outbox.batch_size:
             self.leasing = background.submit(self._lease)
 
-    def _lease(self) -> _Batch | None:
+    def _lease(self) -> Batch | None:
         """Lease the next batch; in a thread of its own, so without touching the drain. ``None``: there is none."""
         ids = next(self.batches, None)
         if ids is None:
@@ -251,15 +198,15 @@ class _Drain:
 
         changes = outbox.ops.change(ids, rule)
         self.sweep.report_malformed(list(changes.malformed))
-        leased = [_Leased(id_, change.note, change.document or {}) for id_, change in changes.changed.items()]
+        leased = [Leased(id_, change.note, change.document or {}) for id_, change in changes.changed.items()]
         try:
-            return _Batch(self._composed(leased), missed=len(changes.left))
+            return Batch(self._composed(leased), missed=len(changes.left))
         except BaseException:
             # Nobody would send them before their lease lapses.
             self._give_back(leased)
             raise
 
-    def _composed(self, leased: Sequence[_Leased]) -> list[_Leased]:
+    def _composed(self, leased: Sequence[Leased]) -> list[Leased]:
         """Return the emails ready to send: made here, while others are sent, of the orders that they are about."""
         composer = self.outbox.composer
         order_ids = {each.id: composer.order_id_of(each.document) for each in leased}
@@ -286,18 +233,18 @@ class _Drain:
             leased = self.waiting.popleft()
             self.under_way[workers.submit(self._deliver, leased)] = leased
 
-    def _deliver(self, leased: _Leased) -> _Delivery:
+    def _deliver(self, leased: Leased) -> Delivery:
         """Send one email; in a thread of its own, so without touching the drain."""
         outbox, started = self.outbox, self.outbox.timer()
         end: End
         if isinstance(leased.composed, Envelope):
             try:
-                end = _taken(outbox.sender.send(leased.composed))
+                end = taken(outbox.sender.send(leased.composed))
             except Exception as failure:  # noqa: BLE001 - whatever a sender raises, the email is tried again later
                 end = failure
         else:
             end = leased.composed or TypeError("it was never composed")
-        return _Delivery(end, started)
+        return Delivery(end, started)
 
     def _await_something(self, background: ThreadPoolExecutor) -> None:
         """Wait until an email has ended, a batch is leased or another email may start; take in what there is."""
@@ -337,6 +284,12 @@ class _Drain:
         recording, self.recording = self.recording, None
         self._note_recorded(recording.result())
 
+    def _hurry(self) -> None:
+        """Let what is under way end soon, with or without the provider."""
+        wait(self.under_way, timeout=STOP_AFTER_SECONDS)
+        if isinstance(self.outbox.sender, AbandoningSender):
+            self.outbox.sender.abandon()
+
     def _finish(self) -> None:
         """Wait for what is under way, record it, and give back the rest, whatever goes wrong with any of it."""
         wait(self._running)
@@ -354,7 +307,7 @@ class _Drain:
         if self.error is None and self.unreachable is not None and not self.counts["sent"]:
             self.error = self.unreachable
 
-    def _to_record(self, deliveries: Sequence[Future[_Delivery]]) -> _Record:
+    def _to_record(self, deliveries: Sequence[Future[Delivery]]) -> Record:
         """Say what is to be recorded of emails that have ended, and learn from them how fast to go on."""
         ends, unsent = {}, []
         for future in deliveries:
@@ -365,20 +318,20 @@ class _Drain:
             else:
                 failed = isinstance(delivery.end, Exception) and not isinstance(delivery.end, EmailSkipped)
                 delay = self._delay_after(leased) if failed else timedelta(0)
-                ends[leased.id] = _Ended(leased, delivery.end, delay)
-        return _Record(deliveries, ends, unsent)
+                ends[leased.id] = Ended(leased, delivery.end, delay)
+        return Record(deliveries, ends, unsent)
 
-    def _note_recorded(self, recorded: _Recorded) -> None:
+    def _note_recorded(self, recorded: Recorded) -> None:
         for future in recorded.record.deliveries:
             del self.under_way[future]
         for id_, end in recorded.record.ends.items():
             if id_ in recorded.changed:
-                self._count(_item(id_, end.end, recorded.changed[id_]))
+                self._count(drained_email(id_, end.end, recorded.changed[id_]))
         self.counts["released"] += recorded.released
         if recorded.error is not None:
             self.error = self.stopped_reason = recorded.error
 
-    def _write(self, record: _Record) -> _Recorded:
+    def _write(self, record: Record) -> Recorded:
         """Write how emails ended; in a thread of its own, so without touching the drain.
 
         Where the transaction fails, each email is written by itself, so that one does not undo the record of the
@@ -404,9 +357,9 @@ class _Drain:
                         f"what became of email {id_} could not be recorded, so it may be sent again: "
                         f"{error_sentence(failure)}"
                     )
-        return _Recorded(record, changed, self._give_back(record.unsent), error)
+        return Recorded(record, changed, self._give_back(record.unsent), error)
 
-    def _delay_after(self, leased: _Leased) -> timedelta:
+    def _delay_after(self, leased: Leased) -> timedelta:
         """Ask the host for the wait after this attempt, and do without where it cannot say."""
         attempt = record_of(leased.document)["attemptCount"]
         try:
@@ -419,7 +372,7 @@ class _Drain:
         logger.warning("retry_delay gave no delay after attempt %s: %s", attempt, error_sentence(failure))
         return email.retry_delay(attempt)
 
-    def _ended(self, document: Document, ended: _Ended) -> Change[bool] | None:
+    def _ended(self, document: Document, ended: Ended) -> Change[bool] | None:
         """Return the document with its end; noted is whether the lease was still held."""
         now, end = self.clock.stamp(), ended.end
         held = email.holds_lease(document, key=ended.leased.key, now=now)
@@ -435,7 +388,7 @@ class _Drain:
             return Change(email.skipped(document, reason=sentence, now=now), held)
         return Change(email.failed(document, error=sentence, now=now, retry_after=ended.retry_after), held)
 
-    def _give_back(self, unsent: Sequence[_Leased]) -> int:
+    def _give_back(self, unsent: Sequence[Leased]) -> int:
         """Give back emails that were leased and not sent: as they were, attempt and all. Return how many."""
         if not unsent:
             return 0
@@ -449,7 +402,7 @@ class _Drain:
 
         return len(self.outbox.ops.change(list(by_id), rule, wait=True).changed)
 
-    def _note_pace(self, delivery: _Delivery) -> None:
+    def _note_pace(self, delivery: Delivery) -> None:
         """Learn from an end how fast to go on, or whether to."""
         end = delivery.end
         if isinstance(end, SenderUnavailable):
@@ -471,29 +424,3 @@ class _Drain:
         self.counts[item.status] += 1
         if len(self.items) < ITEMS_KEPT:
             self.items.append(item)
-
-
-def _item(id_: str, end: End, change: Change[bool] | None) -> DrainedEmail:
-    """Return what is told of an email's end; without a change, somebody else had it by then."""
-    if isinstance(end, SendResult):
-        recovered = None if change is not None and change.note else True
-        return DrainedEmail(id_, "sent", end.provider_message_id, recovered_lease_lost=recovered)
-    sentence = error_sentence(end)
-    if change is None or change.document is None:
-        return DrainedEmail(id_, "lease_lost", error=sentence)
-    if isinstance(end, EmailSkipped):
-        return DrainedEmail(id_, "skipped", error=sentence)
-    return DrainedEmail(
-        id_,
-        "failed",
-        error=sentence,
-        next_attempt_at=record_of(change.document).get("nextAttemptAt"),
-        terminal=email.is_exhausted(change.document),
-    )
-
-
-def _taken(result: object) -> SendResult:
-    """Return a sender's result with an id that can be kept: whatever it returned, the email was taken."""
-    message_id = getattr(result, "provider_message_id", None)
-    text = None if message_id is None else str(message_id)
-    return SendResult(text if text and text.isprintable() and len(text) <= LONGEST_MESSAGE_ID else None)

@@ -17,7 +17,7 @@ from typing import Final, Self
 from mika_ops.clock import utc_now
 from mika_ops.email.address import needs_smtputf8, sender_mailbox
 from mika_ops.email.message import build_message
-from mika_ops.email.smtp_connection import Deadline
+from mika_ops.email.smtp_connection import Connections, Deadline
 from mika_ops.email.smtp_failure import SendFailed
 from mika_ops.email.smtp_pool import QUIT_TIMEOUT_SECONDS, SessionPool
 from mika_ops.email.smtp_session import Mail, SmtpSession
@@ -71,6 +71,7 @@ class SmtpSender:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._timeout_seconds = timeout_seconds
         self._now = now
+        self._connections = Connections()
         self._pool = SessionPool(self._connect, mails_per_session=messages_per_connection)
 
     def __enter__(self) -> Self:
@@ -84,6 +85,10 @@ class SmtpSender:
     def close(self) -> None:
         """End the connections that are not in use. The sender can be used again: it then connects anew."""
         self._pool.close()
+
+    def abandon(self) -> None:
+        """Break off every email under way; what is sent from now on raises ``MailServerUnavailable``."""
+        self._connections.cut()
 
     def check(self) -> None:
         """Connect, encrypt and log in as for an email, then say goodbye: nothing is sent.
@@ -129,7 +134,9 @@ class SmtpSender:
 
     def _connect(self, deadline: Deadline) -> SmtpSession:
         own_name, deadline = self._own_name, deadline.or_within(self._connect_timeout_seconds)
-        return SmtpSession.open(self.server, deadline, tls=lambda: self._tls, own_name=own_name)
+        return SmtpSession.open(
+            self.server, deadline, tls=lambda: self._tls, own_name=own_name, among=self._connections
+        )
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:

@@ -2,9 +2,13 @@
 
 import io
 import smtplib
+import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Self
+from weakref import WeakSet
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,43 @@ class Deadline:
         return Deadline(now + (self.at - now) / 2)
 
 
+class Connections:
+    """The connections that there are, so that whoever waits for a server can be made to stop waiting."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._all: WeakSet[Connection] = WeakSet()
+        self._are_cut = False
+
+    def add(self, connection: "Connection") -> None:
+        """Take note of a connection before it is made. Raises ``TimeoutError`` where all were cut."""
+        with self._lock:
+            if self._are_cut:
+                raise TimeoutError("the run was asked to stop")
+            self._all.add(connection)
+
+    def cut(self) -> None:
+        """Cut every connection in the middle of what it does, and let no other one be made."""
+        with self._lock:
+            self._are_cut = True
+            cut = list(self._all)
+        for connection in cut:
+            connection.cut()
+
+
 class Connection(smtplib.SMTP):
     """A connection of which everything ends by ``deadline``, which may be moved between two commands."""
 
-    def __init__(self, host: str, port: int, *, deadline: Deadline, **options: Any) -> None:
+    def __init__(self, host: str, port: int, *, deadline: Deadline, among: Connections, **options: Any) -> None:
         self.deadline = deadline
+        among.add(self)
         super().__init__(host, port, timeout=deadline.left(), **options)
+
+    def cut(self) -> None:
+        """End, from another thread, whatever this connection waits for."""
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
 
     def send(self, s: Any) -> None:
         if self.sock is not None:
@@ -65,8 +100,8 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        socket = self._connection.sock
-        if socket is None:
+        connected = self._connection.sock
+        if connected is None:
             return 0
-        socket.settimeout(self._connection.deadline.left())
-        return socket.recv_into(buffer)
+        connected.settimeout(self._connection.deadline.left())
+        return connected.recv_into(buffer)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.headerregistry import Address
 from typing import Final, Self
 
-from mika_ops.email.smtp_connection import Connection, Deadline, TlsConnection
+from mika_ops.email.smtp_connection import Connection, Connections, Deadline, TlsConnection
 from mika_ops.email.smtp_failure import (
     AUTHENTICATION_REQUIRED,
     SERVICE_NOT_AVAILABLE,
@@ -60,17 +60,27 @@ class SmtpSession:
         self.lost_before_content = False
 
     @classmethod
-    def open(cls, server: SmtpServer, deadline: Deadline, *, tls: Callable[[], ssl.SSLContext], own_name: str) -> Self:
+    def open(
+        cls,
+        server: SmtpServer,
+        deadline: Deadline,
+        *,
+        tls: Callable[[], ssl.SSLContext],
+        own_name: str,
+        among: Connections,
+    ) -> Self:
         """Connect, encrypt and log in. Raises ``MailServerUnavailable``, which names the setting to look at."""
         connection: Connection | None = None
         step = "the greeting"
         try:
             if server.scheme == "smtps":
                 connection = TlsConnection(
-                    server.host, server.port, deadline=deadline, local_hostname=own_name, context=tls()
+                    server.host, server.port, deadline=deadline, among=among, local_hostname=own_name, context=tls()
                 )
             else:
-                connection = Connection(server.host, server.port, deadline=deadline, local_hostname=own_name)
+                connection = Connection(
+                    server.host, server.port, deadline=deadline, among=among, local_hostname=own_name
+                )
             if server.scheme == "smtp+starttls":
                 step = "STARTTLS"
                 connection.starttls(context=tls())

@@ -10,7 +10,7 @@ import pytest
 
 from mika_ops.email import smtp_pool
 from mika_ops.email.smtp import SmtpSender
-from mika_ops.email.smtp_connection import Deadline
+from mika_ops.email.smtp_connection import Connections, Deadline
 from mika_ops.email.smtp_failure import MailServerUnavailable, SendFailed
 from mika_ops.email.smtp_pool import SessionPool
 from mika_ops.email.smtp_session import SmtpSession
@@ -39,7 +39,8 @@ def send_all(smtp: SmtpSender, count: int, *, threads: int) -> Sequence[SendResu
 
 def connected(mailroom: Mailroom, deadline: Deadline) -> SmtpSession:
     server = SmtpServer.from_url(f"smtp://127.0.0.1:{mailroom.port}")
-    return SmtpSession.open(server, deadline, tls=ssl.create_default_context, own_name="test")
+    tls = ssl.create_default_context
+    return SmtpSession.open(server, deadline, tls=tls, own_name="test", among=Connections())
 
 
 def interrupt(*_: object) -> None:
