@@ -31,7 +31,7 @@ from mika_ops.store.inspection import (
     unwritable,
     version_of,
 )
-from mika_ops.store.prepare import missing_indexes
+from mika_ops.store.prepare import missing_indexes, wrong_version
 from mika_ops.store.schema import acp_sessions, ephemeral_records, own, plugin_storage, stock_events, stock_items
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Subtask, missing_piece
@@ -169,6 +169,8 @@ def _own_tables(database: Database) -> Iterator[Check]:
     if acp_sessions.name not in present:
         told = f"no {missing}: `mika-ops db prepare` creates them, for a site that keeps its ACP sessions here"
         yield Check("ACP tables", "not configured", told, stops=stops)
+    elif (wrong := wrong_version(database)) is not None:
+        yield Check("ACP tables", "broken", wrong, stops=stops)
     elif missing:
         yield Check("ACP tables", "broken", f"no {missing}: `mika-ops db prepare` creates it", stops=stops)
     else:

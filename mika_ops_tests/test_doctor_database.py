@@ -191,6 +191,7 @@ def role(postgres_sites: Sites) -> Iterator[tuple[str, str]]:
         "GRANT SELECT, UPDATE ON _plugin_storage, mika_stock_items, mika_stock_events TO limited",
         "GRANT SELECT, UPDATE, DELETE ON mika_ephemeral_records, mika_acp_sessions TO limited",
         "GRANT SELECT, DELETE ON mika_acp_idempotency_keys TO limited",
+        "GRANT SELECT ON mika_ops_schema TO limited",
     )
     yield url, make_url(url).set(username="limited").render_as_string(hide_password=False)
     done_to(url, "DROP OWNED BY limited", "DROP ROLE limited")

@@ -1,9 +1,9 @@
-"""The ACP session store: two tables of our own, for sites that keep their checkout sessions beside their shop.
+"""The ACP session store: tables of our own, for sites that keep their checkout sessions beside their shop.
 
 ``mika_acp_sessions`` holds one row a session: the whole record as JSON in ``data``, and beside it the fields that
 cleaning up looks for. A storefront that writes a session must compare ``version`` with the one it read and raise it
 by one. ``mika_acp_idempotency_keys`` holds the answers to repeat, by key; they go with their session. ``mika-ops db
-prepare`` creates both.
+prepare`` creates them, and ``mika_ops_schema``, which holds their version.
 
 Source: behaviour, section 6.
 """
@@ -21,8 +21,9 @@ from mika_ops.ports import CleanedSessions, Spent
 from mika_ops.rules import acp_session
 from mika_ops.rules.document import Document, MalformedDocument
 from mika_ops.store.documents import parsed, written_out
-from mika_ops.store.engine import Database
+from mika_ops.store.engine import Database, DatabaseError
 from mika_ops.store.id_lists import among
+from mika_ops.store.prepare import wrong_version
 from mika_ops.store.schema import acp_idempotency_keys, acp_sessions
 from mika_ops.timestamps import Timestamp
 
@@ -46,7 +47,12 @@ class AcpSessionStore:
             self.database.write(lambda connection: insert_sessions(connection, sessions))
 
     def clean_up(self, clock: Clock, *, limit: int | None, purge_after_hours: float, spent: Spent) -> CleanedSessions:
-        """Purge and expire the sessions that are due, least recently updated first; each is tried once."""
+        """Purge and expire the sessions that are due, least recently updated first; each is tried once.
+
+        Raises ``DatabaseError`` where the tables are of another version than ours.
+        """
+        if (wrong := wrong_version(self.database)) is not None:
+            raise DatabaseError(wrong)
         due, purge_after = clock.scheduled_at, timedelta(hours=purge_after_hours)
         scanned = expired = purged = 0
         malformed: list[str] = []

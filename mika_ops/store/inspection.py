@@ -19,6 +19,7 @@ from mika_ops.store.schema import (
     document_indexes,
     ephemeral_records,
     own,
+    own_version,
     plugin_storage,
     stock_events,
     stock_items,
@@ -37,6 +38,7 @@ RIGHTS: Final[Mapping[Table, tuple[str, ...]]] = {
     ephemeral_records: ("SELECT", "UPDATE", "DELETE"),
     acp_sessions: ("SELECT", "UPDATE", "DELETE"),
     acp_idempotency_keys: ("SELECT", "DELETE"),
+    own_version: ("SELECT",),
 }
 """The tables that maintenance uses, and what it does with each. Locking a row counts as an update in Postgres."""
 

@@ -2,10 +2,17 @@
 
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, select, text
 
-from mika_ops.store.engine import Database
-from mika_ops.store.schema import OPEN_WORK_PREFIX, open_work_indexes, own
+from mika_ops.store.engine import Database, DatabaseError
+from mika_ops.store.schema import (
+    OPEN_WORK_PREFIX,
+    OWN_VERSION,
+    acp_sessions,
+    open_work_indexes,
+    own,
+    own_version,
+)
 
 _OURS: Final = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE :ours",
@@ -17,9 +24,40 @@ _OURS: Final = {
 _OURS_HALF_MADE: Final = _OURS["postgresql"].replace("AND i.indisvalid", "AND NOT i.indisvalid")
 
 
+def wrong_version(database: Database) -> str | None:
+    """Say what to do about tables of our own that are of another version, or ``None`` where they are not."""
+    version = _version(database)
+    if version is None or version == OWN_VERSION:
+        return None
+    if version > OWN_VERSION:
+        return (
+            f"the tables of ACP sessions are of version {version}, made by a newer mika-ops; this one knows "
+            f"{OWN_VERSION}: upgrade it"
+        )
+    return f"the tables of ACP sessions are older than version {OWN_VERSION}: run `mika-ops db prepare`"
+
+
 def prepare_tables(database: Database) -> None:
-    """Create the tables of our own."""
-    database.write(own.create_all)
+    """Create the tables of our own, in our version. Raises ``DatabaseError`` where they are of a newer one."""
+    if (_version(database) or 0) > OWN_VERSION:
+        raise DatabaseError(wrong_version(database))
+
+    def work(connection: Connection) -> None:
+        own.create_all(connection)
+        # Those without a version are as those of version 1: naming it is all that they lack.
+        connection.execute(own_version.delete())
+        connection.execute(own_version.insert().values(version=OWN_VERSION))
+
+    database.write(work)
+
+
+def _version(database: Database) -> int | None:
+    """Return the version of our own tables: ``None`` where there are none, 0 where they do not say."""
+    with database.reading() as connection:
+        tables = set(inspect(connection).get_table_names())
+        if acp_sessions.name not in tables:
+            return None
+        return (connection.execute(select(own_version.c.version)).scalar() or 0) if own_version.name in tables else 0
 
 
 def missing_indexes(database: Database) -> dict[str, str]:

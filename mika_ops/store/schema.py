@@ -1,7 +1,7 @@
-"""EmDash's and Mika's tables as they stand in a site's database, and the two tables of our own.
+"""EmDash's and Mika's tables as they stand in a site's database, and the tables of our own.
 
 mika-ops does not own EmDash's and Mika's tables and never alters them; it creates them only where there is no site
-yet: in the demo, the tests and the benchmark. Its own are those of the ACP session store.
+yet: in the demo, the tests and the benchmark. Its own are those of the ACP session store, and one for their version.
 
 Source: behaviour, section 1.
 """
@@ -10,7 +10,19 @@ import hashlib
 from collections.abc import Iterator
 from typing import Final
 
-from sqlalchemy import Column, Connection, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import (
+    DDL,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    event,
+    text,
+)
 
 from mika_ops.rules import email, webhook
 from mika_ops.rules.selection import Collection
@@ -134,6 +146,20 @@ acp_idempotency_keys: Final = Table(
     Column("response_json", Text, comment="The answer to give again, as JSON text."),
     Column("created_at", Text, nullable=False, comment="When the request was first answered."),
     Index("idx_mika_acp_idempotency_keys_session", "session_id"),
+)
+
+OWN_VERSION: Final = 1
+"""The version of our own tables that this mika-ops reads and writes."""
+
+own_version: Final = Table(
+    "mika_ops_schema",
+    own,
+    Column("version", Integer, primary_key=True, autoincrement=False, comment="The version of mika-ops' own tables."),
+)
+event.listen(
+    own_version,
+    "after_create",
+    DDL("INSERT INTO mika_ops_schema VALUES (%(version)s)", context={"version": OWN_VERSION}),  # type: ignore[no-untyped-call]
 )
 
 DOCUMENT_INDEXES: Final[dict[Collection, tuple[str, ...]]] = {

@@ -65,6 +65,7 @@ def fill(url: str) -> None:
         put_rows(shop, ephemeral_records, *(ephemeral(f"token:{n}") for n in range(200)))
         put_rows(shop, ephemeral_records, *(ephemeral(f"rate:{n}", expires_at=NEVER) for n in range(20)))
         AcpSessionStore(shop).put([acp_session(f"acp_{n:02}") for n in range(25)])
+        AcpSessionStore(shop).put([acp_session(f"over_{n}", expiredAt=BEFORE, purgeAt=BEFORE) for n in range(5)])
 
 
 def _due_email(number: int) -> Document:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import create_engine, delete
 
 from mika_ops.store.engine import Database, open_database
-from mika_ops.store.schema import own, plugin_indexes, site
+from mika_ops.store.schema import own, own_version, plugin_indexes, site
 from mika_ops_tests.sites import DatabaseKind, Sites
 
 
@@ -25,7 +25,7 @@ def lasting_url(kind: DatabaseKind, lasting_urls: dict[DatabaseKind, str], reque
     engine = create_engine(lasting_urls[kind])
     with engine.begin() as connection:
         for table in {**site.tables, **own.tables}.values():
-            if table is not plugin_indexes:
+            if table not in (plugin_indexes, own_version):
                 connection.execute(delete(table))
     engine.dispose()
     return lasting_urls[kind]

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
-from mika_ops.store.schema import acp_idempotency_keys, acp_sessions, create_site, document_indexes, own, site
+from mika_ops.store.schema import (
+    acp_idempotency_keys,
+    acp_sessions,
+    create_site,
+    document_indexes,
+    own,
+    own_version,
+    site,
+)
 from mika_ops_tests.conftest import SHARED
 from mika_ops_tests.sites import DatabaseKind, Sites
 
@@ -121,7 +129,7 @@ def test_a_sites_indexes_are_named_after_its_plugin_id(new_database: Callable[[]
 
 
 def test_our_own_tables_are_no_part_of_a_site() -> None:
-    assert set(own.tables) == {acp_sessions.name, acp_idempotency_keys.name}
+    assert set(own.tables) == {acp_sessions.name, acp_idempotency_keys.name, own_version.name}
     assert not set(own.tables) & set(site.tables)
 
 

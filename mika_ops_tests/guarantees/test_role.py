@@ -1,0 +1,95 @@
+"""The user of deploy/postgres-role.sql can do all of maintenance, and nothing more."""
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from mika_ops.clock import utc_now
+from mika_ops.doctor import examine
+from mika_ops.running import RunReport, run_once
+from mika_ops.settings import isolated_settings
+from mika_ops.timestamps import to_timestamp
+from mika_ops_tests.guarantees.shop import World, shop_at_work
+
+SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "postgres-role.sql"
+
+GRANTS = re.findall(
+    r"^ *GRANT ([A-Z, ]+(?:\([^)]+\))?(?:, DELETE)?)\s+ON (\w+) TO mika_ops;", SCRIPT.read_text(), re.MULTILINE
+)
+RIGHTS = [(right, table) for rights, table in GRANTS for right in re.findall(r"SELECT|UPDATE|DELETE", rights)]
+
+pytestmark = pytest.mark.parametrize("kind", ["postgres"], indirect=True)
+
+
+def executed(url: str, *statements: str) -> None:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def as_role(url: str) -> str:
+    """Make the user by the script; return the URL with which it logs in."""
+    executed(url, SCRIPT.read_text())
+    return make_url(url).set(username="mika_ops").render_as_string(hide_password=False)
+
+
+def maintained(world: World) -> RunReport:
+    return run_once(isolated_settings(**world.settings), now=to_timestamp(utc_now()))
+
+
+def test_all_of_maintenance_is_done_as_this_user(url: str) -> None:
+    role = as_role(url)
+    with shop_at_work(url) as world:
+        world.url = role
+        report = maintained(world)
+        diagnosis = examine(isolated_settings(database_url=role))
+        world.url = url
+
+        assert {outcome["status"] for outcome in report.subtasks.values()} == {"completed"}
+        assert world.broken_promises(interruptions=0) == []
+        assert diagnosis.ok, diagnosis.checks
+
+
+@pytest.mark.parametrize(("right", "table"), RIGHTS)
+def test_each_right_is_needed(url: str, right: str, table: str) -> None:
+    role = as_role(url)
+    executed(url, f"REVOKE {right} ON {table} FROM mika_ops")
+    with shop_at_work(url) as world:
+        world.url = role
+        try:
+            told = {outcome["status"] for outcome in maintained(world).subtasks.values()}
+        except Exception as refused:  # noqa: BLE001 - without the right to read, the shop is not even opened
+            told = {str(refused)}
+    assert told != {"completed"}
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "DELETE FROM _plugin_storage",
+        "UPDATE _plugin_storage SET id = 'x'",
+        "INSERT INTO mika_stock_events (id) VALUES ('x')",
+        "DELETE FROM mika_stock_items",
+        "UPDATE mika_stock_items SET quantity_on_hand = 99",
+        "UPDATE mika_stock_events SET quantity_delta = 0",
+        "TRUNCATE mika_ephemeral_records",
+        "DROP TABLE mika_acp_sessions",
+        "CREATE TABLE mine (id text)",
+        "SELECT * FROM _plugin_indexes",
+        "SELECT * FROM users",
+    ],
+)
+def test_nothing_else_is_allowed(url: str, forbidden: str) -> None:
+    role = as_role(url)
+    executed(url, "CREATE TABLE users (email text)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        executed(role, forbidden)
+
+
+def test_the_script_can_be_run_again(url: str) -> None:
+    as_role(url)
+    executed(as_role(url), "SELECT 1 FROM mika_ops_schema")

@@ -1,0 +1,99 @@
+"""Tables of another version: ours say so, EmDash's may have more or less than we know."""
+
+import pytest
+from sqlalchemy import text
+
+from mika_ops.running import RunReport, run_once
+from mika_ops.settings import isolated_settings
+from mika_ops.store.acp import AcpSessionStore
+from mika_ops.store.engine import Database
+from mika_ops.store.schema import acp_sessions, own_version
+from mika_ops_tests.builders import BEFORE, acp_session, email, get, put, rows_of
+from mika_ops_tests.diagnoses import check_of, done_to, examined, expected_of, status_of
+from mika_ops_tests.guarantees.shop import shop_at_work
+from mika_ops_tests.test_cli import called
+
+
+def maintained(url: str) -> RunReport:
+    return run_once(isolated_settings(database_url=url), now="2026-03-01T12:00:00.000Z")
+
+
+def failed(report: RunReport) -> dict[str, str]:
+    return {name: told["error"] for name, told in report.subtasks.items() if told["status"] == "failed"}
+
+
+def test_tables_of_ours_without_a_version_are_told_and_mended_by_preparing(database: Database, url: str) -> None:
+    AcpSessionStore(database).put([acp_session("acp_1", expiresAt=BEFORE)])
+    own_version.drop(database.engine)
+    older = "the tables of ACP sessions are older than version 1: run `mika-ops db prepare`"
+
+    assert failed(maintained(url)) == {"acp_sessions": older}
+    assert check_of(examined(database_url=url), "ACP tables").sentence == older
+    assert rows_of(database, acp_sessions)["acp_1"]["expired_at"] is None
+
+    assert called("db", "prepare", database_url=url).exit_code == 0
+    assert failed(maintained(url)) == {}
+    assert rows_of(database, acp_sessions)["acp_1"]["expired_at"] is not None
+
+
+def test_tables_of_a_newer_mika_ops_are_told_and_left_alone(database: Database, url: str) -> None:
+    AcpSessionStore(database).put([acp_session("acp_1", expiresAt=BEFORE)])
+    with database.engine.begin() as connection:
+        connection.execute(own_version.update().values(version=2))
+    newer = "the tables of ACP sessions are of version 2, made by a newer mika-ops; this one knows 1: upgrade it"
+
+    assert failed(maintained(url)) == {"acp_sessions": newer}
+    assert status_of(examined(database_url=url), "ACP tables") == "broken"
+    refused = called("db", "prepare", database_url=url)
+    assert (refused.exit_code, refused.stderr) == (2, f"mika-ops: {newer}\n")
+    assert rows_of(database, acp_sessions)["acp_1"]["expired_at"] is None
+    with database.reading() as connection:
+        assert connection.execute(own_version.select()).scalar_one() == 2
+
+
+def test_a_site_whose_tables_have_more_columns_is_maintained_and_they_stay(database: Database, url: str) -> None:
+    tables = ("_plugin_storage", "mika_stock_items", "mika_stock_events", "mika_ephemeral_records")
+    done_to(url, *(f"ALTER TABLE {table} ADD COLUMN of_tomorrow TEXT DEFAULT 'kept'" for table in tables))
+
+    with shop_at_work(url) as world:
+        report = run_once(isolated_settings(**world.settings))
+        assert {told["status"] for told in report.subtasks.values()} == {"completed"}
+        assert world.broken_promises(interruptions=0) == []
+
+    with database.reading() as connection:
+        assert set(connection.execute(text("SELECT of_tomorrow FROM _plugin_storage")).scalars()) == {"kept"}
+
+
+@pytest.mark.parametrize("prefix", ["idx_plugin_mika_ops", "idx_mika_stock", "idx_mika_ephemeral"])
+def test_a_site_that_lacks_indexes_is_maintained_all_the_same(database: Database, url: str, prefix: str) -> None:
+    names = (
+        "SELECT name FROM sqlite_master WHERE type = 'index'"
+        if database.dialect == "sqlite"
+        else "SELECT indexname FROM pg_indexes"
+    )
+    with database.reading() as connection:
+        dropped = [name for name in connection.execute(text(names)).scalars() if name.startswith(prefix)]
+    done_to(url, *(f'DROP INDEX "{name}"' for name in dropped))
+
+    with shop_at_work(url) as world:
+        report = run_once(isolated_settings(**world.settings))
+        assert {told["status"] for told in report.subtasks.values()} == {"completed"}
+        assert world.broken_promises(interruptions=0) == []
+
+    assert len(dropped) > 2
+    diagnosis = examined(database_url=url)
+    assert diagnosis.ok
+    assert status_of(diagnosis, "indexes") == ("warning" if "plugin" in prefix else "ok")
+    assert expected_of(diagnosis, "cannot run") == []
+
+
+def test_a_document_keeps_the_fields_that_we_do_not_know(database: Database, url: str) -> None:
+    put(
+        database, "ops", email("email_1", top={"ofTomorrow": {"a": [1]}}, attemptCount=5, leaseExpiresAt=BEFORE, also=2)
+    )
+
+    assert failed(maintained(url)) == {}
+
+    stored = get(database, "ops", "email_1")
+    assert stored["status"] == "failed"
+    assert (stored["ofTomorrow"], stored["record"]["also"]) == ({"a": [1]}, 2)
