@@ -47,22 +47,22 @@ _TIME: Final = re.compile(r"20\d\d-(?!0[1-3])\d\d-\d\d[T ][\d:.]+(Z|\+00)?")
 """A time that maintenance wrote; the shop's own are of the spring."""
 
 
-def fill(url: str) -> None:
-    """Give an empty shop work for every subtask, beside what must stay as it is."""
+def fill(url: str, *, copies: int = 1) -> None:
+    """Give an empty shop work for every subtask, beside what must stay as it is; ``copies`` times as much of most."""
     exhausted: Document = {"attemptCount": 5, "leaseKey": "k", "leaseExpiresAt": BEFORE}
     with open_database(url) as shop:
-        put(shop, "ops", *(_due_email(number) for number in range(EMAILS)))
-        put(shop, "ops", *(email(f"stuck_{n:02}", **exhausted) for n in range(20)))
+        put(shop, "ops", *(_due_email(number) for number in range(EMAILS * copies)))
+        put(shop, "ops", *(email(f"stuck_{n:02}", **exhausted) for n in range(20 * copies)))
         put(shop, "ops", *(email(f"failed_{n}", status="failed", attemptCount=5) for n in range(5)))
-        put(shop, "ops", *(webhook(f"webhook_{n:03}", rawPayloadJson={"body": "x" * 500}) for n in range(80)))
+        put(shop, "ops", *(webhook(f"webhook_{n:03}", rawPayloadJson={"body": "x" * 500}) for n in range(80 * copies)))
         put(shop, "ops", *(workflow(f"lost_{n:02}", status="running", **exhausted) for n in range(20)))
         put(shop, "ops", *(workflow(f"retry_{n:02}", status="failed", nextAttemptAt=BEFORE) for n in range(RETRIES)))
         put(shop, "ledger", *(order(f"order_{n}", customer=_buyer(n), **_keys(n)) for n in range(2 * PEOPLE)))
         for number in range(PEOPLE):
             _person(shop, number)
-        put_rows(shop, stock_items, *(stock_item(f"item_{n}", quantity_reserved=24) for n in range(10)))
-        put_rows(shop, stock_events, *(_reservation(number) for number in range(240)))
-        put_rows(shop, ephemeral_records, *(ephemeral(f"token:{n}") for n in range(200)))
+        put_rows(shop, stock_items, *(stock_item(f"item_{n}", quantity_reserved=24 * copies) for n in range(10)))
+        put_rows(shop, stock_events, *(_reservation(number) for number in range(240 * copies)))
+        put_rows(shop, ephemeral_records, *(ephemeral(f"token:{n}") for n in range(200 * copies)))
         put_rows(shop, ephemeral_records, *(ephemeral(f"rate:{n}", expires_at=NEVER) for n in range(20)))
         AcpSessionStore(shop).put([acp_session(f"acp_{n:02}") for n in range(25)])
         AcpSessionStore(shop).put([acp_session(f"over_{n}", expiredAt=BEFORE, purgeAt=BEFORE) for n in range(5)])
@@ -158,12 +158,12 @@ class World:
 
 
 @contextmanager
-def shop_at_work(url: str, *, together: int = 0) -> Iterator[World]:
+def shop_at_work(url: str, *, together: int = 0, copies: int = 1) -> Iterator[World]:
     """Fill a shop and run what is around it; its site completes the workflows that it is asked to, in the database.
 
-    ``together``: so many emails are answered at once.
+    ``together``: so many emails are answered at once. ``copies``: the backlog, as a multiple.
     """
-    fill(url)
+    fill(url, copies=copies)
     with mail_server(together=together) as mailroom, running_site() as site, open_database(url) as shop:
         world = World(url, mailroom, site)
 
