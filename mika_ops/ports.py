@@ -72,6 +72,13 @@ class Changes(Generic[Note]):
     malformed: Mapping[str, str] = field(default_factory=dict)
 
 
+class RepositoryUnavailable(Exception):
+    """The shop's storage failed for a reason that lies not in what was asked: it is locked, gone, full or read-only.
+
+    What was under way stays as it is, for the next run.
+    """
+
+
 @runtime_checkable
 class DocumentRepository(Protocol):
     """One collection of Mika's documents (``ops``, ``account``, ``ledger`` or ``session``)."""

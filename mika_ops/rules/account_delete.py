@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from mika_ops.rules.document import ABSENT, Document, metadata_of, patched, record_of, with_record
+from mika_ops.rules.document import ABSENT, Document, is_storable, metadata_of, patched, record_of, with_record
 from mika_ops.rules.selection import OneOf, Selection, all_of, top
 from mika_ops.timestamps import Timestamp
 
@@ -36,6 +36,11 @@ class Identity:
         """The keys that there are, each by its name in a document."""
         named = {"customerId": self.customer_id, "userId": self.user_id, "emailHash": self.email_hash}
         return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def unusable_keys(self) -> tuple[str, ...]:
+        """The names of the keys by which no database can look anything up."""
+        return tuple(name for name, value in self.keys.items() if not is_storable(value))
 
     @property
     def sentinel(self) -> str | None:

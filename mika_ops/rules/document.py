@@ -65,3 +65,15 @@ def _described(value: object) -> str:
     if value is None:
         return "missing"
     return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
+
+
+def is_storable(text: str) -> bool:
+    """Say whether a database can hold a text by itself, and so be asked for it.
+
+    JSON can hold more: a NUL, and half of a surrogate pair, which is no UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

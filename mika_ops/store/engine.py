@@ -13,11 +13,21 @@ from typing import Final, Self, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import QueuePool
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from mika_ops.clock import utc_now
+from mika_ops.ports import RepositoryUnavailable
 from mika_ops.store.json_sql import JsonSql
 from mika_ops.store.schema import acp_sessions, plugin_storage, site
 from mika_ops.timestamps import Timestamp, to_timestamp
@@ -45,6 +55,10 @@ class DatabaseError(Exception):
 
 class UnusableDatabase(DatabaseError):
     """The configured database cannot be a Mika site's. The message says what to set or do."""
+
+
+class DatabaseUnavailable(DatabaseError, RepositoryUnavailable):
+    """The database cannot be reached, or takes nothing at the moment, whatever it is asked."""
 
 
 class RowRefused(DatabaseError):
@@ -296,6 +310,9 @@ def _translated(raised: type[DatabaseError] = DatabaseError) -> Iterator[None]:
         yield
     except (IntegrityError, DataError) as error:
         raise RowRefused(f"the shop's database: {_said(error)}") from None
+    except (OperationalError, InterfaceError, InternalError) as error:
+        unavailable = DatabaseUnavailable if raised is DatabaseError else raised
+        raise unavailable(f"the shop's database: {_said(error)}") from None
     except SQLAlchemyError as error:
         raise raised(f"the shop's database: {_said(error)}") from None
 

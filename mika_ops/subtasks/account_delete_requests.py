@@ -2,6 +2,9 @@
 
 Requests are worked off in batches, every step for the whole batch, and each is tried once per run. A step that changed
 something is recorded on its request at once; those that found nothing are recorded along with the next that did.
+
+A request fails for a reason of its own. Where the shop's storage fails, requests stay queued for the next run: one that
+failed waits for a person, and the law does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +12,8 @@ from dataclasses import dataclass, field
 
 from mika_ops.clock import Clock
 from mika_ops.host import Host
-from mika_ops.outcome import SweptResult
-from mika_ops.ports import ITEMS_KEPT, Change, DocumentRepository
+from mika_ops.outcome import SubtaskFailed, SweptResult
+from mika_ops.ports import ITEMS_KEPT, Change, DocumentRepository, RepositoryUnavailable
 from mika_ops.privacy import error_sentence
 from mika_ops.rules import account_delete
 from mika_ops.rules.account_delete import CompletedStep, Identity, StepValue
@@ -52,21 +55,29 @@ class _Progress:
 
 
 def run(host: Host, clock: Clock, limits: Limits) -> AccountDeleteRequestsResult:
-    """Work off the queued requests, oldest first."""
+    """Work off the queued requests, oldest first. Raises ``SubtaskFailed`` where the shop's storage fails."""
     ops = piece(host.ops)
     sweep = Sweep(ops, account_delete.queued(), "account_delete_requests", limits.limit, limits.spent)
     completed = failed = 0
     items: tuple[DeletedAccount, ...] = ()
     failed_ids: tuple[str, ...] = ()
+    unavailable = None
     for ids in sweep.batches(REQUESTS_PER_BATCH):
-        accounts = _work_off(host, ids, steps_of(limits.account_delete_scope), clock)
+        try:
+            accounts = _work_off(host, ids, steps_of(limits.account_delete_scope), clock)
+        except RepositoryUnavailable as failure:
+            unavailable = error_sentence(failure)
+            break
         completed += sum(account.status == "completed" for account in accounts)
         failed += sum(account.status == "failed" for account in accounts)
         items = (*items, *accounts)[:ITEMS_KEPT]
         failed_ids = (*failed_ids, *(a.request_id for a in accounts if a.status == "failed"))[:20]
-    return AccountDeleteRequestsResult(
+    result = AccountDeleteRequestsResult(
         completed=completed, failed=failed, items=items, failed_ids=failed_ids, **sweep.counts()
     )
+    if unavailable is not None:
+        raise SubtaskFailed(f"{unavailable}; the requests under way stay queued for the next run", result)
+    return result
 
 
 def _work_off(host: Host, ids: Sequence[str], steps: Sequence[Step], clock: Clock) -> list[DeletedAccount]:
@@ -77,7 +88,13 @@ def _work_off(host: Host, ids: Sequence[str], steps: Sequence[Step], clock: Cloc
         for id_ in ids
         if id_ in requests and account_delete.is_queued(requests[id_])
     }
-    for request_id, reason in blocked_requests(host, {id_: p.identity for id_, p in progress.items()}).items():
+    for state in progress.values():
+        if unusable := state.identity.unusable_keys:
+            state.error = (
+                f"nothing can be looked up by its {', '.join(unusable)}: mend it, then queue the request again"
+            )
+    sound = {id_: state.identity for id_, state in progress.items() if state.error is None}
+    for request_id, reason in blocked_requests(host, sound).items():
         progress[request_id].error = reason
     for step in steps:
         waiting = {id_: p.identity for id_, p in progress.items() if p.error is None and step.name not in p.values}
@@ -106,6 +123,8 @@ def _outcome_of(step: Step, host: Host, waiting: Mapping[str, Identity], clock: 
         return StepOutcome()
     try:
         outcome = step.run(host, waiting, clock)
+    except RepositoryUnavailable:
+        raise
     except Exception as failure:  # noqa: BLE001 - the requests are resumed from the steps recorded so far
         outcome = StepOutcome(errors=dict.fromkeys(waiting, error_sentence(failure)))
     return StepOutcome(

