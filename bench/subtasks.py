@@ -5,6 +5,8 @@ knows no malformed document, no clock and no limit. Both work on copies of the s
 each, and take turns. Documents on Postgres, and those of account deletes, are cheapest to write as they were left.
 """
 
+import ctypes
+import gc
 import os
 import pickle
 import resource
@@ -355,9 +357,9 @@ def measured(shops: Shops, case: Case, *, size: int | None = None, repetitions: 
     after: list[tuple[str, str, str]] = []
     for _ in range(repetitions):
         url = copies.new()
-        ours.append(_apart(partial(_ours, url, case, size)))
+        ours.append(apart(partial(cost_of, url, case, size)))
         after = after or _changed(copies.original, url)
-        floor.append(_apart(partial(_floor, copies.new(), case, after)))
+        floor.append(apart(partial(_floor, copies.new(), case, after)))
     return Measured(case, size, _median(ours), _median(floor))
 
 
@@ -370,8 +372,11 @@ def _median(costs: list[Cost]) -> Cost:
     )
 
 
-def _apart(work: Callable[[], Cost]) -> Cost:
+def apart(work: Callable[[], Cost]) -> Cost:
     """Do work in a process of its own, so that its memory is its own."""
+    # What was freed here would be the child's to use again, and its own use of memory would not show.
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -391,7 +396,7 @@ def _apart(work: Callable[[], Cost]) -> Cost:
     return answer
 
 
-def _ours(url: str, case: Case, size: int) -> Cost:
+def cost_of(url: str, case: Case, size: int) -> Cost:
     clock = Clock.fixed(datetime.fromisoformat(NOW).astimezone(UTC))
     settings = isolated_settings(database_url=url)
     with assembled(settings) as host:
@@ -400,27 +405,27 @@ def _ours(url: str, case: Case, size: int) -> Cost:
         event.listen(backlog.database.engine, "before_cursor_execute", lambda *_: _count(counted, "statements"))
         event.listen(backlog.database.engine, "begin", lambda *_: _count(counted, "transactions"))
         backlog.read({}, now=NOW)  # warms the connection
-        before, counted["statements"], counted["transactions"] = _peak(), 0, 0
+        before, counted["statements"], counted["transactions"] = peak_mb_now(), 0, 0
         started = time.perf_counter()
         outcome = outcome_of(BY_NAME[case.subtask], host, clock, Limits(account_delete_scope="complete"))
         seconds = time.perf_counter() - started
         assert isinstance(outcome, Completed), outcome
         done = sum(outcome.result.counts()[name] for name in BY_NAME[case.subtask].done)
         assert done == size, outcome.result
-        return Cost(seconds, _peak() - before, counted["statements"], counted["transactions"])
+        return Cost(seconds, peak_mb_now() - before, counted["statements"], counted["transactions"])
 
 
 def _floor(url: str, case: Case, after: Any) -> Cost:
     with open_database(url) as database:
         with database.reading() as connection:
             connection.execute(select(plugin_storage.c.id).limit(1)).all()
-        before = _peak()
+        before = peak_mb_now()
         started = time.perf_counter()
         with database.engine.connect().execution_options(mika_writes=True) as connection, connection.begin():
             if database.dialect == "postgresql":
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             case.floor(connection, after)
-        return Cost(time.perf_counter() - started, _peak() - before)
+        return Cost(time.perf_counter() - started, peak_mb_now() - before)
 
 
 def _changed(original: str, url: str) -> list[tuple[str, str, str]]:
@@ -439,7 +444,7 @@ def _count(counted: dict[str, int], what: str) -> None:
     counted[what] += 1
 
 
-def _peak() -> float:
+def peak_mb_now() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
