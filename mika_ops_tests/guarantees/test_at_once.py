@@ -13,7 +13,9 @@ from mika_ops_tests.guarantees.shop import EMAILS, shop_at_work
 from mika_ops_tests.sites import Sites
 
 
-@pytest.mark.parametrize(("kind", "at_once"), [("sqlite", 2), ("postgres", 2), ("postgres", 4)])
+@pytest.mark.parametrize(
+    ("kind", "at_once"), [("sqlite", 2), pytest.param("postgres", 2, marks=pytest.mark.long), ("postgres", 4)]
+)
 def test_runs_at_the_same_time_do_everything_once(
     kind: str, at_once: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -98,7 +98,7 @@ def malformed(report: RunReport) -> list[str]:
 
 
 @hypothesis_settings(
-    max_examples=6,
+    max_examples=4,
     phases=[Phase.generate],
     deadline=None,
     derandomize=True,

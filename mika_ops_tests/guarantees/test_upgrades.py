@@ -64,7 +64,13 @@ def test_a_site_whose_tables_have_more_columns_is_maintained_and_they_stay(datab
         assert set(connection.execute(text("SELECT of_tomorrow FROM _plugin_storage")).scalars()) == {"kept"}
 
 
-@pytest.mark.parametrize("prefix", ["idx_plugin_mika_ops", "idx_mika_stock", "idx_mika_ephemeral"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "idx_plugin_mika_ops",
+        *(pytest.param(f"idx_mika_{name}", marks=pytest.mark.long) for name in ("stock", "ephemeral")),
+    ],
+)
 def test_a_site_that_lacks_indexes_is_maintained_all_the_same(database: Database, url: str, prefix: str) -> None:
     names = (
         "SELECT name FROM sqlite_master WHERE type = 'index'"
