@@ -63,7 +63,8 @@ class DagsterDev:
     def stop(self, number: signal.Signals) -> int:
         """Ask it to stop; return its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=60)
+        # Dagster's code server gives calls that are under way sixty seconds by itself.
+        return self.process.wait(timeout=120)
 
     def output(self) -> str:
         return self.log.read_text()
