@@ -285,10 +285,12 @@ class _Drain:
         self._note_recorded(recording.result())
 
     def _hurry(self) -> None:
-        """Let what is under way end soon, with or without the provider."""
-        wait(self.under_way, timeout=STOP_AFTER_SECONDS)
-        if isinstance(self.outbox.sender, AbandoningSender):
-            self.outbox.sender.abandon()
+        """Let what is under way end soon, with or without the provider; at once where somebody asks again."""
+        try:
+            wait(self.under_way, timeout=STOP_AFTER_SECONDS)
+        finally:
+            if isinstance(self.outbox.sender, AbandoningSender):
+                self.outbox.sender.abandon()
 
     def _finish(self) -> None:
         """Wait for what is under way, record it, and give back the rest, whatever goes wrong with any of it."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Integer, Select, Text, TextClause, and_, bindparam, select, text, tuple_
 
 from mika_ops.ports import Candidate, Change, Changes, Note, Rule
-from mika_ops.rules.document import Document, MalformedDocument, is_storable
+from mika_ops.rules.document import Document, MalformedDocument
 from mika_ops.rules.selection import Collection, Selection
 from mika_ops.store.engine import Database, RowRefused
 from mika_ops.store.id_lists import among
@@ -82,7 +82,6 @@ class Documents:
 
     def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
         """Return the documents with these ids that exist and are JSON objects."""
-        ids = [id_ for id_ in ids if is_storable(id_)]
         if not ids:
             return {}
         with self.database.reading() as connection:
