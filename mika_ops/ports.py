@@ -15,6 +15,7 @@ from mika_ops.clock import Clock
 from mika_ops.outcome import SweptResult
 from mika_ops.rules.document import Document
 from mika_ops.rules.selection import Selection
+from mika_ops.shards import Shard
 from mika_ops.timestamps import Timestamp
 
 Note = TypeVar("Note")
@@ -382,6 +383,15 @@ class EmailOutbox(Protocol):
 
     def drain(self, clock: Clock, *, limit: int | None, spent: Spent) -> DrainedOutbox:
         """Send what is due, at most ``limit`` emails, until nothing is due or the time is spent."""
+        ...
+
+
+@runtime_checkable
+class ShardableOutbox(EmailOutbox, Protocol):
+    """An ``EmailOutbox`` that several workers can drain at once, each a shard; one without is drained by one alone."""
+
+    def for_shard(self, shard: Shard) -> EmailOutbox:
+        """Return the outbox that drains this shard, and then helps the others."""
         ...
 
 

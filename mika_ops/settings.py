@@ -30,6 +30,7 @@ from mika_ops.secret_files import SecretFiles, UnreadSecret, secret_names
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.subtasks.subtask import Limits
 from mika_ops.timestamps import to_datetime
+from mika_ops.workers import Workers
 
 PREFIX: Final = "MIKA_"
 
@@ -40,7 +41,7 @@ class SettingsError(ValueError):
     """Settings that cannot be used. The message names each variable and says what it should be, one line each."""
 
 
-class Settings(Thresholds, BaseSettings):
+class Settings(Workers, Thresholds, BaseSettings):
     """The settings of one shop. A field ``name`` is read from ``MIKA_NAME``; all are optional.
 
     The environment comes before the file ``.env``, and that before the files of ``MIKA_SECRETS_DIRECTORY``.

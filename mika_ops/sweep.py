@@ -9,6 +9,7 @@ from typing import Final, TypedDict
 from mika_ops.ports import Candidate, Change, DocumentRepository, Spent, never_spent
 from mika_ops.rules.document import Document
 from mika_ops.rules.selection import Selection
+from mika_ops.shards import Shard
 
 logger: Final = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ class Sweep:
 
     ``scanned`` counts the candidates taken, malformed ones apart; ``has_more`` says, at the end, that others were left
     for want of room or time. Memory is that of one page, whatever the backlog.
+
+    With ``shard``, only its documents are taken; where the sweep ``helps``, what other shards have not come to is taken
+    afterwards. Only a sweep that claims what it takes may help.
     """
 
     repository: DocumentRepository
@@ -45,6 +49,8 @@ class Sweep:
     limit: int | None = None
     spent: Spent = never_spent
     timer: Callable[[], float] = time.monotonic
+    shard: Shard | None = None
+    helps: bool = False
     scanned: int = field(default=0, init=False)
     changed: int = field(default=0, init=False)
     malformed: int = field(default=0, init=False)
@@ -111,6 +117,18 @@ class Sweep:
         return PAGE if self.limit is None else self.limit - self.scanned
 
     def _pages(self) -> Iterator[list[Candidate]]:
+        shard = self.shard
+        if shard is None:
+            yield from self._pages_of_all()
+            return
+        for page in self._pages_of_all():
+            yield [candidate for candidate in page if shard.takes(candidate.id)]
+        if self.helps:
+            for page in self._pages_of_all():
+                # Malformed documents are told by the shard that they are in.
+                yield [candidate for candidate in page if not shard.takes(candidate.id) and not candidate.malformed]
+
+    def _pages_of_all(self) -> Iterator[list[Candidate]]:
         after: Candidate | None = None
         while True:
             wanted = min(PAGE, self._room() + BATCH)

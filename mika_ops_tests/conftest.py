@@ -1,6 +1,7 @@
 """The two databases, for every test that wants one: fresh, laid out as a site's, and empty."""
 
 import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="Break things a hundred times, and in every way.")
+
+
+def pytest_configure() -> None:
+    """Have what tests start heed interrupts: a shell that starts pytest in the background has it ignore them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -64,7 +64,7 @@ class DagsterDev:
         """Ask it to stop; return its exit code."""
         self.process.send_signal(number)
         # Dagster's code server gives calls that are under way sixty seconds by itself.
-        return self.process.wait(timeout=120)
+        return self.process.wait(timeout=90)
 
     def output(self) -> str:
         return self.log.read_text()

@@ -43,6 +43,7 @@ from mika_ops.ports import (
 from mika_ops.privacy import error_sentence
 from mika_ops.rules import email
 from mika_ops.rules.document import Document, record_of
+from mika_ops.shards import Shard
 from mika_ops.sweep import Sweep
 from mika_ops.timestamps import shifted
 
@@ -75,7 +76,8 @@ class LeasedOutbox:
 
     ``send_timeout``: the longest that ``sender`` takes for one email. Batches are so small that the last email of one
     is sent before its lease lapses, even where every one before it took that long. ``retry_delay`` gives the wait
-    after a failed attempt, by the attempt's number.
+    after a failed attempt, by the attempt's number. With ``shard``, that part is drained first, then what the others
+    have left.
     """
 
     ops: DocumentRepository
@@ -86,6 +88,7 @@ class LeasedOutbox:
     send_timeout: timedelta = timedelta(seconds=20)
     concurrency: int = 1
     max_per_second: float | None = None
+    shard: Shard | None = None
     retry_delay: Callable[[int], timedelta] = email.retry_delay
     lease_key: Callable[[], str] = new_lease_key
     timer: Callable[[], float] = time.monotonic
@@ -99,6 +102,11 @@ class LeasedOutbox:
         except Exception as failure:  # noqa: BLE001 - what was sent until now must be reported
             drain.error = error_sentence(failure)
         return drain.result()
+
+    def for_shard(self, shard: Shard) -> "LeasedOutbox":
+        """Return the outbox that drains this shard, at its part of the rate that the provider takes."""
+        rate = None if self.max_per_second is None else self.max_per_second / shard.count
+        return replace(self, shard=shard, max_per_second=rate)
 
     @property
     def batch_size(self) -> int:
@@ -135,7 +143,15 @@ class _Drain:
     stopped_reason: str | None = None
 
     def __post_init__(self) -> None:
-        self.sweep = Sweep(self.outbox.ops, email.due(self.clock.scheduled_at), "email_outbox", self.limit, self.spent)
+        self.sweep = Sweep(
+            self.outbox.ops,
+            email.due(self.clock.scheduled_at),
+            "email_outbox",
+            self.limit,
+            self.spent,
+            shard=self.outbox.shard,
+            helps=True,
+        )
         self.batches = self.sweep.batches(self.outbox.batch_size)
         self.pace = Pace(self.outbox.concurrency, self.outbox.max_per_second, self.outbox.timer)
 

@@ -7,6 +7,7 @@ from mika_ops.host import Host
 from mika_ops.orchestration.alerts import alert_sensor, history_alert_sensor
 from mika_ops.orchestration.assets import shop_assets
 from mika_ops.orchestration.checks import health_checks
+from mika_ops.orchestration.executors import executor_for
 from mika_ops.orchestration.history import history_job, history_schedule
 from mika_ops.orchestration.job import maintenance_job
 from mika_ops.orchestration.resources import resources_for
@@ -32,11 +33,13 @@ def build_definitions(
     settings = load_settings(shop=name) if settings is None else settings
     try:
         require_outbox(settings, host or Host())
+        executor = executor_for(settings)
     except SettingsError as error:
         raise SettingsError(for_shop(name, str(error))) from None
     resources = resources_for(settings, host, shop=name)
     # Several shops cannot share the names of a code location's resources, so each job then has its own.
-    job = maintenance_job() if name is None else maintenance_job(shop=name, resources=resources)
+    own = None if name is None else resources
+    job = maintenance_job(shop=name, resources=own, shards=settings.shards, executor=executor)
     history = history_job(settings, jobs=[job.name], shop=name)
     sink = host.alert_sink if host is not None else None
     schedules = [maintenance_schedule(settings, job, host, shop=name), history_schedule(settings, history)]

@@ -6,7 +6,8 @@ from typing import Final
 import dagster as dg
 
 from mika_ops.orchestration.config import launchpad
-from mika_ops.orchestration.ops import AFTER, ops_for
+from mika_ops.orchestration.ops import AFTER, op_for
+from mika_ops.orchestration.sharded import sharded_ops
 from mika_ops.orchestration.summary import summary
 from mika_ops.subtasks.registry import SUBTASKS
 
@@ -21,11 +22,14 @@ def maintenance_job(
     shop: str | None = None,
     resources: Mapping[str, dg.ResourceDefinition] | None = None,
     console_level: str = "INFO",
+    shards: int = 1,
+    executor: dg.ExecutorDefinition = dg.in_process_executor,
 ) -> dg.JobDefinition:
-    """Return the job. All of it runs in one process: a process for each op would cost ten times the CPU.
+    """Return the job. By default all of it runs in one process: a process for each op would cost ten times the CPU.
 
     ``shop``: its name, where there are several, each with ``resources`` of its own; one shop alone has those of the
-    code location. ``console_level``: the least that a run prints; its history has everything.
+    code location. ``console_level``: the least that a run prints; its history has everything. With several ``shards``,
+    the subtasks that can be split are spread over the workers of ``executor``.
     """
 
     @dg.job(
@@ -36,14 +40,18 @@ def maintenance_job(
             "stock fails the run once all have run."
         ),
         config=launchpad(console_level),
-        executor_def=dg.in_process_executor,
+        executor_def=executor,
         resource_defs=resources,
         tags={"mika": "maintenance"} | ({} if shop is None else {SHOP_TAG: shop}),
     )
     def mika_maintenance() -> None:
         last = None
-        for op in [*ops_for(SUBTASKS), summary]:
-            # An order-only dependency: the subtasks see each other's changes, whatever the executor.
-            last = op() if last is None else op(**{AFTER: last})
+        # Order-only dependencies: the subtasks see each other's changes, whatever the executor.
+        for subtask in SUBTASKS:
+            if subtask.shardable and shards > 1:
+                last = sharded_ops(subtask).after(last, subtask)
+            else:
+                last = op_for(subtask)() if last is None else op_for(subtask)(**{AFTER: last})
+        summary(**{AFTER: last})
 
     return mika_maintenance

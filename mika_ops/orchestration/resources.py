@@ -17,6 +17,7 @@ from mika_ops.host import PIECES, Host
 from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.orchestration.interruption import cancel_when_interrupted
 from mika_ops.settings import Settings, for_shop, limits_from, require_time
+from mika_ops.shards import Shard
 from mika_ops.store.engine import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import Limits
@@ -39,11 +40,13 @@ class RunPlan:
     settings: Settings
     shop: str | None = None
 
-    def limits_of(self, subtask: str) -> Limits:
-        """Return the limits of one subtask that was chosen for the run."""
+    def limits_of(self, subtask: str, shard: Shard | None = None) -> Limits:
+        """Return the limits of one subtask that was chosen for the run, or of a shard of it."""
+        limit = self.limits.get(subtask)
         return replace(
             limits_from(self.settings),
-            limit=self.limits.get(subtask),
+            limit=limit if shard is None else shard.share_of(limit),
+            shard=shard,
             spent=self.budget.spent_for(subtask),
             idempotency_key=self.run_id,
         )

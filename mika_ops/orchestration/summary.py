@@ -14,6 +14,7 @@ from mika_ops.orchestration.checks import HEALTHY_TAG, UNHEALTHY_TAG, evaluation
 from mika_ops.orchestration.config import RUN_RESOURCE
 from mika_ops.orchestration.ops import (
     AFTER,
+    BACKLOG,
     COMPLETED_TAG,
     FAIL_RUN_ON,
     FAILED_TAG,
@@ -27,9 +28,6 @@ from mika_ops.outcome import NOT_CHOSEN
 from mika_ops.privacy import error_sentence
 from mika_ops.settings import limits_from
 from mika_ops.words import told
-
-BACKLOG: Final = "backlog"
-"""The piece of the host that says what is left."""
 
 _TAGS: Final = (COMPLETED_TAG, FAILED_TAG, SKIPPED_TAG, HEALTHY_TAG, UNHEALTHY_TAG)
 

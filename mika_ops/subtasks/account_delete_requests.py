@@ -57,7 +57,9 @@ class _Progress:
 def run(host: Host, clock: Clock, limits: Limits) -> AccountDeleteRequestsResult:
     """Work off the queued requests, oldest first. Raises ``SubtaskFailed`` where the shop's storage fails."""
     ops = piece(host.ops)
-    sweep = Sweep(ops, account_delete.queued(), "account_delete_requests", limits.limit, limits.spent)
+    sweep = Sweep(
+        ops, account_delete.queued(), "account_delete_requests", limits.limit, limits.spent, shard=limits.shard
+    )
     completed = failed = 0
     items: tuple[DeletedAccount, ...] = ()
     failed_ids: tuple[str, ...] = ()
@@ -177,4 +179,5 @@ SUBTASK = Subtask(
     run=run,
     done=("completed",),
     due=lambda _now, _limits: account_delete.queued(),
+    shardable=True,
 )

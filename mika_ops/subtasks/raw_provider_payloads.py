@@ -18,7 +18,15 @@ class RawProviderPayloadsResult(SweptResult):
 
 def run(host: Host, clock: Clock, limits: Limits) -> RawProviderPayloadsResult:
     """Purge raw payloads, oldest first."""
-    sweep = Sweep(piece(host.ops), due(clock.scheduled_at, limits), "raw_provider_payloads", limits.limit, limits.spent)
+    sweep = Sweep(
+        piece(host.ops),
+        due(clock.scheduled_at, limits),
+        "raw_provider_payloads",
+        limits.limit,
+        limits.spent,
+        shard=limits.shard,
+        helps=True,
+    )
     sweep.change(lambda document: webhook.purged(document, now=clock.stamp()))
     return RawProviderPayloadsResult(purged=sweep.changed, **sweep.counts())
 
@@ -35,4 +43,5 @@ SUBTASK = Subtask(
     run=run,
     done=("purged",),
     due=due,
+    shardable=True,
 )

@@ -15,6 +15,7 @@ from mika_ops.privacy import error_sentence
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
 from mika_ops.rules.selection import Selection
 from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
+from mika_ops.shards import Shard
 from mika_ops.timestamps import Timestamp
 
 logger: Final = logging.getLogger(__name__)
@@ -32,11 +33,12 @@ class Limits:
     """What bounds one subtask in one run.
 
     ``limit``: at most so many documents or rows, exactly as upstream; ``None`` drains until nothing is due or ``spent``
-    says that the run's time is used up.
+    says that the run's time is used up. ``shard``: the part that is to be done, where several workers share the work.
     """
 
     limit: int | None = None
     spent: Spent = never_spent
+    shard: Shard | None = None
     idempotency_key: str = "maintenance"
     raw_payload_retention_days: float = DEFAULT_RETENTION_DAYS
     acp_session_purge_after_hours: float = DEFAULT_PURGE_AFTER_HOURS
@@ -48,7 +50,8 @@ class Subtask:
     """One subtask of maintenance.
 
     ``name`` is its one name everywhere: op, metadata, CLI and configuration. ``due`` gives the documents that wait
-    for it, where it works on documents; ``done`` names those counts of its result that add up to what it did.
+    for it, where it works on documents; ``done`` names those counts of its result that add up to what it did. One
+    that is ``shardable`` does the part that ``Limits.shard`` names.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Subtask:
     done: tuple[str, ...]
     due: Callable[[Timestamp, Limits], Selection] | None = None
     limited: bool = True
+    shardable: bool = False
 
 
 def outcome_of(

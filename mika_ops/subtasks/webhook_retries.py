@@ -24,7 +24,14 @@ class WebhookRetriesResult(SweptResult):
 def run(host: Host, clock: Clock, limits: Limits) -> WebhookRetriesResult:
     """Have the site replay each due webhook once, longest waiting first; one that fails does not stop the others."""
     ops, admin_api = piece(host.ops), piece(host.admin_api)
-    sweep = Sweep(ops, workflow.retryable_webhooks(clock.scheduled_at), "webhook_retries", limits.limit, limits.spent)
+    sweep = Sweep(
+        ops,
+        workflow.retryable_webhooks(clock.scheduled_at),
+        "webhook_retries",
+        limits.limit,
+        limits.spent,
+        shard=limits.shard,
+    )
     retried = skipped_exhausted = failed = 0
     named: list[str] = []
     # One at a time, since each may take long: its turn comes only while there is time, and it is looked at just before.
@@ -64,4 +71,5 @@ SUBTASK = Subtask(
     run=run,
     done=("retried",),
     due=lambda now, _limits: workflow.retryable_webhooks(now),
+    shardable=True,
 )

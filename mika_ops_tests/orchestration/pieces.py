@@ -26,6 +26,7 @@ from mika_ops.ports import (
 from mika_ops.rules.document import Document
 from mika_ops.rules.selection import Selection
 from mika_ops.settings import Settings, isolated_settings
+from mika_ops.subtasks.registry import SUBTASK_NAMES
 
 
 class Documents:
@@ -159,7 +160,7 @@ class Run:
 
     @property
     def statuses(self) -> dict[str, str]:
-        return {name: told["status"] for name, told in self.metadata.items() if name != "summary"}
+        return {name: told["status"] for name, told in self.metadata.items() if name in SUBTASK_NAMES}
 
     def logged(self, level: int) -> list[str]:
         return [text for at, text in self.log if at == level]
