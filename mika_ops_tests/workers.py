@@ -24,6 +24,7 @@ INSTANCE = "telemetry: {enabled: false}\npython_logs: {managed_python_loggers: [
 class Worker:
     """One Celery worker, which does one task at a time."""
 
+    name: str
     process: subprocess.Popen[bytes]
     log: Path
 
@@ -64,9 +65,10 @@ def workers(count: int, folder: Path, environment: Mapping[str, str]) -> Iterato
 
 @contextmanager
 def _worker(number: int, folder: Path, environment: Mapping[str, str]) -> Iterator[Worker]:
-    log = folder / f"worker-{number}.log"
+    name = f"worker-{number}"
+    log = folder / f"{name}.log"
     app = ["--app", "mika_ops.orchestration.celery_workers"]
-    options = ["--concurrency", "1", "--hostname", f"worker-{number}@%h", "--loglevel", "INFO"]
+    options = ["--concurrency", "1", "--hostname", f"{name}@%h", "--loglevel", "INFO"]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "celery", *app, "worker", *options, "--without-gossip", "--without-mingle"],
@@ -75,7 +77,7 @@ def _worker(number: int, folder: Path, environment: Mapping[str, str]) -> Iterat
             stdout=output,
             stderr=output,
         )
-    worker = Worker(process, log)
+    worker = Worker(name, process, log)
     try:
         yield worker
     finally:
