@@ -8,9 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# What the image of deploy/docker has.
+IMAGE_EXTRAS := webserver postgres-storage celery k8s
+
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo dev test lint bench lock clean
+.PHONY: demo dev test lint deploy-check bench lock clean
 
 demo: $(READY)
 	@$(BIN)/python -m mika_ops.demo run --database $(DATABASE)
@@ -19,12 +22,17 @@ dev: $(READY)
 	@$(BIN)/python -m mika_ops.demo dev --database $(DATABASE) --port $(PORT)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint deploy/docker/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/docker/compose.yaml
+
+deploy-check: $(READY)
+	deploy/docker/check
 
 bench: $(READY)
 	$(BIN)/python -m bench
@@ -34,6 +42,9 @@ lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --upgrade --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml $(foreach extra,$(IMAGE_EXTRAS),--extra $(extra)) --constraint requirements.lock \
+		--universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet \
+		--output-file deploy/docker/requirements.lock
 
 clean:
 	rm -rf $(VENV) demo .dagster

@@ -16,6 +16,9 @@ JOB_NAME: Final = "mika_maintenance"
 SHOP_TAG: Final = "mika/shop"
 """The tag that names a run's shop, where there are several."""
 
+MAINTAINS_TAG: Final = "mika/maintains"
+"""The tag of every run of maintenance, for each shop a value of its own: a limit on it has them run one by one."""
+
 
 def maintenance_job(
     *,
@@ -42,7 +45,7 @@ def maintenance_job(
         config=launchpad(console_level),
         executor_def=executor,
         resource_defs=resources,
-        tags={"mika": "maintenance"} | ({} if shop is None else {SHOP_TAG: shop}),
+        tags={MAINTAINS_TAG: "the shop"} if shop is None else {MAINTAINS_TAG: shop, SHOP_TAG: shop},
     )
     def mika_maintenance() -> None:
         last = None

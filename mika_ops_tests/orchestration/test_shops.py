@@ -41,7 +41,7 @@ def test_a_named_shop_has_its_own_job_schedule_alerts_assets_and_tags() -> None:
     repository = build_definitions(name="eu", settings=isolated_settings()).get_repository_def()
     job = repository.get_job("mika_maintenance_eu")
     schedule = repository.get_schedule_def("mika_maintenance_eu_schedule")
-    assert job.tags == {"mika": "maintenance", "mika/shop": "eu"}
+    assert job.tags == {"mika/maintains": "eu", "mika/shop": "eu"}
     assert (schedule.name, schedule.job_name) == ("mika_maintenance_eu_schedule", "mika_maintenance_eu")
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "mika_maintenance_eu_alerts",
