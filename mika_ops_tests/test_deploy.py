@@ -1,6 +1,10 @@
 """The files for production are ready to use."""
 
+import shutil
+import subprocess
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -8,9 +12,34 @@ import pytest
 from mika_ops.demo.embedded_postgres import create_database
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.settings import isolated_settings
+from mika_ops.store.engine import open_database
+from mika_ops_tests.builders import email, put
+from mika_ops_tests.deployment import OF_OURS, deployed, wait_for
 from mika_ops_tests.sites import PostgresSites
 
 PROJECT = Path(__file__).resolve().parents[1]
+DOCKER = PROJECT / "deploy" / "docker"
+
+LAUNCH = """mutation($selector: JobOrPipelineSelector!) {
+  launchRun(executionParams: {selector: $selector}) { ... on LaunchRunSuccess { run { runId } } } }"""
+RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "mika-ops") {
+  ... on WorkspaceLocationEntry { loadStatus locationOrLoadError { __typename } } } }"""
+TIMES = """query($run: ID!) { runOrError(runId: $run) { ... on Run { status startTime endTime } } }"""
+
+SLOW_SHOP = """
+import os, time
+from mika_ops import EmailParts, Host, build_definitions
+from mika_ops.ports import SendResult
+
+class Provider:
+    def send(self, envelope):
+        time.sleep({seconds})
+        with open(os.environ["SENT_FILE"], "a") as file:
+            file.write("{version}\\n")
+        return SendResult("{version}")
+
+defs = build_definitions(host=Host(email=EmailParts(sender=Provider())))
+"""
 
 
 def test_the_production_instance_keeps_a_run_on_postgres(
@@ -30,4 +59,69 @@ def test_the_production_instance_keeps_a_run_on_postgres(
         assert len(events) == 10
         assert type(instance.event_log_storage).__name__ == "PostgresEventLogStorage"
         assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_max_runtime_seconds == isolated_settings().long_run_minutes * 60
         assert not instance.telemetry_enabled
+
+
+class TestDocker:
+    def test_its_check_starts_all_of_it_has_it_run_maintenance_and_stops_it(self) -> None:
+        checked = subprocess.run([DOCKER / "check"], capture_output=True, text=True, timeout=400, check=False)  # noqa: S603
+
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert [line[0] for line in checked.stdout.splitlines() if line[0] == "✓"] == ["✓"] * 5
+
+    def test_the_entrypoint_reads_the_storages_password_from_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "password").write_text("abc123\n")
+        told = subprocess.run(  # noqa: S603
+            [DOCKER / "entrypoint", "sh", "-c", "echo $DAGSTER_POSTGRES_URL"],
+            env={"DAGSTER_POSTGRES_PASSWORD_FILE": str(tmp_path / "password"), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert told == "postgresql+psycopg2://dagster:abc123@storage:5432/dagster\n"
+
+    def test_the_image_has_what_the_development_environment_has_pinned(self) -> None:
+        ours, all_of_them = (pins(path) for path in (DOCKER / "requirements.lock", PROJECT / "requirements.lock"))
+        assert {name: version for name, version in ours.items() if name in all_of_them} == {
+            name: all_of_them[name] for name in ours if name in all_of_them
+        }
+        assert {"dagster", "dagster-postgres", "dagster-webserver", "dagster-celery", "dagster-k8s"} <= set(ours)
+        assert "pytest" not in ours
+
+    def test_an_upgrade_lets_the_run_that_is_under_way_finish_and_the_next_has_the_new_code(
+        self, tmp_path: Path
+    ) -> None:
+        module, sent = tmp_path / "code" / "slow_shop.py", tmp_path / "sent"
+        module.parent.mkdir()
+        module.write_text(SLOW_SHOP.format(version="old", seconds=0.25))
+        more = {"PYTHONPATH": str(module.parent), "SENT_FILE": str(sent), "MIKA_EMAIL_CONCURRENCY": "1"}
+        with deployed(tmp_path, module="slow_shop", more=more) as running:
+            first = wait_for("run", lambda: running.scheduled_run("STARTED"), seconds=120)["runId"]
+            selector = {"jobName": "mika_maintenance", **OF_OURS}
+            second = running.dagster.ask(LAUNCH, selector=selector)["launchRun"]["run"]["runId"]
+
+            shutil.rmtree(module.parent / "__pycache__")
+            module.write_text(SLOW_SHOP.format(version="new", seconds=0))
+            reloaded = running.dagster.ask(RELOAD)["reloadRepositoryLocation"]
+            assert reloaded["locationOrLoadError"]["__typename"] == "RepositoryLocation"
+            with open_database(f"sqlite:///{tmp_path / 'shop.db'}") as shop:
+                put(shop, "ops", email("after_the_upgrade"))
+
+            def times_of(run: str) -> Any:
+                return running.dagster.ask(TIMES, run=run)["runOrError"]
+
+            assert times_of(first)["status"] == "STARTED", "the run was through before the upgrade: make it slower"
+            wait_for("end of the second run", lambda: times_of(second)["endTime"], seconds=120)
+            assert times_of(first)["status"] == times_of(second)["status"] == "SUCCESS"
+            # The second waited in the queue: a shop has one run at a time.
+            assert times_of(second)["startTime"] >= times_of(first)["endTime"]
+            versions = Counter(sent.read_text().split())
+            assert versions["new"] == 1
+            assert versions["old"] > 40
+            assert not any(running.stop().values())
+
+
+def pins(lock: Path) -> dict[str, str]:
+    lines = [line.split(" ")[0] for line in lock.read_text().splitlines() if line[:1].isalnum()]
+    return dict(line.split("==") for line in lines)
