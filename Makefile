@@ -30,6 +30,10 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/hadolint deploy/docker/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/docker/compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows deploy/dagster-plus/github-workflow.yml
+	$(BIN)/kubernetes-validate --strict deploy/schedulers/cronjob.yaml
+	$(BIN)/dagster-cloud ci check --dagster-cloud-connect-check=skip
+	$(BIN)/dagster-cloud ci check --dagster-cloud-connect-check=skip --dagster-cloud-yaml-path deploy/dagster-plus/hybrid.yaml
 
 deploy-check: $(READY)
 	deploy/docker/check

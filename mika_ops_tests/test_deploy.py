@@ -2,12 +2,19 @@
 
 import shutil
 import subprocess
+import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import kubernetes_validate
 import pytest
+import yaml
+from dagster_cloud_cli.config.models import load_dagster_cloud_yaml
+from dagster_cloud_cli.core.pex_builder.deps import collect_requirements
+from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
 from mika_ops.demo.embedded_postgres import create_database
 from mika_ops.orchestration.definitions import build_definitions
@@ -120,6 +127,113 @@ class TestDocker:
             assert versions["new"] == 1
             assert versions["old"] > 40
             assert not any(running.stop().values())
+
+
+class TestKubernetes:
+    values = yaml.safe_load((PROJECT / "deploy" / "k8s" / "values.yaml").read_text())
+
+    def test_the_code_locations_pod_is_one_that_kubernetes_takes(self) -> None:
+        [deployment] = self.values["dagster-user-deployments"]["deployments"]
+        probes = {name: {k: v for k, v in deployment[name].items() if k != "enabled"} for name in PROBES}
+        container = {
+            "name": deployment["name"],
+            "image": ":".join((deployment["image"]["repository"], deployment["image"]["tag"])),
+            "imagePullPolicy": deployment["image"]["pullPolicy"],
+            "args": deployment["codeServerArgs"],
+            "ports": [{"containerPort": deployment["port"]}],
+            "env": deployment["env"],
+            "envFrom": [{"secretRef": secret} for secret in deployment["envSecrets"]],
+            "resources": deployment["resources"],
+            "securityContext": deployment["securityContext"],
+            "volumeMounts": deployment["volumeMounts"],
+            **{name: {**probe, "exec": {"command": ["true"]}} for name, probe in probes.items()},
+        }
+        assert takes(
+            {
+                "containers": [container],
+                "securityContext": deployment["podSecurityContext"],
+                "volumes": deployment["volumes"],
+            }
+        )
+
+    @pytest.mark.parametrize("service", ["dagsterDaemon", "dagsterWebserver"])
+    def test_so_are_dagsters_own(self, service: str) -> None:
+        assert takes({"containers": [{"name": "a", "image": "b", "resources": self.values[service]["resources"]}]})
+
+    def test_a_runs_pod_is_one_that_dagster_can_make(self) -> None:
+        launcher = self.values["runLauncher"]["config"]["k8sRunLauncher"]
+        config = run_config(
+            {snake(section): snake_keys(fields) for section, fields in launcher["runK8sConfig"].items()}
+        )
+        assert config.job_spec_config["active_deadline_seconds"] == isolated_settings().long_run_minutes * 60
+        assert config.container_config["resources"]["limits"]["memory"] == "512Mi"
+
+    def test_the_chart_is_of_the_version_of_dagster_in_the_image(self) -> None:
+        told = (PROJECT / "deploy" / "k8s" / "values.yaml").read_text()
+        assert f"--version {pins(DOCKER / 'requirements.lock')['dagster']} " in told
+
+    def test_the_queue_has_one_run_for_each_shop_as_everywhere(self) -> None:
+        queue = self.values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]
+        instance = yaml.safe_load((PROJECT / "deploy" / "dagster.yaml").read_text())
+        assert queue["tagConcurrencyLimits"] == instance["concurrency"]["runs"]["tag_concurrency_limits"]
+        job = build_definitions(settings=isolated_settings()).resolve_job_def("mika_maintenance")
+        assert {limit["key"] for limit in queue["tagConcurrencyLimits"]} <= set(job.tags)
+
+
+class TestDagsterPlus:
+    @pytest.mark.parametrize("file", ["dagster_cloud.yaml", "deploy/dagster-plus/hybrid.yaml"])
+    def test_the_command_line_of_dagster_plus_takes_the_file(self, file: str) -> None:
+        [location] = load_dagster_cloud_yaml((PROJECT / file).read_text()).locations
+        assert location.code_source is not None
+        assert location.code_source.module_name == "mika_ops.definitions"
+        if location.container_context is not None:
+            run_config(location.container_context["k8s"]["run_k8s_config"])
+
+    def test_serverless_installs_what_the_package_needs_and_no_more(self) -> None:
+        folder = load_dagster_cloud_yaml((PROJECT / "dagster_cloud.yaml").read_text()).locations[0].build
+        assert folder is not None
+        packages, needed = collect_requirements(str(PROJECT / str(folder.directory)), sys.executable)
+        project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+        assert sorted(needed) == sorted(["dagster-cloud>=1.13,<1.14", *project["dependencies"]])
+        assert packages == []
+
+    def test_the_workflow_calls_commands_that_there_are(self) -> None:
+        [job] = yaml.safe_load((PROJECT / "deploy" / "dagster-plus" / "github-workflow.yml").read_text())[
+            "jobs"
+        ].values()
+        [command] = [step["run"].split() for step in job["steps"] if "dagster-cloud serverless" in step.get("run", "")]
+        program, *words = command
+        told = subprocess.run(  # noqa: S603
+            [Path(sys.executable).parent / program, *words[:2], "--help"],
+            env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert [word for word in words if word.startswith("--") and word not in told] == []
+
+
+PROBES = ("startupProbe", "readinessProbe")
+
+
+def takes(pod: dict[str, Any]) -> bool:
+    """Say whether Kubernetes takes a pod; raises, naming what is wrong, where it does not."""
+    resource = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": pod}
+    kubernetes_validate.validate(resource, "1.31", strict=True)
+    return True
+
+
+def run_config(fields: dict[str, Any]) -> UserDefinedDagsterK8sConfig:
+    """Return what Dagster makes of a run's Kubernetes configuration; raises where it is none."""
+    return UserDefinedDagsterK8sConfig.from_dict(fields)  # type: ignore[no-untyped-call]
+
+
+def snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def snake_keys(fields: dict[str, Any]) -> dict[str, Any]:
+    return {snake(name): value for name, value in fields.items()}
 
 
 def pins(lock: Path) -> dict[str, str]:
