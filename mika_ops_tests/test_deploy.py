@@ -225,7 +225,7 @@ def takes(pod: dict[str, Any]) -> bool:
 
 def run_config(fields: dict[str, Any]) -> UserDefinedDagsterK8sConfig:
     """Return what Dagster makes of a run's Kubernetes configuration; raises where it is none."""
-    return UserDefinedDagsterK8sConfig.from_dict(fields)  # type: ignore[no-untyped-call]
+    return UserDefinedDagsterK8sConfig.from_dict(fields)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def snake(name: str) -> str:
