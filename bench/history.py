@@ -7,10 +7,13 @@ is a real one of the maintenance job, of a shop without a database, copied under
 import json
 import os
 import platform
+import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -18,9 +21,10 @@ from uuid import uuid4
 
 import click
 import dagster as dg
-from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import Insert, insert, literal, select
 
 from mika_ops.clock import utc_now
 from mika_ops.demo.embedded_postgres import create_database, embedded_postgres
@@ -54,25 +58,38 @@ def home_of(kind: DatabaseKind) -> Iterator[Path]:
 
 
 def fill(instance: dg.DagsterInstance, runs: int) -> None:
-    """Record so many runs, each with all the events of a real one, in one transaction a run."""
+    """Record so many runs, each with all the events of a real one, copied by the database."""
     job = build_definitions(settings=isolated_settings()).resolve_job_def(JOB_NAME)
     first = job.execute_in_process(instance=instance)
-    events = instance.all_logs(first.run_id)
     template = instance.get_run_by_id(first.run_id)
     assert template is not None
     storage: Any = instance.event_log_storage
+    # A storage with a file for each run keeps the changes of status in its index as well.
+    connect = storage.index_connection if storage.is_run_sharded else partial(storage.run_connection, first.run_id)
     for _ in range(runs - 1):
         id_ = str(uuid4())
         instance.add_run(template._replace(run_id=id_))
-        inserts = [storage.prepare_insert_event(event._replace(run_id=id_)) for event in events]
-        with storage.run_connection(id_) as connection:
-            for insert in inserts:
-                connection.execute(insert)
-        if storage.is_run_sharded:  # such a storage keeps the changes of status in its index as well
-            with storage.index_connection() as connection:
-                for event, insert in zip(events, inserts, strict=True):
-                    if event.dagster_event_type in EVENT_TYPE_TO_PIPELINE_RUN_STATUS:
-                        connection.execute(insert)
+        if storage.is_run_sharded:
+            _copy_file(storage.path_for_shard(first.run_id), storage.path_for_shard(id_), run_id=id_)
+        with connect() as connection:
+            connection.execute(_copy_events(first.run_id, id_))
+
+
+def _copy_events(of: str, to: str) -> Insert:
+    """Return the statement that copies a run's events under the id of another."""
+    columns = [column for column in SqlEventLogStorageTable.columns if column.name != "id"]
+    copied = [literal(to) if column.name == "run_id" else column for column in columns]
+    events = select(*copied).where(SqlEventLogStorageTable.c.run_id == of)
+    return insert(SqlEventLogStorageTable).from_select(columns, events)
+
+
+def _copy_file(source: str, target: str, *, run_id: str) -> None:
+    """Copy a run's file under the id of another: to have Dagster lay out each anew would take most of an hour."""
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copyfile(source, target)
+    with closing(sqlite3.connect(target)) as connection, connection:
+        connection.execute("UPDATE event_logs SET run_id = ?", (run_id,))
 
 
 @click.command()
