@@ -35,6 +35,7 @@ from mika_ops.store.prepare import missing_indexes, wrong_version
 from mika_ops.store.schema import acp_sessions, ephemeral_records, own, plugin_storage, stock_events, stock_items
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Subtask, missing_piece
+from mika_ops.workers import broker_problem, missing_for
 
 S = TypeVar("S")
 
@@ -297,6 +298,18 @@ def _alerts(settings: Settings) -> Iterator[Check]:
     yield Check("alerts", "ok", told)
 
 
+def _workers(settings: Settings) -> Iterator[Check]:
+    if missing := missing_for(settings):
+        yield Check("workers", "broken", missing, stops=frozenset(PIECES))
+    elif settings.executor == "celery" and (problem := broker_problem(settings)):
+        yield Check("workers", "broken", problem, stops=frozenset(PIECES))
+    elif settings.shards > 1 and settings.executor == "in_process":
+        told = "MIKA_SHARDS is of no use with MIKA_EXECUTOR=in_process, where one process does all shards in turn"
+        yield Check("workers", "warning", told)
+    elif settings.executor != "in_process":
+        yield Check("workers", "ok", f"{settings.executor} executes runs, in at most {settings.shards} shards")
+
+
 EXAMINATIONS: Final[tuple[Examination[Settings], ...]] = (
     Examination("settings", frozenset(), _settings),
     Examination("database", _FROM_DATABASE, _database),
@@ -304,6 +317,7 @@ EXAMINATIONS: Final[tuple[Examination[Settings], ...]] = (
     Examination("email templates", _OUTBOX, _templates),
     Examination("admin API", _ADMIN_API, _admin_api),
     Examination("alerts", frozenset(), _alerts),
+    Examination("workers", frozenset(PIECES), _workers),
 )
 """Everything that is tried, in the order in which it is told."""
 

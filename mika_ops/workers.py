@@ -1,10 +1,17 @@
 """Who does the work of a run: one process, several, or workers on other machines."""
 
-from typing import Literal, TypeAlias
+from importlib.util import find_spec
+from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 ExecutorName: TypeAlias = Literal["in_process", "multiprocess", "celery", "k8s"]
+
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+
+_EXTRAS: Final = {"celery": "dagster_celery", "k8s": "dagster_k8s"}
+"""The module that an executor needs, where it comes with an extra of its own name."""
 
 
 class Workers(BaseModel):
@@ -37,3 +44,29 @@ class Workers(BaseModel):
         if url is not None and not url.get_secret_value().startswith(tuple(f"{scheme}://" for scheme in schemes)):
             raise ValueError("is no broker's address: write redis://host:6379/0 or pyamqp://user:password@host//")
         return url
+
+
+def missing_for(workers: Workers) -> str | None:
+    """Say what the executor misses and how to supply it, or return ``None`` where it has all."""
+    name = workers.executor
+    if name in _EXTRAS and find_spec(_EXTRAS[name]) is None:
+        return f"MIKA_EXECUTOR={name} needs an extra: pip install 'mika-ops[{name}]'"
+    if name == "celery" and workers.celery_broker_url is None:
+        return "MIKA_EXECUTOR=celery needs MIKA_CELERY_BROKER_URL, the address of its broker"
+    return None
+
+
+def broker_problem(workers: Workers) -> str | None:
+    """Say why the broker cannot be used, or return ``None`` where it answers."""
+    from kombu.connection import Connection
+
+    url = "" if workers.celery_broker_url is None else workers.celery_broker_url.get_secret_value()
+    try:
+        with Connection(url, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:  # type: ignore[no-untyped-call]
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT_SECONDS)
+    except Exception as error:  # noqa: BLE001 - whatever the transport raises, its text may hold the password
+        return (
+            f"the broker of MIKA_CELERY_BROKER_URL cannot be reached ({type(error).__name__}): start it, mend its "
+            "address, or do without by MIKA_EXECUTOR=in_process"
+        )
+    return None

@@ -258,3 +258,28 @@ def test_an_address_of_alerts_that_is_none_is_broken_and_not_shown() -> None:
     assert check_of(wrong, "alerts").sentence.startswith("MIKA_ALERT_URLS: number 2 is no address")
     assert "hunter2" not in str(wrong)
     assert not wrong.ok
+
+
+class TestWorkers:
+    def test_one_process_is_nothing_to_tell(self) -> None:
+        assert "workers" not in {check.name for check in examined().checks}
+
+    def test_shards_that_one_process_would_do_in_turn_are_a_warning(self) -> None:
+        assert status_of(examined(shards=4), "workers") == "warning"
+        assert "of no use with MIKA_EXECUTOR=in_process" in check_of(examined(shards=4), "workers").sentence
+
+    def test_processes_are_fine(self) -> None:
+        found = check_of(examined(executor="multiprocess", shards=4), "workers")
+        assert (found.status, found.sentence) == ("ok", "multiprocess executes runs, in at most 4 shards")
+
+    def test_a_broker_that_is_down_keeps_all_from_running(self, url: str) -> None:
+        broker = f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0"
+        found = examined(database_url=url, executor="celery", celery_broker_url=broker)
+        assert status_of(found, "workers") == "broken"
+        sentence = check_of(found, "workers").sentence
+        assert sentence.startswith("the broker of MIKA_CELERY_BROKER_URL cannot be reached (")
+        assert PASSWORD not in sentence
+        assert expected_of(found, "runs") == []
+
+    def test_celery_without_a_broker_is_told_too(self) -> None:
+        assert "needs MIKA_CELERY_BROKER_URL" in check_of(examined(executor="celery"), "workers").sentence

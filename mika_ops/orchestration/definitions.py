@@ -33,7 +33,7 @@ def build_definitions(
     settings = load_settings(shop=name) if settings is None else settings
     try:
         require_outbox(settings, host or Host())
-        executor = executor_for(settings)
+        executor = executor_for(settings, shop=name)
     except SettingsError as error:
         raise SettingsError(for_shop(name, str(error))) from None
     resources = resources_for(settings, host, shop=name)

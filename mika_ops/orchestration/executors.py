@@ -1,33 +1,28 @@
 """What executes a run: Dagster's own engines, chosen by a setting."""
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mika_ops.settings import Settings, SettingsError
+from mika_ops.settings import Settings, SettingsError, for_shop
+from mika_ops.workers import broker_problem, missing_for
 
 if TYPE_CHECKING:
     from celery import Celery
-
-CONNECT_TIMEOUT_SECONDS: Final = 5.0
-
-_EXTRAS: Final = {"celery": "dagster_celery", "k8s": "dagster_k8s"}
-"""The module that an executor needs, where it comes with an extra of its own name."""
 
 
 class BrokerUnavailable(dg.DagsterError):
     """The broker of the workers cannot be reached. Dagster shows its errors as they are, and wraps all others."""
 
 
-def executor_for(settings: Settings) -> dg.ExecutorDefinition:
-    """Return the executor that the settings name. Raises ``SettingsError`` where it misses what it needs."""
-    name = settings.executor
-    if name in _EXTRAS and find_spec(_EXTRAS[name]) is None:
-        raise SettingsError(f"MIKA_EXECUTOR={name} needs an extra: pip install 'mika-ops[{name}]'")
-    if name == "celery" and settings.celery_broker_url is None:
-        raise SettingsError("MIKA_EXECUTOR=celery needs MIKA_CELERY_BROKER_URL, the address of its broker")
-    match name:
+def executor_for(settings: Settings, *, shop: str | None = None) -> dg.ExecutorDefinition:
+    """Return the executor that the settings name. Raises ``SettingsError`` where it misses what it needs.
+
+    ``shop``: its name, where there are several.
+    """
+    if missing := missing_for(settings):
+        raise SettingsError(missing)
+    match settings.executor:
         case "in_process":
             return dg.in_process_executor
         case "multiprocess":
@@ -36,7 +31,7 @@ def executor_for(settings: Settings) -> dg.ExecutorDefinition:
                 {"max_concurrent": settings.shards, "start_method": {"forkserver": {}}}, name="multiprocess"
             )
         case "celery":
-            return _celery(settings)
+            return _celery(settings, shop)
         case "k8s":
             from dagster_k8s import k8s_job_executor
 
@@ -77,31 +72,18 @@ def _app_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _celery(settings: Settings) -> dg.ExecutorDefinition:
+def _celery(settings: Settings, shop: str | None) -> dg.ExecutorDefinition:
     from dagster_celery import celery_executor
 
     # Without a configuration of its own: it would hold the broker's password, and be shown in the launchpad.
     @dg.executor(name="celery", requirements=dg.multiple_process_executor_requirements())
     def celery(context: dg.InitExecutorContext) -> dg.Executor:
+        if problem := broker_problem(settings):
+            raise BrokerUnavailable(f"Nothing was changed: {for_shop(shop, problem)}.")
         arguments = _app_arguments(settings)
-        require_broker(arguments["broker"])
         create = celery_executor.executor_creation_fn
         if create is None:
             raise TypeError("dagster-celery has no executor to create")
         return create(context._replace(executor_config={**arguments, "include": [], "retries": {"disabled": {}}}))
 
     return celery
-
-
-def require_broker(url: str) -> None:
-    """Raise ``BrokerUnavailable`` where the broker cannot be reached."""
-    from kombu.connection import Connection
-
-    try:
-        with Connection(url, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:  # type: ignore[no-untyped-call]
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT_SECONDS)
-    except Exception as error:  # noqa: BLE001 - whatever the transport raises, its text may hold the password
-        raise BrokerUnavailable(
-            f"Nothing was changed: the broker of MIKA_CELERY_BROKER_URL cannot be reached "
-            f"({type(error).__name__}). Start it, mend its address, or do without by MIKA_EXECUTOR=in_process."
-        ) from None

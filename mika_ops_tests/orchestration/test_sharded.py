@@ -120,7 +120,7 @@ class TestWrongSettings:
     def test_an_executor_whose_extra_is_not_installed(
         self, executor: str, module: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mika_ops.orchestration.executors.find_spec", lambda name: None if name == module else name)
+        monkeypatch.setattr("mika_ops.workers.find_spec", lambda name: None if name == module else name)
         with pytest.raises(SettingsError, match=rf"pip install 'mika-ops\[{executor}\]'"):
             build_definitions(settings=isolated_settings(executor=executor))
 
