@@ -58,6 +58,6 @@ def test_every_file_that_the_readme_links_is_there(link: str) -> None:
     assert (PROJECT / link).exists()
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z]+)", README, re.MULTILINE))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE))))
 def test_every_make_target_in_the_readme_is_there(target: str) -> None:
     assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), re.MULTILINE)
