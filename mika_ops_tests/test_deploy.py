@@ -128,6 +128,18 @@ class TestDocker:
             assert versions["old"] > 40
             assert not any(running.stop().values())
 
+    @pytest.mark.long
+    def test_a_code_server_that_is_stopped_lets_the_run_that_is_under_way_finish(self, tmp_path: Path) -> None:
+        module, sent = tmp_path / "code" / "slow_shop.py", tmp_path / "sent"
+        module.parent.mkdir()
+        module.write_text(SLOW_SHOP.format(version="old", seconds=0.5))
+        more = {"PYTHONPATH": str(module.parent), "SENT_FILE": str(sent), "MIKA_EMAIL_CONCURRENCY": "1"}
+        with deployed(tmp_path, module="slow_shop", more=more) as running:
+            run = wait_for("run", lambda: running.scheduled_run("STARTED"), seconds=120)["runId"]
+            wait_for("email", lambda: sent.exists() or None, seconds=60)
+            assert running.services["code"].stop() == 0
+            assert running.dagster.ask(TIMES, run=run)["runOrError"]["status"] == "SUCCESS"
+
 
 class TestKubernetes:
     values = yaml.safe_load((PROJECT / "deploy" / "k8s" / "values.yaml").read_text())

@@ -12,8 +12,8 @@ from mika_ops_tests.builders import documents_of, email, put
 from mika_ops_tests.email.drain_process import CONCURRENCY
 from mika_ops_tests.email.smtp_server import mail_server
 
-KILLS = 25
-EMAILS = 700
+KILLS = 10
+EMAILS = 300
 LONGEST_LIFE_SECONDS = 0.25
 
 PROJECT = Path(__file__).resolve().parents[2]
