@@ -60,8 +60,10 @@ def _split(subtask: Subtask) -> dg.OpDefinition:
 def _due(context: dg.OpExecutionContext, plan: RunPlan, subtask: Subtask) -> int:
     """Return how many documents wait, or as many as there are shards where that cannot be told."""
     reader, now = getattr(context.resources, BACKLOG), plan.clock.scheduled_at
-    if reader is None or subtask.name not in plan.selected:
+    if subtask.name not in plan.selected:
         return 0
+    if reader is None:
+        return plan.settings.shards
     selection = due_selections(now, limits_from(plan.settings))[subtask.name]
     try:
         due = reader.read({subtask.name: selection}, now=now).due.get(subtask.name)

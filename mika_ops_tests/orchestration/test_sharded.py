@@ -64,8 +64,9 @@ def test_no_more_shards_are_made_than_documents_are_due(count: int, shards: int)
     assert len([step for step in steps if step.startswith("webhook_retries_shard[")]) == shards
 
 
-def test_a_backlog_that_cannot_be_read_keeps_no_shard_from_running() -> None:
-    steps = steps_with(whole_host(backlog=Broken()), isolated_settings(shards=2))
+@pytest.mark.parametrize("backlog", [Broken(), None], ids=["broken", "none"])
+def test_a_backlog_that_cannot_be_read_keeps_no_shard_from_running(backlog: object) -> None:
+    steps = steps_with(whole_host(backlog=backlog), isolated_settings(shards=2))
     assert len([step for step in steps if step.startswith("email_outbox_shard[")]) == 2
 
 
