@@ -49,6 +49,17 @@ defs = build_definitions(host=Host(email=EmailParts(sender=Provider())))
 """
 
 
+def slow_shop(folder: Path, *, seconds: float) -> tuple[Path, Path, dict[str, str]]:
+    """Write a code location that sends one email after the other, each in so many seconds.
+
+    Return its module, the file that says which version of it sent each email, and the environment that it needs.
+    """
+    module, sent = folder / "code" / "slow_shop.py", folder / "sent"
+    module.parent.mkdir()
+    module.write_text(SLOW_SHOP.format(version="old", seconds=seconds))
+    return module, sent, {"PYTHONPATH": str(module.parent), "SENT_FILE": str(sent), "MIKA_EMAIL_CONCURRENCY": "1"}
+
+
 def test_the_production_instance_keeps_a_run_on_postgres(
     postgres_sites: PostgresSites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,10 +110,7 @@ class TestDocker:
     def test_an_upgrade_lets_the_run_that_is_under_way_finish_and_the_next_has_the_new_code(
         self, tmp_path: Path
     ) -> None:
-        module, sent = tmp_path / "code" / "slow_shop.py", tmp_path / "sent"
-        module.parent.mkdir()
-        module.write_text(SLOW_SHOP.format(version="old", seconds=0.25))
-        more = {"PYTHONPATH": str(module.parent), "SENT_FILE": str(sent), "MIKA_EMAIL_CONCURRENCY": "1"}
+        module, sent, more = slow_shop(tmp_path, seconds=0.25)
         with deployed(tmp_path, module="slow_shop", more=more) as running:
             first = wait_for("run", lambda: running.scheduled_run("STARTED"), seconds=120)["runId"]
             selector = {"jobName": "mika_maintenance", **OF_OURS}
@@ -130,10 +138,7 @@ class TestDocker:
 
     @pytest.mark.long
     def test_a_code_server_that_is_stopped_lets_the_run_that_is_under_way_finish(self, tmp_path: Path) -> None:
-        module, sent = tmp_path / "code" / "slow_shop.py", tmp_path / "sent"
-        module.parent.mkdir()
-        module.write_text(SLOW_SHOP.format(version="old", seconds=0.5))
-        more = {"PYTHONPATH": str(module.parent), "SENT_FILE": str(sent), "MIKA_EMAIL_CONCURRENCY": "1"}
+        _module, sent, more = slow_shop(tmp_path, seconds=0.5)
         with deployed(tmp_path, module="slow_shop", more=more) as running:
             run = wait_for("run", lambda: running.scheduled_run("STARTED"), seconds=120)["runId"]
             wait_for("email", lambda: sent.exists() or None, seconds=60)

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from mika_ops_tests.dagster_dev import free_port
+from mika_ops_tests.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -59,7 +59,7 @@ def workers(count: int, folder: Path, environment: Mapping[str, str]) -> Iterato
     """Run so many workers; yield them once they take tasks."""
     with ExitStack() as stack:
         started = [stack.enter_context(_worker(number, folder, environment)) for number in range(count)]
-        wait_until(lambda: all(worker.is_ready() for worker in started), seconds=120)
+        wait_until(lambda: all(worker.is_ready() for worker in started), what="workers that take tasks", seconds=120)
         yield started
 
 
@@ -96,12 +96,3 @@ def start_run(module: str, folder: Path, environment: Mapping[str, str]) -> subp
             stdout=output,
             stderr=output,
         )
-
-
-def wait_until(look: object, *, seconds: float) -> None:
-    """Look again and again until it is so; fail after so many seconds."""
-    assert callable(look)
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, f"not so after {seconds} s"
-        time.sleep(0.1)

@@ -4,9 +4,10 @@ import resource
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from os import chown
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -26,8 +27,8 @@ from mika_ops_tests.diagnoses import folder_for_everybody, without_privileges
 from mika_ops_tests.guarantees.runner import runner
 from mika_ops_tests.guarantees.shop import CONCURRENCY, World, shop_at_work
 from mika_ops_tests.guarantees.storefront import in_wal_mode
-from mika_ops_tests.guarantees.test_stopping import wait_until
-from mika_ops_tests.sites import Sites, SqliteSites, lay_out
+from mika_ops_tests.sites import PostgresSites, Sites, SqliteSites, lay_out
+from mika_ops_tests.waiting import wait_until
 
 LEASES_LAPSE = timedelta(minutes=10)
 
@@ -190,6 +191,64 @@ def test_a_disk_that_is_full_fails_what_needs_room_and_half_writes_nothing(sqlit
         assert failed
         assert all("the shop's database: " in told for told in failed.values()), failed
         recovers(world, runs_before=1)
+
+
+def test_a_disk_that_is_full_under_postgres_fails_what_needs_room_and_half_writes_nothing(
+    postgres_sites: PostgresSites,
+) -> None:
+    with small_disk(megabytes=64) as folder, site_on(folder, postgres_sites) as url, shop_at_work(url) as world:
+        with connected(url) as connection:
+            connection.execute("CREATE TABLE filler (text text)")
+            fill = "INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 100)"
+            with suppress(psycopg.errors.DiskFull):
+                for _ in range(64 * 10):
+                    connection.execute(fill)
+            with pytest.raises(psycopg.errors.DiskFull):
+                connection.execute(fill)
+        failed = errors(maintained(world, **WITHOUT_THE_SITE))
+
+        assert failed
+        assert all("the shop's database: " in told for told in failed.values()), failed
+        with connected(url) as connection:
+            connection.execute("DROP TABLE filler")
+        recovers(world, runs_before=1)
+
+
+@contextmanager
+def small_disk(*, megabytes: int) -> Iterator[Path]:
+    """Mount a disk of that size, which everybody may use."""
+    with folder_for_everybody() as folder:
+        disk = folder / "disk"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "tmpfs", str(disk)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:  # noqa: S603
+            pytest.skip("only root may mount a disk")
+        try:
+            yield disk
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)  # noqa: S603, S607
+
+
+@contextmanager
+def site_on(disk: Path, sites: PostgresSites) -> Iterator[str]:
+    """Lay out a site whose tables lie on a disk."""
+    sites.new()
+    url = create_database(sites.server_url, "small_site", template="template_site")
+    tables = disk / "tables"
+    with connected(sites.server_url) as server:
+        owner = server.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
+        assert owner is not None
+        folder_of = Path(str(owner[0]).splitlines()[1])
+        tables.mkdir(mode=0o700)
+        chown(tables, folder_of.stat().st_uid, folder_of.stat().st_gid)
+        server.execute(f"CREATE TABLESPACE small_disk LOCATION '{tables}'")
+        server.execute("ALTER DATABASE small_site SET TABLESPACE small_disk")
+    try:
+        yield url
+    finally:
+        with connected(sites.server_url) as server:
+            server.execute("DROP DATABASE small_site WITH (FORCE)")
+            server.execute("DROP TABLESPACE small_disk")
 
 
 def test_a_file_that_is_locked_for_ever_fails_what_writes_and_nothing_is_changed(

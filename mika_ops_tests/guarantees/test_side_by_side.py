@@ -17,7 +17,7 @@ from mika_ops.timestamps import to_timestamp
 from mika_ops_tests.email.smtp_server import Mailroom
 from mika_ops_tests.guarantees.runner import runner
 from mika_ops_tests.guarantees.shop import shop_at_work
-from mika_ops_tests.workers import wait_until
+from mika_ops_tests.waiting import wait_until
 
 LEASE = timedelta(minutes=5)
 COPIES = 5
@@ -56,7 +56,7 @@ class SitesCron:
                 done = email.sent(leased, now=to_timestamp(utc_now()), provider_message_id=None)
                 connection.execute(SWAP, {"id": id_, "old": json.dumps(leased), "new": json.dumps(done)})
                 if len(self.sent) == HEAD_START:
-                    wait_until(lambda: len(self.mailroom.deliveries) > HEAD_START, seconds=60)
+                    wait_until(lambda: len(self.mailroom.deliveries) > HEAD_START, what="maintenance")
         engine.dispose()
         self.ended.set()
 
@@ -67,7 +67,7 @@ def test_beside_the_sites_own_cron_every_email_is_sent_once(url: str, tmp_path: 
         site = SitesCron(url, world.mailroom)
         thread = Thread(target=site.work)
         thread.start()
-        wait_until(lambda: len(site.sent) == HEAD_START, seconds=30)
+        wait_until(lambda: len(site.sent) == HEAD_START, what="the site's cron")
         assert runs.start(world.settings, now=to_timestamp(utc_now())).wait() == 0
         thread.join()
         assert site.ended.is_set()

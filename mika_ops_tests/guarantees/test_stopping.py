@@ -3,7 +3,6 @@
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -16,15 +15,9 @@ from mika_ops_tests.builders import documents_of
 from mika_ops_tests.email.smtp_server import HANG
 from mika_ops_tests.guarantees.runner import Run, runner
 from mika_ops_tests.guarantees.shop import CONCURRENCY, EMAILS, World, shop_at_work
+from mika_ops_tests.waiting import wait_until
 
 CANCELED = dg.DagsterRunStatus.CANCELED
-
-
-def wait_until(holds: Callable[[], bool], *, what: str) -> None:
-    until = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < until, what
-        time.sleep(0.002)
 
 
 def stopped(run: Run) -> float:

@@ -11,7 +11,8 @@ import pytest
 from mika_ops_tests.dagster_dev import free_port
 from mika_ops_tests.guarantees.shop import EMAILS, World, shop_at_work
 from mika_ops_tests.sites import Sites
-from mika_ops_tests.workers import redis, start_run, wait_until, workers
+from mika_ops_tests.waiting import wait_until
+from mika_ops_tests.workers import redis, start_run, workers
 
 LEASE_SECONDS = 12
 
@@ -75,7 +76,7 @@ def test_a_worker_that_is_lost_mid_drain_costs_nothing(broker: str, postgres_sit
         settings = environment(world, executor="celery", celery_broker_url=broker, time_budget_seconds=15)
         with workers(3, tmp_path, settings) as spread:
             run = start_run("mika_ops.definitions", tmp_path, settings)
-            wait_until(lambda: len(world.mailroom.deliveries) >= 6, seconds=60)
+            wait_until(lambda: len(world.mailroom.deliveries) >= 6, what="emails under way")
             next(worker for worker in spread if worker.name in doing_emails(tmp_path)).kill()
             assert run.wait(timeout=150) == 0
         # What it had leased is due again by now, and the time of the first run was spent on waiting for its answer.
@@ -116,7 +117,7 @@ def test_processes_that_are_asked_to_stop_hold_no_lease_and_the_run_is_canceled(
     with shop_at_work(sqlite_sites.new(), together=4) as world:
         settings = environment(world, executor="multiprocess", shards=2, email_lease_minutes=5)
         run = start_run("mika_ops.definitions", tmp_path, settings)
-        wait_until(lambda: len(world.mailroom.deliveries) >= 4, seconds=60)
+        wait_until(lambda: len(world.mailroom.deliveries) >= 4, what="emails under way")
         run.send_signal(signal.SIGTERM)
         run.wait(timeout=30)
         held = [key for key, row in world.state()["_plugin_storage"].items() if '"leaseKey": "' in row["data"]]
