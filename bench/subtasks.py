@@ -118,7 +118,7 @@ def stuck_emails(shop: Database, count: int) -> None:
 
 
 def raw_payloads(shop: Database, count: int) -> None:
-    fill(shop, "ops", _documents(count, lambda n: webhook(f"raw_{n:06}", rawPayloadJson={"id": n, "text": LINES * 4})))
+    fill(shop, "ops", _documents(count, lambda n: webhook(f"raw_{n:06}", rawPayloadJson={"id": n, "text": LINES * 18})))
     fill(shop, "ops", _beside(count))
 
 

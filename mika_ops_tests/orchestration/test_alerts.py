@@ -389,6 +389,7 @@ def test_a_run_names_in_its_tags_how_its_subtasks_ended() -> None:
         "mika/completed": "stuck_emails",
         "mika/failed": "acp_sessions",
         "mika/skipped": "webhook_retries",
+        "mika/maintains": "the shop",
     }
 
 

@@ -6,7 +6,7 @@
 const ANSWER_WITHIN_MS = 30_000;
 
 // A run that is in progress for longer was lost, and holds nobody back: deploy/dagster.yaml has Dagster end it then.
-const LOST_AFTER_SECONDS = 3600;
+const LOST_AFTER_SECONDS = 900;
 
 const IN_PROGRESS = ["QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"];
 
