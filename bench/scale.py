@@ -92,13 +92,14 @@ _CASES: Final[dict[str, Any]] = {case.name: case for case in CASES}
 @click.command()
 @click.option("--scale", default=1.0, show_default=True, help="The sizes, as a part of the full ones.")
 @click.option("--database", multiple=True, type=click.Choice(get_args(DatabaseKind)), help="On these databases only.")
+@click.option("--only", multiple=True, type=click.Choice(list(FULL)), help="These backlogs only.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON instead of a table.")
-def main(scale: float, database: tuple[DatabaseKind, ...], *, as_json: bool) -> None:
+def main(scale: float, database: tuple[DatabaseKind, ...], only: tuple[str, ...], *, as_json: bool) -> None:
     """Measure, and mark what is more than wanted."""
     found = []
     for kind in database or get_args(DatabaseKind):
         with shops(kind) as made:
-            found += [scaled(made, kind, name, round(size * scale)) for name, size in FULL.items()]
+            found += [scaled(made, kind, name, round(FULL[name] * scale)) for name in only or FULL]
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found]))
         return
