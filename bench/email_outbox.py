@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import bindparam, text
@@ -87,11 +88,41 @@ def _write(database: Database, rows: list[tuple[str, str]]) -> None:
         connection.execute(update, [{"an_id": id_, "a_data": data} for id_, data in rows])
 
 
+LATENCY = 0.02
+"""Seconds that a provider takes for an email."""
+
+
+@dataclass(frozen=True)
+class Drains:
+    """Seconds that drains to a provider with latency took, and what is below all of them.
+
+    ``latency``: the provider's alone, with ``concurrency`` emails at once. ``writes``: the two of each email alone.
+    """
+
+    at_once: float
+    latency: float
+    writes: float
+
+    @property
+    def floor(self) -> float:
+        """What no drain can be faster than: the provider's time, or the database's."""
+        return max(self.latency, self.writes)
+
+
+def drained_at_once(shops: Shops, count: int = 2_000, concurrency: int = 16) -> Drains:
+    """Drain so many emails, ``concurrency`` of them at once."""
+    return Drains(
+        drain_seconds(shops, count, provider_seconds=LATENCY, concurrency=concurrency),
+        LATENCY * count / concurrency,
+        two_writes_seconds(shops, count),
+    )
+
+
 def at_once_against_one_at_a_time(shops: Shops, count: int = 1_000, concurrency: int = 16) -> tuple[float, float]:
-    """Return the seconds of a drain with ``concurrency`` and of one without, where a provider takes 20 ms an email."""
+    """Return the seconds of a drain with ``concurrency`` and of one without, to a provider with latency."""
     return (
-        drain_seconds(shops, count, provider_seconds=0.02, concurrency=concurrency),
-        drain_seconds(shops, count, provider_seconds=0.02, concurrency=1),
+        drain_seconds(shops, count, provider_seconds=LATENCY, concurrency=concurrency),
+        drain_seconds(shops, count, provider_seconds=LATENCY, concurrency=1),
     )
 
 

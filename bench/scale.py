@@ -72,18 +72,19 @@ def _drained(url: str, size: int) -> Cost:
         return Cost(time.perf_counter() - started, peak_mb_now() - before)
 
 
-def scaled(made: Shops, kind: DatabaseKind, name: str, size: int) -> Scaled:
-    """Measure a subtask on a backlog of ``size``, and on one of a tenth."""
+def scaled(made: Shops, kind: DatabaseKind, name: str, size: int, *, against: int | None = None) -> Scaled:
+    """Measure a subtask on a backlog of ``size``, and on one of ``against``, or a tenth."""
+    smaller = size // 10 if against is None else against
     case = Case("emails", "email_outbox", size, _emails, _no_floor, {}) if name == "emails" else _CASES[name]
     costs = []
-    for count in (size // 10, size):
+    for count in (smaller, size):
         url = filled(made, case, count).new()
         work: Callable[[], Cost] = (
             partial(_drained, url, count) if name == "emails" else partial(cost_of, url, case, count)
         )
         costs.append(apart(work))
     small, large = costs
-    return Scaled(name, kind, size, large.seconds, large.seconds / 10 / small.seconds, large.peak_mb)
+    return Scaled(name, kind, size, large.seconds, large.seconds / size / (small.seconds / smaller), large.peak_mb)
 
 
 _CASES: Final[dict[str, Any]] = {case.name: case for case in CASES}

@@ -37,9 +37,10 @@ from bench.history import home_of
 from mika_ops.clock import utc_now
 from mika_ops.history import Retention, retain
 from mika_ops.orchestration import summary
+from mika_ops.orchestration.alerts import HISTORY_TICK_SECONDS, TICK_SECONDS
 from mika_ops.orchestration.assets import DAILY, HOURLY, asset_key
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.orchestration.history import InstanceHistory
+from mika_ops.orchestration.history import HISTORY_JOB_NAME, InstanceHistory
 from mika_ops.orchestration.job import JOB_NAME
 from mika_ops.orchestration.rollup import DAY, HOUR, roll_up
 from mika_ops.settings import PREFIX, Settings, isolated_settings
@@ -56,6 +57,12 @@ HEARTBEATS: Final = 24
 LONGEST_RUN_SECONDS: Final = 60.0
 EVERY_RUN: Final = 1e-6
 """So many minutes between heartbeats make every run one."""
+
+EVERY_MINUTES: Final = {
+    f"{JOB_NAME}_alerts": TICK_SECONDS // 60,
+    f"{HISTORY_JOB_NAME}_alerts": HISTORY_TICK_SECONDS // 60,
+}
+"""How often the sensors are asked; the schedule is every minute."""
 
 
 @dataclass(frozen=True)
@@ -241,14 +248,14 @@ def bytes_of_a_run(bench: Bench) -> float:
 
 
 def live(bench: Bench, day: datetime, ticks: list[InstigatorTick], long_view: list[dg.AssetObservation]) -> None:
-    """Write a day: a tick of everything each minute, an hour's heartbeat, and the hours and the day added up."""
+    """Write a day: each minute its ticks, an hour's heartbeat, and the hours and the day added up."""
     for number in range(MINUTES):
         at = (day + timedelta(minutes=number)).timestamp()
         if number % 60 == 0:
             bench.bytes()  # clears away dead rows, as Postgres does by itself about as often
         for tick in ticks:
-            if tick.instigator_name.startswith("mika_history") and number % 10:
-                continue  # a sensor that is asked every ten minutes
+            if number % EVERY_MINUTES.get(tick.instigator_name, 1):
+                continue
             begun = bench.instance.create_tick(tick.tick_data._replace(status=TickStatus.STARTED, timestamp=at))
             bench.instance.update_tick(begun.with_status(TickStatus.SKIPPED, end_timestamp=at + 0.1))
     bench.date([bench.heartbeat(tells_all=number % 6 == 0) for number in range(HEARTBEATS)], day)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mika_ops.clock import Clock
 from mika_ops.store.engine import Database, open_database
@@ -21,7 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Have what tests start heed interrupts: a shell that starts pytest in the background has it ignore them."""
+    """Have no test fail for a machine that is slow, and what tests start heed interrupts.
+
+    A shell that starts pytest in the background has it ignore them.
+    """
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -30,8 +30,8 @@ from mika_ops.supplied import in_hand
 
 FINISHED: Final = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
-TICK_SECONDS: Final = 60
-"""Between two ticks. Each costs 50 ms of CPU."""
+TICK_SECONDS: Final = 120
+"""Between two ticks. Each costs 50 ms of CPU and a kilobyte of Dagster's storage, kept for a day."""
 
 HISTORY_TICK_SECONDS: Final = 600
 """Between two ticks of the sensor for a job that runs once a day."""

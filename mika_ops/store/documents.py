@@ -102,11 +102,13 @@ class Documents:
             return Changes()
         if seen is not None:
             try:
-                return self.database.write(lambda connection: self._change_as_seen(connection, ids, rule, seen))
+                return self.database.write(
+                    lambda connection: self._change_as_seen(connection, ids, rule, seen), by_id=True
+                )
             except (_Moved, MalformedDocument, RowRefused):
                 pass  # Nothing was written: look again, one by one where it must be.
         try:
-            return self.database.write(lambda connection: self._change(connection, ids, rule, wait))
+            return self.database.write(lambda connection: self._change(connection, ids, rule, wait), by_id=True)
         except RowRefused as refusal:
             if len(ids) == 1:
                 return Changes(malformed={ids[0]: f"it cannot be written: {refusal}"})

@@ -156,7 +156,5 @@ class Leases(RuleBasedStateMachine):
             assert over or email.due(far).takes(document) or email.stuck(far).takes(document)
 
 
-Leases.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, derandomize=True, database=None
-)
+Leases.TestCase.settings = settings(max_examples=150, stateful_step_count=40, derandomize=True, database=None)
 TestLeases = Leases.TestCase

@@ -100,7 +100,6 @@ def malformed(report: RunReport) -> list[str]:
 @hypothesis_settings(
     max_examples=4,
     phases=[Phase.generate],
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -54,7 +54,7 @@ def test_a_host_with_nothing_at_all_ends_in_nine_skipped_subtasks_and_a_successf
     assert all("not configured: " in run.metadata[name]["reason"] for name in ORDER)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sets(st.sampled_from(sorted(PIECES))))
 def test_any_subset_of_the_host_runs_what_it_can_and_skips_the_rest(pieces: set[str]) -> None:
     run = run_job(host_with(*pieces))

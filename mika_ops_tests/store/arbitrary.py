@@ -11,7 +11,6 @@ from mika_ops_tests.builders import AFTER, BEFORE, EARLIER, LATER, NOW
 
 on_a_database: Final = settings(
     max_examples=60,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
