@@ -84,7 +84,7 @@ class Documents:
         """Return the documents with these ids that exist and are JSON objects."""
         if not ids:
             return {}
-        with self.database.reading() as connection:
+        with self.database.reading(keep_plans=True) as connection:
             rows = connection.execute(self._with_ids(ids)).all()
         documents: dict[str, Document] = {}
         for row in rows:
@@ -103,12 +103,12 @@ class Documents:
         if seen is not None:
             try:
                 return self.database.write(
-                    lambda connection: self._change_as_seen(connection, ids, rule, seen), by_id=True
+                    lambda connection: self._change_as_seen(connection, ids, rule, seen), keep_plans=True
                 )
             except (_Moved, MalformedDocument, RowRefused):
                 pass  # Nothing was written: look again, one by one where it must be.
         try:
-            return self.database.write(lambda connection: self._change(connection, ids, rule, wait), by_id=True)
+            return self.database.write(lambda connection: self._change(connection, ids, rule, wait), keep_plans=True)
         except RowRefused as refusal:
             if len(ids) == 1:
                 return Changes(malformed={ids[0]: f"it cannot be written: {refusal}"})

@@ -83,16 +83,21 @@ class Database:
         return self.engine.dialect.name
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Open a connection for reading only; it holds no lock that keeps a writer waiting."""
-        with _translated(), self.engine.connect() as connection:
-            yield connection
+    def reading(self, *, keep_plans: bool = False) -> Iterator[Connection]:
+        """Open a connection for reading only; it holds no lock that keeps a writer waiting.
 
-    def write(self, work: Callable[[Connection], T], *, by_id: bool = False) -> T:
+        ``keep_plans``: its statements are best run in the same way whatever values are bound, so that Postgres, once it
+        knows them, need not plan them anew.
+        """
+        with _translated(), self.engine.connect().execution_options(mika_keeps_plans=keep_plans) as connection:
+            yield connection
+            # To roll back has the driver forget all statements that it has prepared.
+            connection.commit()
+
+    def write(self, work: Callable[[Connection], T], *, keep_plans: bool = False) -> T:
         """Do work in one short transaction: all or nothing, retried a few times where another was in the way.
 
-        ``by_id``: all its statements find rows by their ids, so that Postgres need not plan them anew for other ids.
-        Raises ``DatabaseError`` where trying again does not help.
+        ``keep_plans`` as for ``reading``. Raises ``DatabaseError`` where trying again does not help.
         """
         retrying = Retrying(
             stop=stop_after_attempt(ATTEMPTS),
@@ -104,15 +109,15 @@ class Database:
         with _translated():
             for attempt in retrying:
                 with attempt:
-                    return self._write_once(work, by_id=by_id)
+                    return self._write_once(work, keep_plans=keep_plans)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _write_once(self, work: Callable[[Connection], T], *, by_id: bool) -> T:
+    def _write_once(self, work: Callable[[Connection], T], *, keep_plans: bool) -> T:
         # SQLite takes one writer at a time and has the others poll: this process's own threads wait in line instead.
         in_line = self.writing if self.dialect == "sqlite" else nullcontext()
         with (
             in_line,
-            self.engine.connect().execution_options(mika_writes=True, mika_by_id=by_id) as connection,
+            self.engine.connect().execution_options(mika_writes=True, mika_keeps_plans=keep_plans) as connection,
             connection.begin(),
         ):
             return work(connection)
@@ -194,9 +199,14 @@ def _postgres_engine(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # For this transaction alone: behind a pooler, the connection is somebody else's afterwards.
-        settings: dict[str, int | str] = {"lock_timeout": LOCK_TIMEOUT_MS, "statement_timeout": STATEMENT_TIMEOUT_MS}
-        if connection.get_execution_options().get("mika_by_id", False):
-            # Planning for EmDash's 106 indexes takes longer than writing a document.
+        settings: dict[str, int | str] = {
+            "lock_timeout": LOCK_TIMEOUT_MS,
+            "statement_timeout": STATEMENT_TIMEOUT_MS,
+            # To start other processes takes longer than any of our reads, and takes them away from the shop.
+            "max_parallel_workers_per_gather": 0,
+        }
+        if connection.get_execution_options().get("mika_keeps_plans", False):
+            # Planning for EmDash's 106 indexes takes longer than finding or writing a document.
             settings["plan_cache_mode"] = "force_generic_plan"
         connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items()))
 

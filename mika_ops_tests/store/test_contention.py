@@ -222,14 +222,14 @@ def test_every_transaction_has_time_limits_that_end_with_it(database: Database) 
 
 
 @pytest.mark.parametrize("kind", ["postgres"], indirect=True)
-def test_documents_are_changed_by_plans_that_are_made_once_and_what_else_is_written_by_its_own(
-    database: Database,
-) -> None:
+def test_plans_are_kept_by_transactions_that_ask_for_it_and_by_no_other(database: Database) -> None:
     def plans(connection: Connection) -> str:
         mode: str = connection.execute(text("SHOW plan_cache_mode")).scalar_one()
         return mode
 
-    assert database.write(plans, by_id=True) == "force_generic_plan"
+    assert database.write(plans, keep_plans=True) == "force_generic_plan"
     assert database.write(plans) == "auto"
+    with database.reading(keep_plans=True) as connection:
+        assert plans(connection) == "force_generic_plan"
     with database.reading() as connection:
         assert plans(connection) == "auto"
