@@ -22,7 +22,7 @@ dev: $(READY)
 	@$(BIN)/python -m mika_ops.demo dev --database $(DATABASE) --port $(PORT)
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
