@@ -61,10 +61,12 @@ def kind(request: pytest.FixtureRequest) -> DatabaseKind:
 
 
 @pytest.fixture
-def url(kind: DatabaseKind, request: pytest.FixtureRequest) -> str:
+def url(kind: DatabaseKind, request: pytest.FixtureRequest) -> Iterator[str]:
     """Return the URL of an empty site."""
     made: Sites = request.getfixturevalue(f"{kind}_sites")
-    return made.new()
+    new = made.new()
+    yield new
+    made.drop(new)
 
 
 @pytest.fixture

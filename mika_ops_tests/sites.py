@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 
-from mika_ops.demo.embedded_postgres import create_database, embedded_postgres, keep_nothing
+from mika_ops.demo.embedded_postgres import create_database, drop_database, embedded_postgres, keep_nothing
 from mika_ops.store.schema import create_site, own
 
 DatabaseKind = Literal["sqlite", "postgres"]
@@ -21,6 +21,10 @@ class Sites(Protocol):
 
     def new(self) -> str:
         """Return the URL of a new site that is laid out as EmDash and Mika do, with our tables, and empty."""
+        ...
+
+    def drop(self, url: str) -> None:
+        """Delete a site: a thousand would fill the disk."""
         ...
 
 
@@ -38,6 +42,11 @@ class SqliteSites:
         shutil.copyfile(template, path)
         return f"sqlite:///{path}"
 
+    def drop(self, url: str) -> None:
+        path = url.removeprefix("sqlite:///")
+        for name in (path, f"{path}-wal", f"{path}-shm"):
+            Path(name).unlink(missing_ok=True)
+
 
 @dataclass
 class PostgresSites:
@@ -50,6 +59,9 @@ class PostgresSites:
             lay_out(create_database(self.server_url, "template_site"))
         self.made += 1
         return create_database(self.server_url, f"site_{self.made}", template="template_site")
+
+    def drop(self, url: str) -> None:
+        drop_database(self.server_url, str(make_url(url).database))
 
 
 @contextmanager

@@ -6,8 +6,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import create_engine, make_url, text
+
+_DROP: Final = 'DROP DATABASE IF EXISTS "{}" WITH (FORCE)'
 
 
 class PostgresNotInstalled(Exception):
@@ -51,23 +54,28 @@ def data_directory(directory: Path) -> Path:
 
 def create_database(server_url: str, name: str, *, template: str | None = None) -> str:
     """Create a database on a server, if need be as a copy of another, replacing one of that name; return its URL."""
-    engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-            connection.execute(text(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else "")))
-    finally:
-        engine.dispose()
+    # Copied file by file: by way of the log, as is the default, takes twice as long.
+    copied = f' TEMPLATE "{template}" STRATEGY file_copy' if template else ""
+    _administer(server_url, _DROP.format(name), f'CREATE DATABASE "{name}"{copied}')
     return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+def drop_database(server_url: str, name: str) -> None:
+    """Delete a database where there is one, whoever uses it."""
+    _administer(server_url, _DROP.format(name))
 
 
 def keep_nothing(server_url: str) -> None:
     """Make a server fast and forgetful: its data does not outlive a crash. For throw-away databases only."""
+    settings = ("fsync", "synchronous_commit", "full_page_writes")
+    _administer(server_url, *(f"ALTER SYSTEM SET {setting} = off" for setting in settings), "SELECT pg_reload_conf()")
+
+
+def _administer(server_url: str, *statements: str) -> None:
     engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-                connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
-            connection.execute(text("SELECT pg_reload_conf()"))
+            for statement in statements:
+                connection.execute(text(statement))
     finally:
         engine.dispose()

@@ -10,7 +10,7 @@ from mika_ops.rules.document import ABSENT, Document, patched
 from mika_ops_tests.builders import AFTER, BEFORE, EARLIER, LATER, NOW
 
 on_a_database: Final = settings(
-    max_examples=60,
+    max_examples=30,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
