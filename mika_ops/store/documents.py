@@ -84,7 +84,7 @@ class Documents:
         """Return the documents with these ids that exist and are JSON objects."""
         if not ids:
             return {}
-        with self.database.reading(keep_plans=True) as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(self._with_ids(ids)).all()
         documents: dict[str, Document] = {}
         for row in rows:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -47,6 +47,12 @@ FIRST_POSTGRES_WITH_GUARDS: Final = (16,)
 
 _TRANSIENT_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03"})
 """Serialization failure, deadlock, lock time-out: another try may succeed."""
+
+_NOT_OURS: Final = frozenset({"42P05", "26000"})
+"""A prepared statement that is there already, or is not: a pooler has given us another's connection."""
+
+_PREPARED_FROM: Final = 5
+"""So often the driver runs a statement before it has Postgres prepare it."""
 
 
 class DatabaseError(Exception):
@@ -196,6 +202,15 @@ def _postgres_engine(url: URL) -> Engine:
         },
     )
 
+    pooled = False
+
+    @event.listens_for(engine, "handle_error")
+    def handle_error(context: ExceptionContext) -> None:
+        nonlocal pooled
+        if getattr(context.original_exception, "sqlstate", None) in _NOT_OURS:
+            # PgBouncer before 1.21, for one: from now on nothing is prepared.
+            pooled = context.is_disconnect = True
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # For this transaction alone: behind a pooler, the connection is somebody else's afterwards.
@@ -205,7 +220,10 @@ def _postgres_engine(url: URL) -> Engine:
             # To start other processes takes longer than any of our reads, and takes them away from the shop.
             "max_parallel_workers_per_gather": 0,
         }
-        if connection.get_execution_options().get("mika_keeps_plans", False):
+        keeps_plans = connection.get_execution_options().get("mika_keeps_plans", False)
+        driver: Any = connection.connection.driver_connection
+        driver.prepare_threshold = _PREPARED_FROM if keeps_plans and not pooled else None
+        if keeps_plans:
             # Planning for EmDash's 106 indexes takes longer than finding or writing a document.
             settings["plan_cache_mode"] = "force_generic_plan"
         connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items()))

@@ -233,3 +233,21 @@ def test_plans_are_kept_by_transactions_that_ask_for_it_and_by_no_other(database
         assert plans(connection) == "force_generic_plan"
     with database.reading() as connection:
         assert plans(connection) == "auto"
+
+
+@pytest.mark.parametrize("kind", ["postgres"], indirect=True)
+def test_behind_a_pooler_that_mixes_up_prepared_statements_writes_go_on_without(database: Database) -> None:
+    """Such as PgBouncer before 1.21, which gives every transaction some connection."""
+
+    def statements(connection: Connection) -> int:
+        count: int = connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one()
+        return count
+
+    def others(connection: Connection) -> None:
+        for number in range(20):
+            connection.exec_driver_sql(f"PREPARE _pg3_{number} AS SELECT 1")
+
+    database.write(others)
+    wrote = [database.write(statements, keep_plans=True) for _ in range(12)]
+    assert wrote[0] == 20
+    assert wrote[-1] == 0
