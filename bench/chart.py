@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 import pygal
-from pygal.style import LightStyle
+from pygal.style import Style
 
 MEASURED: Final = Path(__file__).parent / "results" / "bench.json"
 CHART: Final = Path(__file__).resolve().parents[1] / "docs" / "performance.svg"
@@ -24,15 +24,26 @@ def chart(measured: list[dict[str, Any]]) -> pygal.HorizontalBar:
         if separator:
             by_name.setdefault(name, {})[figure["database"]] = round(figure["ratio"], 2)
     drawn = pygal.HorizontalBar(
-        style=LightStyle(font_family="sans-serif", label_font_size=14, legend_font_size=14, title_font_size=16),
+        style=Style(
+            font_family="sans-serif",
+            label_font_size=14,
+            legend_font_size=14,
+            title_font_size=16,
+            value_font_size=13,
+            background="white",
+            plot_background="white",
+            colors=("#2f5d8c", "#b3592d"),
+            value_colors=("white", "white"),
+        ),
         title="Time of each subtask, as a multiple of bare SQL that makes the same change",
         width=900,
         height=420,
         range=(0, max(ratio for ratios in by_name.values() for ratio in ratios.values())),
         print_values=True,
-        print_values_position="top",
+        print_values_position="center",
         legend_at_bottom=True,
         order_min=0,
+        formatter=lambda ratio: f"{ratio:.2f}",
         js=(),
     )
     names = list(reversed(by_name))  # the first is drawn at the bottom
