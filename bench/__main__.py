@@ -22,8 +22,6 @@ from mika_ops_tests.sites import DatabaseKind
 
 RESULTS: Final = Path(__file__).parent / "results"
 
-PARTS: Final = ("run", "tick", "subtasks", "emails", "growth")
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -55,7 +53,7 @@ def figures(parts: tuple[str, ...], kinds: tuple[DatabaseKind, ...], repetitions
         yield Figure("whole idle run / one-op Dagster run", "–", *idle_run(2 * repetitions + 1), wanted=1.15)
     for kind in kinds:
         with shops(kind) as made:
-            for part, measure in _PARTS.items():
+            for part, measure in _OF_A_DATABASE.items():
                 if part in parts:
                     yield from measure(made, kind, repetitions)
 
@@ -100,7 +98,9 @@ def _growth(made: Shops, kind: DatabaseKind, _repetitions: int) -> Iterator[Figu
         )
 
 
-_PARTS: Final = {"tick": _tick, "subtasks": _subtasks, "emails": _emails, "growth": _growth}
+_OF_A_DATABASE: Final = {"tick": _tick, "subtasks": _subtasks, "emails": _emails, "growth": _growth}
+
+PARTS: Final = ("run", *_OF_A_DATABASE)
 
 _DELETES: Final = ("account deletes", 100, 800)
 
