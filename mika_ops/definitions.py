@@ -1,5 +1,6 @@
 """What Dagster loads: the shop that the environment describes."""
 
+import gc
 import logging
 
 from mika_ops.orchestration.definitions import build_definitions
@@ -9,3 +10,7 @@ defs = build_definitions()
 
 for _told in unknown_variables():
     logging.getLogger(__name__).warning(_told)
+
+# What is loaded by now, Dagster above all, lives as long as the process. Looking through it for garbage, during each run
+# and once more at its end, took a tenth of the processor's time of a run that has nothing to do.
+gc.freeze()

@@ -53,10 +53,10 @@ def shop_assets(settings: Settings, shop: str | None) -> list[dg.AssetSpec]:
     ]
 
 
-def is_heartbeat(now: datetime, last_ended: datetime | None, *, every: timedelta) -> bool:
+def is_heartbeat(now: datetime, last_started: datetime | None, *, every: timedelta) -> bool:
     """Say whether a run is the first in its stretch of time, so that it observes everything whatever it did."""
-    return last_ended is None or now.timestamp() // every.total_seconds() != (
-        last_ended.timestamp() // every.total_seconds()
+    return last_started is None or now.timestamp() // every.total_seconds() != (
+        last_started.timestamp() // every.total_seconds()
     )
 
 

@@ -23,7 +23,7 @@ from mika_ops.orchestration.ops import (
     subtasks_in,
 )
 from mika_ops.orchestration.resources import RunPlan
-from mika_ops.orchestration.rollup import roll_up
+from mika_ops.orchestration.rollup import HOUR, roll_up
 from mika_ops.outcome import NOT_CHOSEN
 from mika_ops.privacy import error_sentence
 from mika_ops.settings import limits_from
@@ -67,8 +67,10 @@ def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
     )
     tags = outcome_tags(outcomes, findings, before=context.run.tags)
     context.instance.add_run_tags(context.run_id, tags)
-    yield from _observed(plan, outcomes, standing, findings, before)
-    _roll_up(context, plan)
+    newest = next((record for record in before if _was_summed_up(record)), None)
+    yield from _observed(plan, outcomes, standing, findings, newest)
+    if is_heartbeat(utc_now(), _started_at(newest), every=HOUR):
+        _roll_up(context, plan)
 
     failed = [name for name, outcome in outcomes.items() if outcome["status"] == "failed"]
     line = json.dumps({"now": plan.clock.scheduled_at, **outcomes}, ensure_ascii=False)
@@ -109,15 +111,15 @@ def _observed(
     outcomes: Mapping[str, Mapping[str, Any]],
     standing: Standing | None,
     findings: Mapping[str, Finding],
-    before: Sequence[dg.RunRecord],
+    before: dg.RunRecord | None,
 ) -> Iterator[Event]:
     """Yield what is worth an event: a shop that is idle and in order adds none but at its heartbeats."""
-    now, last = utc_now(), _ended_at(before[0]) if before else None
+    now, last = utc_now(), _started_at(before)
     often = timedelta(minutes=plan.settings.heartbeat_minutes)
     heartbeat = is_heartbeat(now, last, every=often)
     all_checks = is_heartbeat(now, last, every=max(often, CHECKS_TOLD_EVERY))
     yield from observations(outcomes, standing, plan.shop, heartbeat=heartbeat)
-    failed_before = subtasks_in(before[0].dagster_run.tags, UNHEALTHY_TAG) if before else frozenset()
+    failed_before = subtasks_in(before.dagster_run.tags, UNHEALTHY_TAG) if before else frozenset()
     for name, evaluation in evaluations(findings, plan.settings, plan.shop).items():
         turned = evaluation.passed is (name in failed_before)
         failing = not evaluation.passed and (heartbeat or name in plan.settings.check_errors)
@@ -175,6 +177,18 @@ def _told_of(record: dg.RunRecord, url: str | None) -> str:
     names = [", ".join(sorted(subtasks_in(run.tags, tag))) or "–" for tag in (FAILED_TAG, COMPLETED_TAG)]
     status = run.status.value.lower()
     return f"| [{run.run_id[:8]}]({link}) {status} | {ended:%Y-%m-%d %H:%M} UTC | {' | '.join(names)} |"
+
+
+def _was_summed_up(record: dg.RunRecord) -> bool:
+    """Say whether a run came as far as its summary: one that was killed before it observed nothing."""
+    return any(tag in record.dagster_run.tags for tag in _TAGS)
+
+
+def _started_at(record: dg.RunRecord | None) -> datetime | None:
+    # Not when it ended: of a run that goes on over the hour, the next one is the first of the new hour all the same.
+    if record is None:
+        return None
+    return record.create_timestamp if record.start_time is None else datetime.fromtimestamp(record.start_time, UTC)
 
 
 def _ended_at(record: dg.RunRecord) -> datetime:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -47,6 +48,13 @@ def checked(instance: dg.DagsterInstance, run_id: str) -> dict[str, bool]:
     records = instance.get_records_for_run(run_id, of_type={dg.DagsterEventType.ASSET_CHECK_EVALUATION}).records
     events = [record.event_log_entry.get_dagster_event().asset_check_evaluation_data for record in records]
     return {event.check_name: event.passed for event in events}
+
+
+def started(instance: dg.DagsterInstance, run_id: str) -> datetime:
+    record = instance.get_run_record_by_id(run_id)
+    assert record is not None
+    assert record.start_time is not None
+    return datetime.fromtimestamp(record.start_time, UTC)
 
 
 def host(backlog: Backlog = IN_ORDER, **pieces: Any) -> Host:
@@ -156,9 +164,33 @@ def test_the_first_run_of_each_stretch_of_time_is_a_heartbeat(
     minutes_ago: int | None, every: int, heartbeat: bool
 ) -> None:
     now = datetime(2026, 3, 1, 12, 5, tzinfo=UTC)
-    ended = None if minutes_ago is None else now - timedelta(minutes=minutes_ago)
+    started = None if minutes_ago is None else now - timedelta(minutes=minutes_ago)
 
-    assert is_heartbeat(now, ended, every=timedelta(minutes=every)) is heartbeat
+    assert is_heartbeat(now, started, every=timedelta(minutes=every)) is heartbeat
+
+
+def test_a_run_that_died_before_its_summary_takes_no_heartbeat(instance: dg.DagsterInstance) -> None:
+    died = dg.DagsterRun(job_name="mika_maintenance", run_id=str(uuid4()), status=dg.DagsterRunStatus.FAILURE)
+    instance.add_run(died)
+
+    run_job(host(), instance=instance)
+
+    assert len(seen(instance, "email_outbox")) == 1
+
+
+def test_the_first_run_of_an_hour_alone_looks_for_hours_to_add_up(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[datetime] = []
+    monkeypatch.setattr("mika_ops.orchestration.summary.roll_up", lambda *_args, now: looked.append(now))
+
+    first = started(instance, run_job(host(), instance=instance).id)
+    monkeypatch.setattr("mika_ops.orchestration.summary.utc_now", lambda: first)
+    second = started(instance, run_job(host(), instance=instance).id)
+    monkeypatch.setattr("mika_ops.orchestration.summary.utc_now", lambda: second + timedelta(hours=1))
+    run_job(host(), instance=instance)
+
+    assert looked[1:] == [second + timedelta(hours=1)]
 
 
 # --- the checks in the UI ---
