@@ -11,6 +11,6 @@ defs = build_definitions()
 for _told in unknown_variables():
     logging.getLogger(__name__).warning(_told)
 
-# What is loaded by now, Dagster above all, lives as long as the process. Looking through it for garbage, during each run
-# and once more at its end, took a tenth of the processor's time of a run that has nothing to do.
+# What is loaded by now, Dagster above all, lives as long as the process. Looking through it for garbage, in each run
+# and at its end, took more than a tenth of the processor's time of a run that has nothing to do.
 gc.freeze()
