@@ -12,7 +12,7 @@ from sqlalchemy import event, select
 from mika_ops.ports import Candidate, Change, DocumentRepository
 from mika_ops.rules import email as email_rules
 from mika_ops.rules.document import Document, MalformedDocument
-from mika_ops.store.documents import Documents
+from mika_ops.store.documents import MANY, Documents
 from mika_ops.store.engine import Database
 from mika_ops.store.schema import plugin_storage
 from mika_ops_tests.builders import BEFORE, EARLIER, NOW, email, get, put, put_raw, webhook
@@ -111,6 +111,24 @@ def test_what_the_rule_says_of_documents_as_they_were_seen_is_reported_as_ever(o
     changes = ops.change(["a", "b", "c"], rule, seen=seen)
     assert (list(changes.malformed), list(changes.changed), list(changes.left)) == (["a"], ["b"], ["c"])
     assert changes.changed["b"].note == "a note"
+
+
+def test_many_documents_are_written_as_few_are_whatever_is_in_them(ops: Documents) -> None:
+    odd = ["it's", 'a "b" \\c\\', "ünï \U0001f600", "[1]", "null"]
+    many = [email(f"{number:02}", subject=odd[number % len(odd)]) for number in range(2 * MANY)]
+    seen = _seen(ops, *many)
+    changes = ops.change(list(seen), marked, seen=seen)
+    assert list(changes.changed) == list(seen)
+    assert ops.read(list(seen)) == {document["id"]: {**document, "mark": True} for document in many}
+
+
+def test_of_many_documents_one_that_was_changed_since_it_was_seen_loses_no_update(ops: Documents) -> None:
+    seen = _seen(ops, *(email(f"{number:02}") for number in range(2 * MANY)))
+    ops.change(["07"], lambda _id, document: Change({**document, "theirs": True}, None))
+    ops.change(list(seen), marked, wait=True, seen=seen)
+    changed = ops.read(list(seen))
+    assert all(document["mark"] for document in changed.values())
+    assert [id_ for id_, document in changed.items() if document.get("theirs")] == ["07"]
 
 
 def test_nothing_is_read_again_where_nothing_moved(ops: Documents) -> None:

@@ -67,7 +67,7 @@ def scans(database: Database, statement: Statement) -> list[str]:
 
 
 def _looks_up(detail: str) -> bool:
-    return detail.startswith("SEARCH") and bool(re.search(r"<expr>=\?|\bid=\?", detail))
+    return detail.startswith("SEARCH") and bool(re.search(r"<expr>=\?|\b(row)?id=\?", detail))
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
