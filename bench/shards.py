@@ -62,7 +62,7 @@ def _seconds(folder: Path) -> tuple[float, float]:
 
 @click.command()
 @click.option("--emails", default=4_000, show_default=True, help="How many are due.")
-@click.option("--connections", default=2, show_default=True, help="How many emails each worker sends at once.")
+@click.option("--connections", default=1, show_default=True, help="How many emails each worker sends at once.")
 @click.option("--workers", "counts", multiple=True, type=int, default=(1, 2, 4), show_default=True)
 def main(emails: int, connections: int, counts: tuple[int, ...]) -> None:
     """Say how much faster several workers drain the outbox than one."""
