@@ -105,18 +105,9 @@ class Database:
 
         ``keep_plans`` as for ``reading``. Raises ``DatabaseError`` where trying again does not help.
         """
-        retrying = Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
-            retry=retry_if_exception(_is_transient),
-            sleep=self.sleep,
-            reraise=True,
-        )
         with _translated():
-            for attempt in retrying:
-                with attempt:
-                    return self._write_once(work, keep_plans=keep_plans)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            done: T = _retrying(self.sleep)(self._write_once, work, keep_plans=keep_plans)
+            return done
 
     def _write_once(self, work: Callable[[Connection], T], *, keep_plans: bool) -> T:
         # SQLite takes one writer at a time and has the others poll: this process's own threads wait in line instead.
@@ -151,21 +142,27 @@ def open_database(url: str, *, plugin_id: str = "mika") -> Database:
     """
     engine = engine_for(url)
     try:
-        with _translated(UnusableDatabase), engine.connect() as connection:
-            tables = set(inspect(connection).get_table_names())
-            _require_site(connection, tables, plugin_id)
-            guarded = not _has_expression_index(connection)
-            if guarded:
-                _require_guards(connection)
-            return Database(
-                engine,
-                plugin_id,
-                JsonSql(engine.dialect.name, guarded=guarded),
-                has_acp_sessions=acp_sessions.name in tables,
-            )
+        with _translated(UnusableDatabase):
+            opened: Database = _retrying(time.sleep)(_looked_over, engine, plugin_id)
+            return opened
     except BaseException:
         engine.dispose()
         raise
+
+
+def _looked_over(engine: Engine, plugin_id: str) -> Database:
+    with engine.connect() as connection:
+        tables = set(inspect(connection).get_table_names())
+        _require_site(connection, tables, plugin_id)
+        guarded = not _has_expression_index(connection)
+        if guarded:
+            _require_guards(connection)
+        return Database(
+            engine,
+            plugin_id,
+            JsonSql(engine.dialect.name, guarded=guarded),
+            has_acp_sessions=acp_sessions.name in tables,
+        )
 
 
 def engine_for(url: str) -> Engine:
@@ -322,6 +319,17 @@ def _require_guards(connection: Connection) -> None:
             f"the table {plugin_storage.name} has none of EmDash's expression indexes, and Postgres "
             f"{version[0]} cannot do without them: let the site create them, or use Postgres 16 or later"
         )
+
+
+def _retrying(sleep: Callable[[float], None]) -> Retrying:
+    """Return what calls a function a few times where another was in its way, or its connection was lost."""
+    return Retrying(
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
+        retry=retry_if_exception(_is_transient),
+        sleep=sleep,
+        reraise=True,
+    )
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import dagster  # noqa: F401 - which may not be readable any more once the tests have given up their rights
 import psycopg
 import pytest
 from sqlalchemy import make_url
@@ -113,7 +114,7 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(postgres_sites: S
 
     def cut() -> None:
         with connected(url) as connection:
-            while not stop.wait(0.3):
+            while not stop.wait(0.5):
                 connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE application_name = 'mika-ops' AND datname = current_database()"
@@ -127,7 +128,7 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(postgres_sites: S
         finally:
             stop.set()
             cutter.join()
-        assert all("the shop's database: " in told for told in errors(first).values())
+        assert {name: told for name, told in errors(first).items() if "the shop's database: " not in told} == {}
 
         recovers(world, runs_before=1)
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine, inspect, make_url, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, inspect, make_url, text
 
+from mika_ops.store import engine
 from mika_ops.store.engine import DatabaseError, UnusableDatabase, open_database
 from mika_ops.store.schema import acp_sessions, own, plugin_storage, site
 from mika_ops_tests.builders import email, put
@@ -35,6 +37,26 @@ def bare(kind: DatabaseKind, request: pytest.FixtureRequest, tmp_path: Path) -> 
             connection.execute(text("CREATE TABLE something_else (id text)"))
     yield engine
     engine.dispose()
+
+
+def test_a_connection_that_is_lost_while_a_site_is_opened_is_made_again(
+    postgres_sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = 0
+    look = engine._require_site
+
+    def cut(connection: Connection, *rest: Any) -> None:
+        nonlocal lost
+        if not lost:
+            lost += 1
+            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        look(connection, *rest)
+
+    monkeypatch.setattr(engine, "_require_site", cut)
+
+    with open_database(postgres_sites.new()) as opened:
+        assert opened.has_acp_sessions
+    assert lost
 
 
 def refusal(url: str, plugin_id: str = "mika") -> str:
