@@ -161,10 +161,10 @@ def test_the_report_fits_a_narrow_terminal_and_keeps_the_names_whole() -> None:
 WITH_CHILDREN = """
 import signal, subprocess, sys, time
 deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"
-for code in ("import time; time.sleep(600)", deaf):
-    subprocess.Popen([sys.executable, "-c", code])
-print("ready", flush=True)
 try:
+    for code in ("import time; time.sleep(600)", deaf):
+        subprocess.Popen([sys.executable, "-c", code])
+    print("ready", flush=True)
     time.sleep(600)
 except KeyboardInterrupt:
     sys.exit(3)
