@@ -106,7 +106,7 @@ class Database:
         ``keep_plans`` as for ``reading``. Raises ``DatabaseError`` where trying again does not help.
         """
         with _translated():
-            done: T = _retrying(self.sleep)(self._write_once, work, keep_plans=keep_plans)
+            done: T = _retrying(_is_transient, self.sleep)(self._write_once, work, keep_plans=keep_plans)
             return done
 
     def _write_once(self, work: Callable[[Connection], T], *, keep_plans: bool) -> T:
@@ -143,7 +143,7 @@ def open_database(url: str, *, plugin_id: str = "mika") -> Database:
     engine = engine_for(url)
     try:
         with _translated(UnusableDatabase):
-            opened: Database = _retrying(time.sleep)(_looked_over, engine, plugin_id)
+            opened: Database = _retrying(_is_cut, time.sleep)(_looked_over, engine, plugin_id)
             return opened
     except BaseException:
         engine.dispose()
@@ -321,15 +321,20 @@ def _require_guards(connection: Connection) -> None:
         )
 
 
-def _retrying(sleep: Callable[[float], None]) -> Retrying:
-    """Return what calls a function a few times where another was in its way, or its connection was lost."""
+def _retrying(transient: Callable[[BaseException], bool], sleep: Callable[[float], None]) -> Retrying:
+    """Return what calls a function again, a few times, where it fails with what may be over by then."""
     return Retrying(
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
-        retry=retry_if_exception(_is_transient),
+        retry=retry_if_exception(transient),
         sleep=sleep,
         reraise=True,
     )
+
+
+def _is_cut(error: BaseException) -> bool:
+    """Say whether a connection was lost: the next try has a new one."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -337,8 +342,8 @@ def _is_transient(error: BaseException) -> bool:
         return False
     if isinstance(error.orig, sqlite3.OperationalError):
         return error.orig.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    if error.connection_invalidated:
-        # The next try has a new connection. Rules look before they write, so that nothing is done twice.
+    if _is_cut(error):
+        # Rules look before they write, so that nothing is done twice.
         return True
     return getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES
 
