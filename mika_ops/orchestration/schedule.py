@@ -63,7 +63,9 @@ def maintenance_schedule(
 
 def runs_of(instance: dg.DagsterInstance, job_name: str) -> Runs:
     """Return what the history knows of a job's runs; one of some subtasks only says nothing of the others."""
-    under_way = _records(instance, job_name, UNDER_WAY, _RUNS_READ)
+    # Mostly there are none, and to count them costs little: for records, Dagster looks its own schema over each time.
+    any_under_way = instance.get_runs_count(dg.RunsFilter(job_name=job_name, statuses=list(UNDER_WAY)))
+    under_way = _records(instance, job_name, UNDER_WAY, _RUNS_READ) if any_under_way else []
     ended = next((each for each in _records(instance, job_name, ENDED, _RUNS_READ) if _is_full(each)), None)
     return Runs(
         under_way={
