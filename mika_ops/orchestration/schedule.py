@@ -1,6 +1,7 @@
 """When maintenance runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -37,13 +38,11 @@ def maintenance_schedule(
     A tick looks first, and starts a run only where something is due, the last run failed or is long ago, or nobody can
     tell; otherwise its reason to skip says what it saw. ``shop``: its name, where there are several.
     """
-    lookout = Lookout(settings, host)
+    lookout, runs = Lookout(settings, host), RunsOfAJob(job.name)
 
     def look_first(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = to_timestamp(context.scheduled_execution_time)
-        decision = decided(
-            runs_of(context.instance, job.name), lambda: lookout.look(planned), now=utc_now(), settings=settings
-        )
+        decision = decided(runs.read(context.instance), lambda: lookout.look(planned), now=utc_now(), settings=settings)
         # What a tick logs is kept for ever, in a file of its own: it logs what the tick's reason does not say.
         if decision.warning:
             context.log.warning(for_shop(shop, decision.warning))
@@ -61,25 +60,56 @@ def maintenance_schedule(
     )
 
 
-def runs_of(instance: dg.DagsterInstance, job_name: str) -> Runs:
-    """Return what the history knows of a job's runs; one of some subtasks only says nothing of the others."""
-    # Mostly there are none, and to count them costs little: for records, Dagster looks its own schema over each time.
-    any_under_way = instance.get_runs_count(dg.RunsFilter(job_name=job_name, statuses=list(UNDER_WAY)))
-    under_way = _records(instance, job_name, UNDER_WAY, _RUNS_READ) if any_under_way else []
-    ended = next((each for each in _records(instance, job_name, ENDED, _RUNS_READ) if _is_full(each)), None)
-    return Runs(
-        under_way={
-            record.dagster_run.run_id: _moment(record.start_time) or record.create_timestamp for record in under_way
-        },
-        ended_at=None if ended is None else _moment(ended.end_time) or ended.update_timestamp,
-        ended_well=ended is not None and ended.dagster_run.status is dg.DagsterRunStatus.SUCCESS,
+@dataclass(frozen=True)
+class _Ended:
+    """How and when a run ended, and whether it was of all subtasks."""
+
+    at: datetime
+    well: bool
+    full: bool
+
+
+class RunsOfAJob:
+    """What the history knows of a job's runs.
+
+    Runs that have ended do not change, so each is read once: for records, Dagster looks its own schema over each time,
+    which on Postgres costs more than all else that a tick asks for.
+    """
+
+    def __init__(self, job_name: str) -> None:
+        self._job_name = job_name
+        self._ended: dict[str, _Ended] = {}
+
+    def read(self, instance: dg.DagsterInstance) -> Runs:
+        """Read those under way, and the last that ended; one of some subtasks only says nothing of the others."""
+        # Mostly there are none, and to count them costs little.
+        any_under_way = instance.get_runs_count(self._in(UNDER_WAY))
+        under_way = instance.get_run_records(self._in(UNDER_WAY), limit=_RUNS_READ) if any_under_way else []
+        newest = instance.get_run_ids(self._in(ENDED), limit=_RUNS_READ)
+        known = {id_: ended for id_, ended in self._ended.items() if id_ in newest}
+        if unknown := [id_ for id_ in newest if id_ not in known]:
+            records = instance.get_run_records(dg.RunsFilter(run_ids=unknown))
+            known |= {record.dagster_run.run_id: _ended(record) for record in records}
+        self._ended = known
+        last = next((known[id_] for id_ in newest if id_ in known and known[id_].full), None)
+        return Runs(
+            under_way={
+                record.dagster_run.run_id: _moment(record.start_time) or record.create_timestamp for record in under_way
+            },
+            ended_at=None if last is None else last.at,
+            ended_well=last is not None and last.well,
+        )
+
+    def _in(self, statuses: Sequence[dg.DagsterRunStatus]) -> dg.RunsFilter:
+        return dg.RunsFilter(job_name=self._job_name, statuses=list(statuses))
+
+
+def _ended(record: dg.RunRecord) -> _Ended:
+    return _Ended(
+        _moment(record.end_time) or record.update_timestamp,
+        well=record.dagster_run.status is dg.DagsterRunStatus.SUCCESS,
+        full=_is_full(record),
     )
-
-
-def _records(
-    instance: dg.DagsterInstance, job_name: str, statuses: Sequence[dg.DagsterRunStatus], limit: int
-) -> Sequence[dg.RunRecord]:
-    return instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=list(statuses)), limit=limit)
 
 
 def _is_full(record: dg.RunRecord) -> bool:

@@ -101,6 +101,10 @@ def test_a_time_in_the_launchpad_comes_before_the_planned_one() -> None:
 def ticked(instance: dg.DagsterInstance, **settings: object) -> str | None:
     """Evaluate a tick; return its reason to skip, or ``None`` where it asks for a run."""
     (schedule,) = schedules(**settings)
+    return ticked_by(schedule, instance)
+
+
+def ticked_by(schedule: dg.ScheduleDefinition, instance: dg.DagsterInstance) -> str | None:
     tick = schedule.evaluate_tick(dg.build_schedule_context(instance=instance, scheduled_execution_time=PLANNED))
     assert bool(tick.run_requests) == (tick.skip_message is None)
     return tick.skip_message
@@ -141,6 +145,22 @@ def test_the_tick_after_a_failed_run_runs() -> None:
     with recorded() as instance:
         run_once(instance, whole_host(reservation_release=Broken()))
         assert ticked(instance) is None
+
+
+def test_each_tick_of_one_code_server_goes_by_the_runs_that_have_ended_by_then() -> None:
+    (schedule,) = schedules()
+    with recorded() as instance:
+        assert ticked_by(schedule, instance) is None
+        run_once(instance)
+        assert ticked_by(schedule, instance) == "nothing due"
+        run_once(instance, whole_host(reservation_release=Broken()))
+        assert ticked_by(schedule, instance) is None
+        (failed,) = instance.get_run_ids(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+        instance.delete_run(failed)
+        assert ticked_by(schedule, instance) == "nothing due"
+        for run_id in instance.get_run_ids():
+            instance.delete_run(run_id)
+        assert ticked_by(schedule, instance) is None
 
 
 def test_a_database_that_cannot_be_read_starts_a_run_that_shows_it() -> None:
