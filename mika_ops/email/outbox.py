@@ -48,7 +48,10 @@ from mika_ops.sweep import Sweep
 from mika_ops.timestamps import shifted
 
 BATCH_PER_WORKER: Final = 2
-"""Emails leased ahead for each worker, at the most: few, for a kill costs each of them an attempt."""
+"""Emails leased at once for each worker, at the most: few, for a kill costs each of them an attempt."""
+
+SMALL_BATCH: Final = 8
+"""Emails leased at once also where fewer are sent at once: a lease costs as much as a record, however few it is for."""
 
 GIVE_UP_AFTER: Final = 3
 """So many emails in a row that found no provider end the drain."""
@@ -121,7 +124,7 @@ class LeasedOutbox:
         The next batch is leased while two still wait, so an email may wait for three batches to be sent.
         """
         turns_in_a_lease = max(1.0, (self.lease / self.send_timeout - 1) / 3)
-        size = self.concurrency * min(BATCH_PER_WORKER, int(turns_in_a_lease))
+        size = min(max(self.concurrency * BATCH_PER_WORKER, SMALL_BATCH), self.concurrency * int(turns_in_a_lease))
         if self.max_per_second is not None:
             started_in_a_lease = self.max_per_second * (self.lease - self.send_timeout).total_seconds() / 3
             size = min(size, int(started_in_a_lease))

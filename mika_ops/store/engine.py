@@ -199,6 +199,13 @@ def _postgres_engine(url: URL) -> Engine:
         },
     )
 
+    @event.listens_for(engine, "connect")
+    def connect(driver: Any, _record: object) -> None:
+        from psycopg.types.array import ListBinaryDumper  # not needed for SQLite, and takes a while
+
+        # As text, each quotation mark of each document in a list would have to be escaped: a third of a write's time.
+        driver.adapters.register_dumper(list, ListBinaryDumper)
+
     pooled = False
 
     @event.listens_for(engine, "handle_error")

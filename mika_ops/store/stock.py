@@ -21,7 +21,7 @@ from mika_ops.timestamps import Timestamp
 PAGE: Final = 20_000
 """Ids looked up by one query: many, since the database sorts all that is due for each."""
 
-BATCH: Final = 4_000
+BATCH: Final = 8_000
 """Reservations released by one transaction: few enough that the storefront's writes never wait for long."""
 
 _event = stock_events.c
