@@ -13,7 +13,7 @@ from mika_ops.shards import Shard
 
 logger: Final = logging.getLogger(__name__)
 
-PAGE: Final = 5_000
+PAGE: Final = 20_000
 """Ids looked up by one query: many, since the database sorts all that is due for each."""
 
 BATCH: Final = 250

@@ -106,11 +106,13 @@ class DatabaseBacklog:
 
     def malformed_ids(self, selection: Selection, *, limit: int = IDS_NAMED) -> Sequence[str]:
         """Return the ids of the first documents that a selection would take and cannot read."""
-        json_sql, found = self.database.json_sql, plugin_storage.c
+        found = plugin_storage.c
+        json_sql, documents = self.database.json_sql.parsed_once(plugin_storage)
         # To sort by the bare id, SQLite would read through all documents by their primary key.
         by_id = json_sql.by_code_point(found.id.concat(""))
         statement = (
             select(found.id)
+            .select_from(documents)
             .where(_of(_Site.of(self.database), selection), json_sql.where(selection), json_sql.malformed(selection))
             .order_by(by_id)
             .limit(limit)
@@ -145,15 +147,19 @@ def _all_that_waits(site: _Site, selections: tuple[tuple[str, Selection], ...], 
 
 
 def _documents(site: _Site, name: str, selection: Selection) -> Select[str, int, Any, int]:
-    json_sql = site.json_sql
+    json_sql, documents = site.json_sql.parsed_once(plugin_storage)
     malformed = json_sql.malformed(selection)
     since = func.nullif(json_sql.since(replace(selection, order_by=(*selection.order_by, _MADE))), "")
-    return select(
-        literal(name, Text()).label("name"),
-        func.count(case((not_(malformed), 1))).label("due"),
-        func.min(case((not_(malformed), since))).label("oldest"),
-        func.count(case((malformed, 1))).label("malformed"),
-    ).where(_of(site, selection), json_sql.where(selection))
+    return (
+        select(
+            literal(name, Text()).label("name"),
+            func.count(case((not_(malformed), 1))).label("due"),
+            func.min(case((not_(malformed), since))).label("oldest"),
+            func.count(case((malformed, 1))).label("malformed"),
+        )
+        .select_from(documents)
+        .where(_of(site, selection), json_sql.where(selection))
+    )
 
 
 def _of(site: _Site, selection: Selection) -> ColumnElement[bool]:

@@ -187,9 +187,11 @@ class Documents:
 
 
 def _candidates(json_sql: JsonSql, plugin_id: str, selection: Selection, goes_on: bool) -> Select[Any]:
+    json_sql, documents = json_sql.parsed_once(plugin_storage)
     sorted_by, id_ = json_sql.sort_key(selection), json_sql.by_code_point(_storage.id)
     statement = (
         select(_storage.id, sorted_by.label("sorted_by"), json_sql.malformed(selection).label("malformed"))
+        .select_from(documents)
         .where(_storage.plugin_id == plugin_id, _storage.collection == selection.collection, json_sql.where(selection))
         .order_by(sorted_by, id_)
         .limit(bindparam("limit", 0, type_=Integer))

@@ -6,10 +6,25 @@ bound.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, false, func, literal, literal_column, not_, or_, text, true
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import Boolean, Text
 
@@ -55,10 +70,24 @@ class JsonSql:
 
     ``guarded``: no index vouches that every document is JSON, so each look asks first. That is slower, and only needed
     where a site has none of EmDash's expression indexes.
+
+    ``parsed``: for statements that select from ``parsed_once``. Postgres reads a document's whole text for each look
+    into it, of which a selection takes a dozen; SQLite remembers the document that it has read.
     """
 
     dialect: str
     guarded: bool = False
+    parsed: bool = False
+
+    def parsed_once(self, documents: FromClause) -> tuple["JsonSql", FromClause]:
+        """Return the spelling by which a document is read once, and what a statement in it selects from."""
+        if self.dialect == "sqlite":
+            return self, documents
+        # The offset, which is none, keeps the planner from reading the text at each look after all.
+        read: Select[Any] = select(literal_column(f"({self._data})::jsonb").label("document")).offset(
+            literal_column("0")
+        )
+        return replace(self, parsed=True), documents.join(read.lateral("parsed"), true())
 
     def indexed(self, field: str) -> str:
         """Return the expression that EmDash indexes for a top-level field."""
@@ -72,7 +101,7 @@ class JsonSql:
             return literal_column(self.indexed(field.path[0]), Text())
         if self.dialect == "sqlite":
             return literal_column(f"json_extract({self._data}, '$.{'.'.join(field.path)}')", Text())
-        return literal_column(f"(({self._data})::jsonb #>> '{{{','.join(field.path)}}}')", Text())
+        return literal_column(f"({self._document} #>> '{{{','.join(field.path)}}}')", Text())
 
     def is_a(self, path: tuple[str, ...], type_: str) -> ColumnElement[bool]:
         """Say whether the value at ``path`` is there and of a type: never null."""
@@ -87,7 +116,7 @@ class JsonSql:
     def _type_at(self, path: tuple[str, ...]) -> str:
         if self.dialect == "sqlite":
             return f"coalesce(json_type({self._data}, '$.{'.'.join(path)}'), 'null')"
-        return f"coalesce(jsonb_typeof(({self._data})::jsonb #> '{{{','.join(path)}}}'), 'null')"
+        return f"coalesce(jsonb_typeof({self._document} #> '{{{','.join(path)}}}'), 'null')"
 
     def _named(self, type_: str) -> str:
         return "({})".format(", ".join(f"'{name}'" for name in _JSON_TYPES[self.dialect][type_]))
@@ -135,7 +164,9 @@ class JsonSql:
         """Return whether a document is well-formed and over, as an expression with its values in it: never null."""
         if selection.over is None:
             raise TypeError("nothing of this selection is ever over")
-        over = and_(not_(self.malformed(selection)), self.condition(selection.over))
+        # As an index's own condition, whatever a statement selects from. Most documents are not over: that goes first.
+        of_text = replace(self, parsed=False)
+        over = and_(of_text.condition(selection.over), not_(of_text.malformed(selection)))
         dialect: Any = sqlite.dialect if self.dialect == "sqlite" else postgresql.dialect
         whether = func.coalesce(over, false(), type_=Boolean())
         return str(whether.compile(dialect=dialect(), compile_kwargs={"literal_binds": True}))
@@ -176,7 +207,12 @@ class JsonSql:
     def _number(self, field: Field) -> ColumnElement[Any]:
         if self.dialect == "sqlite":
             return literal_column(f"json_extract({self._data}, '$.{'.'.join(field.path)}')")
-        return literal_column(f"(({self._data})::jsonb #> '{{{','.join(field.path)}}}')")
+        return literal_column(f"({self._document} #> '{{{','.join(field.path)}}}')")
+
+    @property
+    def _document(self) -> str:
+        """The document, for looks that no index serves on Postgres."""
+        return "parsed.document" if self.parsed else f"({self._data})::jsonb"
 
     @property
     def _data(self) -> str:
