@@ -148,7 +148,8 @@ _MARK_THEIRS: Final = text(
 def _on_postgres(due: str, status: str, *, customers: str) -> TextClause:
     """Return a release as one statement: the events that are ``due`` are locked, then their items by id, and changed.
 
-    Items are locked in one order, so that two workers cannot wait for each other.
+    Items are locked in one order, so that two workers cannot wait for each other. Events are looked up by an array:
+    joined with what is due, Postgres would read through all that there ever were, for each batch.
     """
     return text(
         f"WITH due AS MATERIALIZED (SELECT e.id, e.stock_item_id, e.quantity_delta {due}), "  # noqa: S608
@@ -159,7 +160,8 @@ def _on_postgres(due: str, status: str, *, customers: str) -> TextClause:
         "quantity_reserved = greatest(0, i.quantity_reserved - sums.quantity) "
         "FROM sums, held WHERE held.id = sums.stock_item_id AND i.id = held.id RETURNING i.id), "
         f"marked AS (UPDATE mika_stock_events AS e SET status = '{status}', idempotency_key = NULL, updated_at = :now "
-        "FROM due, held WHERE held.id = due.stock_item_id AND e.id = due.id RETURNING e.customer_id) "
+        "WHERE e.id = ANY(ARRAY(SELECT due.id FROM due, held WHERE held.id = due.stock_item_id)) "
+        "RETURNING e.customer_id) "
         "SELECT (SELECT count(*) FROM marked) AS released, ARRAY(SELECT id FROM lowered) AS items, "
         f"ARRAY({customers}) AS customers"
     )
