@@ -57,13 +57,19 @@ def statements_of(database: Database) -> Iterator[list[Statement]]:
 
 def scans(database: Database, statement: Statement) -> list[str]:
     """Return the steps of a statement's plan that read documents otherwise than by id or by what is indexed of them."""
-    with database.reading() as connection:
-        if database.dialect == "sqlite":
+    if database.dialect == "sqlite":
+        with database.reading() as connection:
             steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.sql}", statement.parameters).all()
-            return [step.detail for step in steps if TABLE in step.detail and not _looks_up(step.detail)]
+        return [step.detail for step in steps if TABLE in step.detail and not _looks_up(step.detail)]
+    return [told for node in _plan(database, statement) if (told := _scan(node))]
+
+
+def _plan(database: Database, statement: Statement) -> list[dict[str, Any]]:
+    """Return the nodes of the plan that Postgres makes of a statement."""
+    with database.reading() as connection:
         explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.parameters).scalar()
     plan: Any = json.loads(explained) if isinstance(explained, str) else explained
-    return [told for node in _nodes(plan[0]["Plan"]) if (told := _scan(node))]
+    return list(_nodes(plan[0]["Plan"]))
 
 
 def _looks_up(detail: str) -> bool:
@@ -144,6 +150,15 @@ def test_no_statement_of_a_run_without_work_reads_through_the_documents(seen: Se
 
 def test_the_backlog_is_read_without_reading_through_the_documents(seen: Seen) -> None:
     assert all_scans(seen.database, seen.backlog) == {}
+
+
+def test_a_document_is_read_once_for_all_looks_into_it(seen: Seen) -> None:
+    looks_inside = [each for each in (*seen.backlog, *seen.run) if "parsed.document" in each.sql]
+    # SQLite remembers the document that it has read.
+    assert bool(looks_inside) == (seen.database.dialect == "postgresql")
+    # Where the planner has seen through it, the text is read again at each look, and there is no such step.
+    for statement in looks_inside:
+        assert any(node.get("Alias") == "parsed" for node in _plan(seen.database, statement)), statement.sql
 
 
 @pytest.mark.parametrize(
