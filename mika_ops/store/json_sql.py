@@ -84,9 +84,8 @@ class JsonSql:
         if self.dialect == "sqlite":
             return self, documents
         # The offset, which is none, keeps the planner from reading the text at each look after all.
-        read: Select[Any] = select(literal_column(f"({self._data})::jsonb").label("document")).offset(
-            literal_column("0")
-        )
+        document = literal_column(f"({self._data})::jsonb").label("document")
+        read: Select[Any] = select(document).offset(literal_column("0"))
         return replace(self, parsed=True), documents.join(read.lateral("parsed"), true())
 
     def indexed(self, field: str) -> str:
