@@ -84,8 +84,8 @@ class JsonSql:
         if self.dialect == "sqlite":
             return self, documents
         # The offset, which is none, keeps the planner from reading the text at each look after all.
-        document = literal_column(f"({self._data})::jsonb").label("document")
-        read: Select[Any] = select(document).offset(literal_column("0"))
+        document: ColumnElement[Any] = literal_column(f"({self._data})::jsonb")
+        read: Select[Any] = select(document.label("document")).offset(literal_column("0"))
         return replace(self, parsed=True), documents.join(read.lateral("parsed"), true())
 
     def indexed(self, field: str) -> str:
