@@ -11,10 +11,12 @@ the provider has not taken by then is abandoned.
 """
 
 import logging
+import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -69,6 +71,12 @@ STOP_AFTER_SECONDS: Final = 5.0
 """How long a drain that is interrupted waits for the emails under way, before it has their sender abandon them.
 
 Containers are commonly killed ten seconds after they were asked to stop.
+"""
+
+TURN_SECONDS: Final = 0.0005
+"""How long one of a drain's threads computes while another, which the database has answered, waits for its turn.
+
+By default that is ten times as long: a record of a few emails would take longer than its writes.
 """
 
 logger: Final = logging.getLogger(__name__)
@@ -131,6 +139,16 @@ class LeasedOutbox:
         return max(1, size)
 
 
+@contextmanager
+def _taking_turns() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
 @dataclass
 class _Drain:
     """One drain of the outbox, from its first lease to its last record."""
@@ -168,13 +186,15 @@ class _Drain:
         """Lease, send and record until nothing is due, or the drain has to stop."""
         size = self.outbox.concurrency
         with (
+            _taking_turns(),
             ThreadPoolExecutor(size, thread_name_prefix="mika-email") as workers,
             ThreadPoolExecutor(2, thread_name_prefix="mika-outbox") as background,
         ):
             try:
                 while self.stopped_reason is None:
-                    self._lease_ahead(background)
                     self._start(workers)
+                    # After those have started: a lease and a record wait for each other, and for a while none ends.
+                    self._lease_ahead(background)
                     if not self.waiting and not self.under_way and self.leasing is None:
                         return
                     self._await_something(background)

@@ -101,22 +101,23 @@ class Documents:
         """Apply a rule to these documents in one transaction; one that is locked elsewhere is left, or waited for."""
         if not ids:
             return Changes()
-        if seen is not None:
-            try:
-                return self.database.write(
-                    lambda connection: self._change_as_seen(connection, ids, rule, seen), keep_plans=True
-                )
-            except (_Moved, MalformedDocument, RowRefused):
-                pass  # Nothing was written: look again, one by one where it must be.
         try:
-            return self.database.write(lambda connection: self._change(connection, ids, rule, wait), keep_plans=True)
+            texts = self._texts_unlocked(ids, seen)
+            if texts is not None:
+                return self._change_unlocked(ids, rule, texts)
+        except (_Moved, MalformedDocument, RowRefused):
+            pass  # Nothing was written: look again, one by one where it must be.
+        try:
+            return self.database.write(
+                lambda connection: self._change_locked(connection, ids, rule, wait), keep_plans=True
+            )
         except RowRefused as refusal:
             if len(ids) == 1:
                 return Changes(malformed={ids[0]: f"it cannot be written: {refusal}"})
             # One that the database refuses must not keep the others from being written.
             return _together([self.change([id_], rule, wait=wait) for id_ in ids])
 
-    def _change(self, connection: Connection, ids: Sequence[str], rule: Rule[Note], wait: bool) -> Changes[Note]:
+    def _change_locked(self, connection: Connection, ids: Sequence[str], rule: Rule[Note], wait: bool) -> Changes[Note]:
         # Ordered by id, so that two workers that lock the same documents cannot wait for each other.
         locked = self._with_ids(ids).order_by(self.database.json_sql.by_code_point(_storage.id))
         rows = connection.execute(locked.with_for_update(skip_locked=not wait)).all()
@@ -142,24 +143,38 @@ class Documents:
         left = [id_ for id_ in ids if id_ not in changed and id_ not in malformed]
         return Changes(changed, left, malformed)
 
-    def _change_as_seen(
-        self, connection: Connection, ids: Sequence[str], rule: Rule[Note], seen: Mapping[str, Document]
-    ) -> Changes[Note]:
-        """Write what the rule makes of the documents as they were seen. Raises ``_Moved`` where one is not so any more.
+    def _texts_unlocked(self, ids: Sequence[str], seen: Mapping[str, Document] | None) -> Mapping[str, str] | None:
+        """Return the documents' texts as they are without a lock. ``None``: they are to be locked before they are read.
+
+        On SQLite, whose lock keeps the whole storefront waiting, all but the writing is done before it is taken.
+        """
+        if seen is not None:
+            return {id_: written_out(seen[id_]) for id_ in ids}
+        if self.database.dialect != "sqlite":
+            return None
+        with self.database.reading() as connection:
+            return {row.id: row.data for row in connection.execute(self._with_ids(ids))}
+
+    def _change_unlocked(self, ids: Sequence[str], rule: Rule[Note], texts: Mapping[str, str]) -> Changes[Note]:
+        """Write what the rule makes of documents with these texts. Raises ``_Moved`` where one is not so any more.
 
         Comparing while writing costs less than locking, reading and then writing.
         """
         changed: dict[str, Change[Note]] = {}
         written: dict[str, str] = {}
         for id_ in ids:
-            change = rule(id_, seen[id_])
+            change = rule(id_, parsed(texts[id_])) if id_ in texts else None
             if change is None or change.document is None:
                 # What the rule leaves alone is decided on the document as it is now.
                 raise _Moved
             changed[id_], written[id_] = change, written_out(change.document)
-        as_seen = [written_out(seen[id_]) for id_ in ids]
-        if self._write(connection, _REPLACE, id=ids, data=list(written.values()), seen=as_seen) != len(ids):
-            raise _Moved
+
+        def work(connection: Connection) -> None:
+            columns = {"id": ids, "data": list(written.values()), "seen": [texts[id_] for id_ in ids]}
+            if self._write(connection, _REPLACE, **columns) != len(ids):
+                raise _Moved
+
+        self.database.write(work, keep_plans=True)
         return Changes(changed)
 
     def _write(self, connection: Connection, statements: Mapping[str, TextClause], **columns: Sequence[str]) -> int:

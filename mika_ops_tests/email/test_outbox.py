@@ -1,5 +1,6 @@
 """Draining the outbox: lease before sending, record before the next, never twice."""
 
+import sys
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ from mika_ops.store.engine import Database, open_database
 from mika_ops.timestamps import to_datetime
 from mika_ops_tests.builders import BEFORE, EARLIER, NOW, documents_of, email, get, order, put, put_raw
 from mika_ops_tests.fakes import Provider, outbox_of
+from mika_ops_tests.waiting import wait_until
 
 
 def drain(database: Database, provider: Provider, clock: Clock, limit: int | None = None) -> DrainedOutbox:
@@ -73,6 +75,32 @@ def test_a_drain_goes_on_over_many_batches_until_nothing_is_due(database: Databa
     drained = drain(database, provider, clock)
     assert provider.ids == [f"email_{number:03}" for number in range(70)]
     assert (drained.scanned, drained.leased, drained.sent, drained.has_more) == (70, 70, 70, False)
+
+
+def test_the_next_batch_is_leased_while_an_email_is_sent(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(email(f"email_{number:03}") for number in range(70)))
+    started = 0
+
+    def leased() -> int:
+        return sum(document["record"]["attemptCount"] for document in documents_of(database, "ops").values())
+
+    def look(_envelope: Envelope) -> None:
+        nonlocal started
+        started += 1
+        behind_it = started + 2 * outbox.batch_size
+        wait_until(lambda: leased() >= min(70, behind_it + 1), what="two batches and more wait", seconds=10)
+
+    outbox = outbox_of(database, Provider(look))
+    assert outbox.drain(clock, limit=None, spent=never_spent).sent == 70
+
+
+def test_a_drain_leaves_the_interpreter_as_it_found_it(database: Database, clock: Clock) -> None:
+    put(database, "ops", email())
+    usual = sys.getswitchinterval()
+    during: list[float] = []
+    drain(database, Provider(lambda _envelope: during.append(sys.getswitchinterval())), clock)
+    assert during != [usual]
+    assert sys.getswitchinterval() == usual
 
 
 def test_a_lease_is_stamped_with_the_real_time_not_with_the_start_of_the_run(database: Database) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 
 from mika_ops.ports import Candidate, Change, DocumentRepository
 from mika_ops.rules import email as email_rules
@@ -139,6 +139,44 @@ def test_nothing_is_read_again_where_nothing_moved(ops: Documents) -> None:
     assert [statement for statement in statements if "_plugin_storage" in statement] == [
         statement for statement in statements if statement.startswith("UPDATE _plugin_storage")
     ]
+
+
+@pytest.mark.parametrize("many", [1, 2 * MANY])
+def test_the_storefront_writes_while_a_rule_is_at_work(many: int, ops: Documents) -> None:
+    ids = [f"{number:02}" for number in range(many)]
+    put(ops.database, "ops", *map(email, ids), email("theirs"))
+
+    def rule(id_: str, document: Document) -> Change[None]:
+        _storefront_writes(ops, email("theirs", subject=id_))
+        return marked(id_, document)
+
+    assert list(ops.change(ids, rule).changed) == ids
+    assert get(ops.database, "ops", "theirs")["record"]["subject"] == ids[-1]
+    assert all(get(ops.database, "ops", id_)["mark"] for id_ in ids)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("many", [2, 2 * MANY])
+def test_what_the_storefront_writes_into_a_document_while_a_rule_is_at_work_is_kept(many: int, ops: Documents) -> None:
+    ids = [f"{number:02}" for number in range(many)]
+    put(ops.database, "ops", *map(email, ids))
+    theirs = [{**email("01"), "theirs": True}]
+
+    def rule(id_: str, document: Document) -> Change[None]:
+        while theirs:
+            _storefront_writes(ops, theirs.pop())
+        return marked(id_, document)
+
+    assert list(ops.change(ids, rule).changed) == ids
+    assert get(ops.database, "ops", "01") == {**email("01"), "theirs": True, "mark": True}
+    assert all(get(ops.database, "ops", id_)["mark"] for id_ in ids)
+
+
+def _storefront_writes(ops: Documents, document: Document) -> None:
+    with ops.database.engine.begin() as connection:
+        storage = plugin_storage.c
+        written = update(plugin_storage).where(storage.collection == "ops", storage.id == document["id"])
+        connection.execute(written.values(data=json.dumps(document)))
 
 
 def _seen(ops: Documents, *documents: Document) -> dict[str, Document]:
