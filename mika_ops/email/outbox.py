@@ -74,9 +74,9 @@ Containers are commonly killed ten seconds after they were asked to stop.
 """
 
 TURN_SECONDS: Final = 0.0005
-"""How long one of a drain's threads computes while another, which the database has answered, waits for its turn.
+"""How long one of a drain's threads may keep Python's interpreter while another waits for it.
 
-By default that is ten times as long: a record of a few emails would take longer than its writes.
+By default that is ten times as long: the database has answered by then, and its thread still waits.
 """
 
 logger: Final = logging.getLogger(__name__)
@@ -140,7 +140,8 @@ class LeasedOutbox:
 
 
 @contextmanager
-def _taking_turns() -> Iterator[None]:
+def _short_turns() -> Iterator[None]:
+    """Have Python switch between threads often."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(TURN_SECONDS)
     try:
@@ -186,14 +187,14 @@ class _Drain:
         """Lease, send and record until nothing is due, or the drain has to stop."""
         size = self.outbox.concurrency
         with (
-            _taking_turns(),
+            _short_turns(),
             ThreadPoolExecutor(size, thread_name_prefix="mika-email") as workers,
             ThreadPoolExecutor(2, thread_name_prefix="mika-outbox") as background,
         ):
             try:
                 while self.stopped_reason is None:
                     self._start(workers)
-                    # After those have started: a lease and a record wait for each other, and for a while none ends.
+                    # After the start, not before: while those are sent, no record has to wait for the lease.
                     self._lease_ahead(background)
                     if not self.waiting and not self.under_way and self.leasing is None:
                         return
