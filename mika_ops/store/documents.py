@@ -1,4 +1,4 @@
-"""One collection of Mika's documents: finding candidates, and changing them in bulk under a lock."""
+"""One collection of Mika's documents: finding candidates, and changing them in bulk so that no update is lost."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -153,7 +153,9 @@ class Documents:
         if self.database.dialect != "sqlite":
             return None
         with self.database.reading() as connection:
-            return {row.id: row.data for row in connection.execute(self._with_ids(ids))}
+            rows = connection.execute(self._with_ids(ids)).all()
+        # SQLite keeps bytes where they were written instead of a text, and they equal none.
+        return {row.id: row.data for row in rows if isinstance(row.data, str)}
 
     def _change_unlocked(self, ids: Sequence[str], rule: Rule[Note], texts: Mapping[str, str]) -> Changes[Note]:
         """Write what the rule makes of documents with these texts. Raises ``_Moved`` where one is not so any more.

@@ -172,6 +172,17 @@ def test_what_the_storefront_writes_into_a_document_while_a_rule_is_at_work_is_k
     assert all(get(ops.database, "ops", id_)["mark"] for id_ in ids)
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("many", [2, 2 * MANY])
+def test_a_document_that_was_written_as_bytes_is_changed_like_the_others(many: int, ops: Documents) -> None:
+    ids = [f"{number:02}" for number in range(many)]
+    put(ops.database, "ops", *map(email, ids))
+    with ops.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE _plugin_storage SET data = CAST(data AS BLOB) WHERE id = '01'")
+    assert list(ops.change(ids, marked).changed) == ids
+    assert all(get(ops.database, "ops", id_)["mark"] for id_ in ids)
+
+
 def _storefront_writes(ops: Documents, document: Document) -> None:
     with ops.database.engine.begin() as connection:
         storage = plugin_storage.c
