@@ -1,7 +1,7 @@
 """Draining the outbox: lease before sending, record before the next.
 
 Emails are leased in batches, each in one transaction, so that no two workers hold the same email. ``concurrency`` of
-them are sent at once; whatever has ended while one record was written is recorded by the next, in one transaction, and
+them are sent at once; what has ended while one record was written is recorded by the next, in one transaction, and
 only then does another email take its place. A process killed at any point loses nothing, and at most the emails that
 were under way are sent again, once their lease has lapsed: with the same ``Message-ID``.
 
@@ -25,6 +25,7 @@ from uuid import uuid4
 from mika_ops.clock import Clock
 from mika_ops.email.outbox_records import Batch, Delivery, End, Ended, Leased, Record, Recorded, drained_email, taken
 from mika_ops.email.pace import Pace
+from mika_ops.email.parts import Parts
 from mika_ops.ports import (
     ITEMS_KEPT,
     AbandoningSender,
@@ -182,6 +183,7 @@ class _Drain:
         )
         self.batches = self.sweep.batches(self.outbox.batch_size)
         self.pace = Pace(self.outbox.concurrency, self.outbox.max_per_second, self.outbox.timer)
+        self.parts = Parts(self.outbox.concurrency)
 
     def run(self) -> None:
         """Lease, send and record until nothing is due, or the drain has to stop."""
@@ -290,14 +292,17 @@ class _Drain:
                 end = failure
         else:
             end = leased.composed or TypeError("it was never composed")
-        return Delivery(end, started)
+        return Delivery(end, started, outbox.timer() - started)
 
     def _await_something(self, background: ThreadPoolExecutor) -> None:
         """Wait until an email has ended, a batch is leased or another email may start; take in what there is."""
         ended = self._ended_deliveries()
         if ended and self.recording is None:
-            wait(self.under_way, timeout=GATHERED_SECONDS)
-            self.recording = background.submit(self._write, self._to_record(self._ended_deliveries()))
+            size = self.parts.size
+            if len(ended) < size:
+                wait(self.under_way, timeout=GATHERED_SECONDS)
+                ended = self._ended_deliveries()
+            self.recording = background.submit(self._write, self._to_record(ended[:size]))
             return
         pause = min(self.pace.seconds_to_wait(), LONGEST_SLEEP_SECONDS) if self.waiting else 0.0
         running = [future for future in self._running if future not in ended]
@@ -365,6 +370,7 @@ class _Drain:
         for future in deliveries:
             leased, delivery = self.under_way[future], future.result()
             self._note_pace(delivery)
+            self.parts.sent(delivery.seconds)
             if isinstance(delivery.end, SenderUnavailable):
                 unsent.append(leased)
             else:
@@ -374,6 +380,7 @@ class _Drain:
         return Record(deliveries, ends, unsent)
 
     def _note_recorded(self, recorded: Recorded) -> None:
+        self.parts.recorded(len(recorded.record.deliveries), recorded.seconds)
         for future in recorded.record.deliveries:
             del self.under_way[future]
         for id_, end in recorded.record.ends.items():
@@ -389,7 +396,7 @@ class _Drain:
         Where the transaction fails, each email is written by itself, so that one does not undo the record of the
         others. One that cannot be written at all ends the drain.
         """
-        ends, change = record.ends, self.outbox.ops.change
+        ends, change, started = record.ends, self.outbox.ops.change, self.outbox.timer()
         changed: dict[str, Change[bool] | None] = {}
         error = None
 
@@ -409,7 +416,8 @@ class _Drain:
                         f"what became of email {id_} could not be recorded, so it may be sent again: "
                         f"{error_sentence(failure)}"
                     )
-        return Recorded(record, changed, self._give_back(record.unsent), error)
+        released = self._give_back(record.unsent)
+        return Recorded(record, changed, released, error, self.outbox.timer() - started)
 
     def _delay_after(self, leased: Leased) -> timedelta:
         """Ask the host for the wait after this attempt, and do without where it cannot say."""

@@ -38,10 +38,11 @@ class Leased:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How sending one email ended; ``started`` by the outbox's timer."""
+    """How sending one email ended; ``started`` by the outbox's timer, and how long it took."""
 
     end: End
     started: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Recorded:
     changed: Mapping[str, Change[bool] | None]
     released: int
     error: str | None
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from mika_ops.clock import Clock
-from mika_ops.ports import Change, DrainedOutbox, Envelope, SenderThrottled, never_spent
+from mika_ops.email.parts import Parts
+from mika_ops.ports import Change, Changes, DrainedOutbox, Envelope, Rule, SenderThrottled, never_spent
 from mika_ops.rules.personal_data import redacted_email
 from mika_ops.store.documents import Documents
 from mika_ops.store.engine import Database, open_database
@@ -328,6 +331,46 @@ def test_a_worker_sends_its_next_email_only_once_its_last_is_recorded(database: 
 
     replace(outbox_of(database, Provider(look)), concurrency=3).drain(clock, limit=None, spent=never_spent)
     assert max(unrecorded) < 3
+
+
+def test_a_record_holds_no_more_than_a_part_of_what_has_ended(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(database, "ops", *(email(f"email_{number}") for number in range(8)))
+    monkeypatch.setattr(Parts, "size", 2)
+    records: list[int] = []
+    monkeypatch.setattr(Parts, "recorded", lambda _parts, count, _seconds: records.append(count))
+    all_here = threading.Barrier(4, timeout=30)
+    provider = Provider(lambda _envelope: wait_for(all_here))
+
+    drained = replace(outbox_of(database, provider), concurrency=4).drain(clock, limit=None, spent=never_spent)
+
+    assert drained.sent == 8
+    assert max(records) == 2, "of four that ended together"
+    assert sum(records) == 8
+
+
+def test_how_long_sending_and_recording_take_is_learnt_by_the_outboxs_timer(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(database, "ops", email())
+    learnt: list[tuple[str, float]] = []
+    monkeypatch.setattr(Parts, "sent", lambda _parts, seconds: learnt.append(("sent", seconds)))
+    monkeypatch.setattr(Parts, "recorded", lambda _parts, count, seconds: learnt.append((f"{count} recorded", seconds)))
+    now = [0.0]
+
+    def takes_a_minute(_envelope: Envelope) -> None:
+        now[0] += 60.0
+
+    class Slow(Documents):
+        def change(self, ids: Sequence[str], rule: Rule[Any], **more: Any) -> Changes[Any]:
+            now[0] += 1.0 if ids else 0.0
+            return super().change(ids, rule, **more)
+
+    outbox = replace(outbox_of(database, Provider(takes_a_minute)), ops=Slow(database, "ops"), timer=lambda: now[0])
+    outbox.drain(clock, limit=None, spent=never_spent)
+
+    assert learnt[:2] == [("sent", 60.0), ("1 recorded", 1.0)]
 
 
 def test_a_throttled_email_counts_as_failed_and_the_drain_goes_on_slower(database: Database, clock: Clock) -> None:
