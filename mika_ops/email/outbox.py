@@ -1,9 +1,9 @@
 """Draining the outbox: lease before sending, record before the next.
 
 Emails are leased in batches, each in one transaction, so that no two workers hold the same email. ``concurrency`` of
-them are sent at once; what has ended while one record was written is recorded by the next, in one transaction, and
-only then does another email take its place. A process killed at any point loses nothing, and at most the emails that
-were under way are sent again, once their lease has lapsed: with the same ``Message-ID``.
+them are sent at once; those that have ended are recorded together, in one transaction, and only then do others take
+their places. A process killed at any point loses nothing, and at most the emails that were under way are sent again,
+once their lease has lapsed: with the same ``Message-ID``.
 
 A drain that stops early, as its time is spent, the provider cannot be reached or the run is ended, gives back what it
 had leased and not sent: the attempt does not count. Where the run is ended, emails under way have five seconds; what
