@@ -346,7 +346,7 @@ def test_a_record_holds_no_more_than_a_part_of_what_has_ended(
     drained = replace(outbox_of(database, provider), concurrency=4).drain(clock, limit=None, spent=never_spent)
 
     assert drained.sent == 8
-    assert max(records) == 2, "of four that ended together"
+    assert max(records) <= 2, "of four that ended together"
     assert sum(records) == 8
 
 
