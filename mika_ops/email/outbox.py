@@ -49,6 +49,7 @@ from mika_ops.rules.document import Document, record_of
 from mika_ops.shards import Shard
 from mika_ops.sweep import Sweep
 from mika_ops.timestamps import shifted
+from mika_ops.undisturbed import undisturbed
 
 BATCH_PER_WORKER: Final = 2
 """Emails leased at once for each worker, at the most: few, for a kill costs each of them an attempt."""
@@ -116,7 +117,7 @@ class LeasedOutbox:
         """Send what is due. Emails are taken in order and each once, however often it fails."""
         drain = _Drain(self, clock, limit, spent)
         try:
-            drain.run()
+            undisturbed(drain.run, stop=drain.stop, hurry=drain.hurry, patience_seconds=STOP_AFTER_SECONDS)
         except Exception as failure:  # noqa: BLE001 - what was sent until now must be reported
             drain.error = error_sentence(failure)
         return drain.result()
@@ -202,14 +203,18 @@ class _Drain:
                         return
                     self._await_something(background)
                     self._stop_when_spent()
-                wait(self._running)
-            except BaseException as end:
-                if not isinstance(end, Exception):
-                    self._hurry()
-                raise
             finally:
-                # Also where the run is interrupted: what was sent is recorded, what was not is given back.
                 self._finish()
+
+    def stop(self) -> None:
+        """Start no further email. Called by another thread."""
+        self.stopped_reason = "the run was asked to stop"
+
+    def hurry(self) -> None:
+        """Wait for the provider no longer, where the sender can be told. Called by another thread."""
+        self.stop()
+        if isinstance(self.outbox.sender, AbandoningSender):
+            self.outbox.sender.abandon()
 
     def result(self) -> DrainedOutbox:
         """Return what the drain has done until now."""
@@ -338,14 +343,6 @@ class _Drain:
             return
         recording, self.recording = self.recording, None
         self._note_recorded(recording.result())
-
-    def _hurry(self) -> None:
-        """Let what is under way end soon, with or without the provider; at once where somebody asks again."""
-        try:
-            wait(self.under_way, timeout=STOP_AFTER_SECONDS)
-        finally:
-            if isinstance(self.outbox.sender, AbandoningSender):
-                self.outbox.sender.abandon()
 
     def _finish(self) -> None:
         """Wait for what is under way, record it, and give back the rest, whatever goes wrong with any of it."""

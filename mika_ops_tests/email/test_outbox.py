@@ -404,19 +404,3 @@ def test_time_that_runs_out_gives_back_what_was_leased_and_not_sent(database: Da
     waiting = [document for document in documents_of(database, "ops").values() if document["status"] == "queued"]
     assert len(waiting) == 17
     assert not any(document["record"]["attemptCount"] for document in waiting)
-
-
-def test_an_interrupted_drain_records_what_was_sent_and_leaves_no_lease(database: Database, clock: Clock) -> None:
-    put(database, "ops", *(email(f"email_{number:02}") for number in range(20)))
-    provider = Provider()
-
-    def interrupt() -> bool:
-        if len(provider.taken) >= 3:
-            raise KeyboardInterrupt
-        return False
-
-    with pytest.raises(KeyboardInterrupt):
-        outbox_of(database, provider).drain(clock, limit=None, spent=interrupt)
-    documents = documents_of(database, "ops")
-    assert sum(document["status"] == "sent" for document in documents.values()) == len(provider.taken)
-    assert not any("leaseKey" in document["record"] for document in documents.values())

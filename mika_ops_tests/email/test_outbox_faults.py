@@ -1,4 +1,4 @@
-"""What goes wrong around the outbox costs no email: the database, the provider, a host's own parts, an interruption."""
+"""What goes wrong around the outbox costs no email: the database, the provider, a host's own parts."""
 
 import threading
 from collections.abc import Callable
@@ -19,7 +19,6 @@ from mika_ops_tests.fakes import Provider, outbox_of
 def failing(
     monkeypatch: pytest.MonkeyPatch,
     fails: Callable[[list[str]], bool],
-    error: BaseException | None = None,
 ) -> None:
     """Let the database refuse to record emails, once leased, whenever ``fails`` says so of their ids."""
     change = Documents.change
@@ -27,7 +26,7 @@ def failing(
     def maybe(self: Documents, ids: list[str], *args: object, wait: bool = False, **kwargs: object) -> object:
         # A record waits for its documents; a lease, which runs beside it, takes only what is free.
         if wait and fails(ids):
-            raise error or DatabaseError("the shop's database: the disk is full")
+            raise DatabaseError("the shop's database: the disk is full")
         return change(self, ids, *args, wait=wait, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Documents, "change", maybe)
@@ -70,20 +69,6 @@ def test_a_record_that_failed_once_is_written_after_all(
     drained = drain(database, Provider(), clock)
     assert (drained.sent, drained.error) == (4, None)
     assert {document["status"] for document in documents_of(database, "ops").values()} == {"sent"}
-
-
-def test_a_run_that_is_interrupted_while_it_records_records_all_the_same(
-    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(database, "ops", *(email(f"email_{number}") for number in range(4)))
-    records = iter(range(1000))
-    failing(monkeypatch, lambda _ids: next(records) == 0, KeyboardInterrupt())
-    provider = Provider()
-    with pytest.raises(KeyboardInterrupt):
-        drain(database, provider, clock)
-    documents = documents_of(database, "ops")
-    assert {id_ for id_, document in documents.items() if document["status"] == "sent"} == set(provider.ids)
-    assert not any("leaseKey" in document["record"] for document in documents.values())
 
 
 @pytest.mark.parametrize(
