@@ -49,6 +49,8 @@ def run_once(
     opened.
     """
     import dagster as dg
+    from dagster._core.definitions.job_base import InMemoryJob
+    from dagster._core.execution.api import execute_run
 
     from mika_ops.orchestration.job import maintenance_job
     from mika_ops.orchestration.ops import metadata_of, outcomes_of
@@ -73,9 +75,10 @@ def run_once(
             "what it needs, or unset DAGSTER_HOME to record nothing"
         ) from None
     with history as instance:
-        done = definitions.resolve_job_def(job.name).execute_in_process(
-            run_config=config, instance=instance, raise_on_error=False
-        )
+        # Not ``execute_in_process``: it has an executor of its own, and a run that is interrupted then ends as failed.
+        planned_job = definitions.resolve_job_def(job.name)
+        run = instance.create_run_for_job(planned_job, run_config=config, tags=planned_job.run_tags)
+        done = execute_run(InMemoryJob(planned_job), run, instance)
         outcomes = outcomes_of(instance, done.run_id)
     stopped = metadata_of(Failed(error="not done: the run was stopped before its end"))
     return RunReport(done.run_id, done.success, now, {name: outcomes.get(name, stopped) for name in SUBTASK_NAMES})

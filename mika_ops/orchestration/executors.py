@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mika_ops.orchestration.interruption import created
 from mika_ops.settings import Settings, SettingsError, for_shop
 from mika_ops.workers import broker_problem, missing_for
 
@@ -81,9 +82,7 @@ def _celery(settings: Settings, shop: str | None) -> dg.ExecutorDefinition:
         if problem := broker_problem(settings):
             raise BrokerUnavailable(f"Nothing was changed: {for_shop(shop, problem)}.")
         arguments = _app_arguments(settings)
-        create = celery_executor.executor_creation_fn
-        if create is None:
-            raise TypeError("dagster-celery has no executor to create")
-        return create(context._replace(executor_config={**arguments, "include": [], "retries": {"disabled": {}}}))
+        config = {**arguments, "include": [], "retries": {"disabled": {}}}
+        return created(celery_executor, context._replace(executor_config=config))
 
     return celery

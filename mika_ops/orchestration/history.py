@@ -13,6 +13,7 @@ from pydantic import Field
 from mika_ops.clock import utc_now
 from mika_ops.history import Ending, RecordedRun, Retained, Retention, retain
 from mika_ops.orchestration.config import WrongLaunchpad
+from mika_ops.orchestration.interruption import canceled_when_interrupted
 from mika_ops.orchestration.job import SHOP_TAG
 from mika_ops.settings import Settings
 
@@ -185,7 +186,7 @@ def history_job(settings: Settings, *, jobs: Sequence[str], shop: str | None = N
             f"newest {settings.history_keep_runs} of each stay."
         ),
         config=hand_over,
-        executor_def=dg.in_process_executor,
+        executor_def=canceled_when_interrupted(dg.in_process_executor),
         tags={"mika": "history"} | ({} if shop is None else {SHOP_TAG: shop}),
     )
     def mika_history_retention() -> None:

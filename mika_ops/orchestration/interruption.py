@@ -5,21 +5,77 @@ by a node that is drained, by ``systemctl stop``. Maintenance stops in order eit
 it was, so neither is a failure that somebody must be told of.
 """
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import dagster as dg
-from dagster._core.execution.plan.objects import ErrorSource
+
+if TYPE_CHECKING:
+    from dagster._core.execution.context.system import PlanOrchestrationContext
+    from dagster._core.execution.plan.plan import ExecutionPlan
+    from dagster._core.execution.retries import RetryMode
+    from dagster._core.execution.step_dependency_config import StepDependencyConfig
 
 
-def cancel_when_interrupted(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Have the run end as canceled from now on where this process is interrupted (SIGTERM, SIGINT)."""
+def canceled_when_interrupted(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
+    """Return the executor whose runs end as canceled where they, or one of their steps, are interrupted."""
+    return dg.ExecutorDefinition(
+        name=definition.name,
+        config_schema=definition.config_schema,  # type: ignore[arg-type]
+        requirements=definition.get_requirements,
+        executor_creation_fn=lambda context: _Canceling(created(definition, context)),
+        description=definition.description,
+    )
 
-    def cancel(entry: dg.EventLogEntry) -> None:
-        event = entry.dagster_event
-        if event is None or not event.is_step_failure:
-            return
-        if event.step_failure_data.error_source == ErrorSource.INTERRUPT:
-            current = instance.get_run_by_id(run.run_id)
-            # Before the run's end is written: Dagster then looks at whether it was asked to cancel it.
-            if current is not None and current.status == dg.DagsterRunStatus.STARTED:
-                instance.report_run_canceling(current, message="The run's process was asked to stop.")
 
-    instance.add_event_listener(run.run_id, cancel)
+def created(definition: dg.ExecutorDefinition, context: dg.InitExecutorContext) -> dg.Executor:
+    """Return the executor that the definition makes."""
+    create = definition.executor_creation_fn
+    if create is None:
+        raise TypeError(f"Dagster's {definition.name} has no executor to create")
+    return create(context)
+
+
+class _Canceling(dg.Executor):
+    """Asks Dagster to cancel a run that is interrupted, before its end is written: that is when Dagster looks at it.
+
+    Only an executor sees all of a run: it may be interrupted in a step, between two, and as its resources are closed.
+    """
+
+    def __init__(self, executor: dg.Executor) -> None:
+        self._executor = executor
+
+    def __getattr__(self, name: str) -> Any:
+        # Celery's asks the run's executor for what is its own.
+        return getattr(self._executor, name)
+
+    @property
+    def retries(self) -> "RetryMode":
+        return self._executor.retries
+
+    @property
+    def step_dependency_config(self) -> "StepDependencyConfig":
+        return self._executor.step_dependency_config
+
+    def execute(
+        self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan"
+    ) -> Iterator[dg.DagsterEvent]:
+        try:
+            for event in self._executor.execute(plan_context, execution_plan):
+                if event.is_step_failure and _is_interruption(event):
+                    _cancel(plan_context)
+                yield event
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            _cancel(plan_context)
+            raise
+
+
+def _is_interruption(event: dg.DagsterEvent) -> bool:
+    source = event.step_failure_data.error_source
+    return getattr(source, "name", None) == "INTERRUPT"
+
+
+def _cancel(plan_context: "PlanOrchestrationContext") -> None:
+    run = plan_context.instance.get_run_by_id(plan_context.run_id)
+    if run is not None and run.status == dg.DagsterRunStatus.STARTED:
+        plan_context.instance.report_run_canceling(run, message="The run's process was asked to stop.")

@@ -6,6 +6,7 @@ from typing import Final
 import dagster as dg
 
 from mika_ops.orchestration.config import launchpad
+from mika_ops.orchestration.interruption import canceled_when_interrupted
 from mika_ops.orchestration.ops import AFTER, op_for
 from mika_ops.orchestration.sharded import sharded_ops
 from mika_ops.orchestration.summary import summary
@@ -43,7 +44,7 @@ def maintenance_job(
             "stock fails the run once all have run."
         ),
         config=launchpad(console_level),
-        executor_def=executor,
+        executor_def=canceled_when_interrupted(executor),
         resource_defs=resources,
         tags={MAINTAINS_TAG: "the shop"} if shop is None else {MAINTAINS_TAG: shop, SHOP_TAG: shop},
     )

@@ -15,7 +15,6 @@ from mika_ops.budget import TimeBudget
 from mika_ops.clock import Clock, utc_now
 from mika_ops.host import PIECES, Host
 from mika_ops.orchestration.config import RUN_RESOURCE
-from mika_ops.orchestration.interruption import cancel_when_interrupted
 from mika_ops.settings import Settings, for_shop, limits_from, require_time
 from mika_ops.shards import Shard
 from mika_ops.store.engine import UnusableDatabase
@@ -104,8 +103,6 @@ def _run_plan(settings: Settings, shop: str | None) -> dg.ResourceDefinition:
     def run_plan(context: dg.InitResourceContext) -> RunPlan:
         chosen = context.resource_config
         run = context.run
-        if run is not None and context.instance is not None:
-            cancel_when_interrupted(context.instance, run)
         planned = chosen.get("now") or (run.tags.get(SCHEDULED_AT_TAG) if run else None)
         selected = tuple(name for name in SUBTASK_NAMES if name in (chosen["subtasks"] or SUBTASK_NAMES))
         return RunPlan(

@@ -49,12 +49,18 @@ class Mailroom:
     turned_away: int = 0
     open: int = 0
     most_open: int = 0
+    loop: asyncio.AbstractEventLoop | None = None
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def messages(self) -> list[EmailMessage]:
         """The messages that arrived, as their receivers read them."""
         return [message_from_bytes(delivery.content, policy=default) for delivery in self.deliveries]  # type: ignore[arg-type]
+
+    def answer_messages(self) -> None:
+        """Answer the messages that wait, and all that arrive from now on, however few they are."""
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(self._arrived.set)
 
     async def answer(self, command: str, server: SMTP, otherwise: str) -> str:
         self.seen[command] += 1
@@ -154,7 +160,7 @@ def mail_server(
     mailroom = Mailroom(answers or {}, together, allows, port=free_port())
     controller = ScriptedController(mailroom, "127.0.0.1", mailroom.port, **options)
     controller.start()  # it connects once itself, to see that the server is there
-    mailroom.started = True
+    mailroom.loop, mailroom.started = controller.loop, True
     try:
         yield mailroom
     finally:

@@ -1,5 +1,6 @@
 """Drains that are spread over real Celery workers, over a real Redis: everything once, also where one is lost."""
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -42,6 +43,21 @@ def tags_and_statuses(home: Path) -> list[tuple[str, dict[str, str]]]:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = reversed(list(instance.get_runs()))
         return [(run.status.value, {tag: v for tag, v in run.tags.items() if tag.startswith("mika/")}) for run in runs]
+
+
+def leased_emails(world: World) -> list[str]:
+    rows = world.state()["_plugin_storage"]
+    return [key for key, row in rows.items() if "email_" in key and '"leaseKey": "' in row["data"]]
+
+
+def pids_of_shards(home: Path) -> set[int]:
+    """Return the processes that a shard of the emails was given to."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        entries = [entry for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
+    events = [entry.get_dagster_event() for entry in entries if entry.is_dagster_event]
+    started = [event for event in events if event.event_type == dg.DagsterEventType.STEP_WORKER_STARTED]
+    shards = [event for event in started if str(event.step_key).startswith("email_outbox_shard[")]
+    return {int(str(event.event_specific_data.metadata["pid"].value)) for event in shards}  # type: ignore[union-attr]
 
 
 def doing_emails(home: Path) -> set[str]:
@@ -120,6 +136,19 @@ def test_processes_that_are_asked_to_stop_hold_no_lease_and_the_run_is_canceled(
         wait_until(lambda: len(world.mailroom.deliveries) >= 4, what="emails under way")
         run.send_signal(signal.SIGTERM)
         run.wait(timeout=30)
-        held = [key for key, row in world.state()["_plugin_storage"].items() if '"leaseKey": "' in row["data"]]
-        assert [key for key in held if "email_" in key] == []
+        assert leased_emails(world) == []
+    assert [status for status, _tags in tags_and_statuses(tmp_path)] == ["CANCELED"]
+
+
+def test_a_step_whose_process_is_asked_to_stop_cancels_the_run(sqlite_sites: Sites, tmp_path: Path) -> None:
+    with shop_at_work(sqlite_sites.new(), together=EMAILS + 1) as world:
+        settings = environment(world, executor="multiprocess", shards=2, email_lease_minutes=5)
+        run = start_run("mika_ops.definitions", tmp_path, settings)
+        wait_until(lambda: len(world.mailroom.deliveries) >= 4, what="emails under way")
+        shards = pids_of_shards(tmp_path)
+        assert shards
+        for pid in shards:
+            os.kill(pid, signal.SIGTERM)
+        run.wait(timeout=60)
+        assert leased_emails(world) == []
     assert [status for status, _tags in tags_and_statuses(tmp_path)] == ["CANCELED"]

@@ -8,7 +8,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
 
 from mika_ops.host import Host
 from mika_ops.orchestration.alerts import Cursor, silent_after
@@ -143,17 +142,6 @@ def test_the_failed_run_of_another_job_is_not_told() -> None:
         assert not another_job.execute_in_process(instance=instance, raise_on_error=False).success
 
         assert alerts.tick() == []
-
-
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), DagsterExecutionInterruptedError()])
-def test_a_run_whose_process_is_asked_to_stop_is_canceled_and_not_told(interruption: BaseException) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        alerts = Alerts(instance)
-        run_id = alerts.run(whole_host(reservation_release=Broken(interruption)))
-
-        assert alerts.tick() == []
-        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED  # type: ignore[union-attr]
-        assert alerts.said.startswith("1 run finished")
 
 
 def test_a_canceled_run_is_not_told() -> None:
