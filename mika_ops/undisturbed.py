@@ -5,11 +5,14 @@ instructions: between taking something and noting that it was taken as well, and
 lock may stay locked for ever. So the work is done in another thread, where none is raised, and is asked to stop.
 """
 
+import math
+import time
 from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable
 from typing import Final
 
-FOR_EVER: Final = -1.0
+LOOK_AGAIN_SECONDS: Final = 0.02
+"""How often whoever waits looks for signals: one that another thread was given does not wake this one."""
 
 
 def undisturbed(
@@ -37,10 +40,11 @@ def undisturbed(
         has_ended = True
         under_way.release()
 
-    def wait(seconds: float = FOR_EVER) -> None:
-        # Asked first, for whoever has the lock by now may have been interrupted before noting it.
-        if not has_ended:
-            under_way.acquire(timeout=seconds)
+    def wait(seconds: float = math.inf) -> None:
+        until = time.monotonic() + seconds
+        # Not whether the lock was acquired: whoever waits may have been interrupted before noting it.
+        while not has_ended and (left := until - time.monotonic()) > 0:
+            under_way.acquire(timeout=min(left, LOOK_AGAIN_SECONDS))
 
     under_way.acquire()
     try:

@@ -1,6 +1,7 @@
 """Work that is done undisturbed ends in order, whenever whoever waits for it is interrupted."""
 
 import itertools
+import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -70,6 +71,17 @@ def test_an_interruption_asks_the_work_to_stop_and_passes_once_it_has_ended() ->
     with pytest.raises(KeyboardInterrupt):
         work.done()
     assert work.seen[:3] == ["begun", "stop", "ended"]
+
+
+def test_an_interruption_is_heeded_whatever_thread_was_given_its_signal() -> None:
+    work = Work()
+
+    def interrupted_here() -> None:
+        signal.raise_signal(signal.SIGINT)
+        work.wait_for("stop")
+
+    with pytest.raises(KeyboardInterrupt):
+        undisturbed(interrupted_here, stop=lambda: work.note("stop"), hurry=lambda: None, patience_seconds=NEVER)
 
 
 def test_work_that_does_not_stop_in_time_is_hurried() -> None:
