@@ -79,9 +79,11 @@ def test_an_interruption_is_heeded_whatever_thread_was_given_its_signal() -> Non
     def interrupted_here() -> None:
         signal.raise_signal(signal.SIGINT)
         work.wait_for("stop")
+        work.note("ended")
 
     with pytest.raises(KeyboardInterrupt):
         undisturbed(interrupted_here, stop=lambda: work.note("stop"), hurry=lambda: None, patience_seconds=NEVER)
+    assert work.seen == ["stop", "ended"]
 
 
 def test_work_that_does_not_stop_in_time_is_hurried() -> None:
