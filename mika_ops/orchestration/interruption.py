@@ -71,8 +71,7 @@ class _Canceling(dg.Executor):
 
 
 def _is_interruption(event: dg.DagsterEvent) -> bool:
-    source = event.step_failure_data.error_source
-    return getattr(source, "name", None) == "INTERRUPT"
+    return event.step_failure_data.error_source.name == "INTERRUPT"
 
 
 def _cancel(plan_context: "PlanOrchestrationContext") -> None:
