@@ -18,7 +18,7 @@ from bench.idle_tick import looked
 from bench.scale import FULL, scaled
 from bench.shops import Shops, shops
 from bench.subtasks import CASES, measured
-from mika_ops_tests.sites import DatabaseKind
+from mika_ops_testing.sites import DatabaseKind
 
 RESULTS: Final = Path(__file__).parent / "results"
 

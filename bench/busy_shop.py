@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from mika_ops.clock import utc_now
-from mika_ops.running import run_once
-from mika_ops.settings import isolated_settings
+from mika_ops.config.loading import isolated_settings
+from mika_ops.orchestration.run_once import run_once
 from mika_ops.timestamps import to_timestamp
-from mika_ops_tests.guarantees.shop import shop_at_work
-from mika_ops_tests.guarantees.storefront import busy_storefront, in_wal_mode
-from mika_ops_tests.sites import DatabaseKind, sites
+from mika_ops_testing.shop_at_work import shop_at_work
+from mika_ops_testing.sites import DatabaseKind, sites
+from mika_ops_testing.storefront import busy_storefront, in_wal_mode
 
 MODES: Final[dict[str, DatabaseKind]] = {
     "SQLite, rollback journal": "sqlite",

@@ -9,13 +9,14 @@ from sqlalchemy import bindparam, text
 
 from bench.shops import Shops, due_emails, fill
 from mika_ops.clock import Clock, utc_now
-from mika_ops.email.outbox import LeasedOutbox
-from mika_ops.email.render import Brand, EmailRenderer
-from mika_ops.ports import Envelope, SendResult, never_spent
+from mika_ops.deadline import never_spent
+from mika_ops.email.content.renderer import Brand, EmailRenderer
+from mika_ops.email.outbox.outbox import LeasedOutbox
+from mika_ops.ports.email import Envelope, SendResult
 from mika_ops.rules import email
+from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents, written_out
-from mika_ops.store.engine import Database
-from mika_ops.store.schema import plugin_storage
+from mika_ops.store.schema.site import plugin_storage
 
 WRITES_AT_ONCE = 250
 

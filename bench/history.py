@@ -27,13 +27,13 @@ from rich.table import Table
 from sqlalchemy import Insert, insert, literal, select
 
 from mika_ops.clock import utc_now
+from mika_ops.config.loading import isolated_settings
 from mika_ops.demo.embedded_postgres import create_database, embedded_postgres
-from mika_ops.history import Retention, retain
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.orchestration.history import InstanceHistory
-from mika_ops.orchestration.job import JOB_NAME
-from mika_ops.settings import isolated_settings
-from mika_ops_tests.sites import DatabaseKind
+from mika_ops.orchestration.maintenance.job import JOB_NAME
+from mika_ops.orchestration.retention.instance_history import InstanceHistory
+from mika_ops.orchestration.retention.policy import Retention, retain
+from mika_ops_testing.sites import DatabaseKind
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"

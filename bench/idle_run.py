@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mika_ops.settings import PREFIX
-from mika_ops_tests.sites import lay_out
+from mika_ops.config.validators import PREFIX
+from mika_ops_testing.sites import lay_out
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.shops import LINES, Shops, fill
-from mika_ops.rules.document import Document
-from mika_ops.settings import isolated_settings
-from mika_ops.store.engine import Database, open_database
-from mika_ops.store.prepare import prepare_indexes
-from mika_ops.ticks import Lookout, Waiting
-from mika_ops_tests.builders import EARLIER, NOW, email, order, webhook, workflow
+from mika_ops.config.loading import isolated_settings
+from mika_ops.documents.document import Document
+from mika_ops.scheduling.tick import Lookout, Waiting
+from mika_ops.store.database import Database
+from mika_ops.store.migrate import prepare_indexes
+from mika_ops.store.opening import open_database
+from mika_ops_testing.builders import EARLIER, NOW, email, order, webhook, workflow
 
 LOOKS: Final = 15
 

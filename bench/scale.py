@@ -19,12 +19,13 @@ from bench.email_outbox import SlowProvider
 from bench.shops import Shops, due_emails, fill, shops
 from bench.subtasks import CASES, Case, Cost, apart, cost_of, filled, peak_mb_now
 from mika_ops.clock import Clock, utc_now
-from mika_ops.email.outbox import LeasedOutbox
-from mika_ops.email.render import Brand, EmailRenderer
-from mika_ops.ports import never_spent
+from mika_ops.deadline import never_spent
+from mika_ops.email.content.renderer import Brand, EmailRenderer
+from mika_ops.email.outbox.outbox import LeasedOutbox
+from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import Database, open_database
-from mika_ops_tests.sites import DatabaseKind
+from mika_ops.store.opening import open_database
+from mika_ops_testing.sites import DatabaseKind
 
 FULL: Final = {
     "ephemeral purge": 1_000_000,

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from mika_ops import EmailParts, Host, build_definitions
-from mika_ops.ports import Envelope, SendResult
+from mika_ops.ports.email import Envelope, SendResult
 
 SENT_FILE = "BENCH_SENT_FILE"
 SECONDS_AN_EMAIL = 0.02

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bench.shard_location import SECONDS_AN_EMAIL, SENT_FILE
 from bench.shops import Shops, due_emails, fill, shops
-from mika_ops_tests.workers import redis, start_run, workers
+from mika_ops_testing.workers import redis, start_run, workers
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import create_engine, insert, text
 
 from mika_ops.demo.embedded_postgres import create_database, embedded_postgres
-from mika_ops.store.engine import Database, open_database
-from mika_ops.store.schema import plugin_storage
-from mika_ops_tests.sites import DatabaseKind, lay_out
+from mika_ops.store.database import Database
+from mika_ops.store.opening import open_database
+from mika_ops.store.schema.site import plugin_storage
+from mika_ops_testing.sites import DatabaseKind, lay_out
 
 CREATED = "2026-02-26T12:00:00.000Z"
 LINES = "Lorem ipsum dolor sit amet, consectetur adipiscing elit. " * 4

@@ -26,15 +26,16 @@ from sqlalchemy import Connection, event, insert, select, text
 from bench.shops import LINES, Shops, fill
 from mika_ops.assembly import assembled
 from mika_ops.clock import Clock
+from mika_ops.config.loading import isolated_settings
 from mika_ops.demo.embedded_postgres import create_database
-from mika_ops.outcome import Completed
-from mika_ops.rules.document import Document
-from mika_ops.settings import isolated_settings
-from mika_ops.store.engine import Database, open_database
-from mika_ops.store.schema import ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.documents.document import Document
+from mika_ops.store.database import Database
+from mika_ops.store.opening import open_database
+from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.subtasks.outcome import Completed
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Limits, outcome_of
-from mika_ops_tests.builders import (
+from mika_ops_testing.builders import (
     BEFORE,
     EARLIER,
     NOW,
@@ -48,7 +49,7 @@ from mika_ops_tests.builders import (
     webhook,
     workflow,
 )
-from mika_ops_tests.sites import lay_out
+from mika_ops_testing.sites import lay_out
 
 ROWS_AT_ONCE: Final = 10_000
 BY_NAME: Final = {subtask.name: subtask for subtask in SUBTASKS}

@@ -35,16 +35,19 @@ from sqlalchemy import create_engine, text
 
 from bench.history import home_of
 from mika_ops.clock import utc_now
-from mika_ops.history import Retention, retain
-from mika_ops.orchestration import summary
-from mika_ops.orchestration.alerts import HISTORY_TICK_SECONDS, TICK_SECONDS
-from mika_ops.orchestration.assets import DAILY, HOURLY, asset_key
+from mika_ops.config.loading import isolated_settings
+from mika_ops.config.settings import Settings
+from mika_ops.config.validators import PREFIX
+from mika_ops.orchestration.alerts.sensors import HISTORY_TICK_SECONDS, TICK_SECONDS
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.orchestration.history import HISTORY_JOB_NAME, InstanceHistory
-from mika_ops.orchestration.job import JOB_NAME
-from mika_ops.orchestration.rollup import DAY, HOUR, roll_up
-from mika_ops.settings import PREFIX, Settings, isolated_settings
-from mika_ops_tests.sites import DatabaseKind, lay_out
+from mika_ops.orchestration.maintenance import summary
+from mika_ops.orchestration.maintenance.job import JOB_NAME
+from mika_ops.orchestration.observability.assets import DAILY, HOURLY, asset_key
+from mika_ops.orchestration.observability.rollup import DAY, HOUR, roll_up
+from mika_ops.orchestration.retention.instance_history import InstanceHistory
+from mika_ops.orchestration.retention.job import HISTORY_JOB_NAME
+from mika_ops.orchestration.retention.policy import Retention, retain
+from mika_ops_testing.sites import DatabaseKind, lay_out
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = Path(__file__).parent / "results"

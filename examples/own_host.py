@@ -16,17 +16,20 @@ from itertools import takewhile
 from examples import own_host_data as data
 from examples.own_host_documents import Documents
 from mika_ops import EmailParts, Host, build_definitions, from_function, made_by
-from mika_ops.backlog import Backlog, Due
 from mika_ops.clock import Clock, utc_now
+from mika_ops.documents.document import ABSENT, Document, with_record
+from mika_ops.documents.selection import Selection
 from mika_ops.ports import (
     AcpSessionCleanup,
     AdminApi,
     Alert,
     AlertSink,
+    Backlog,
     BacklogReader,
     Change,
     CleanedSessions,
     CustomerReservations,
+    Due,
     Envelope,
     EphemeralPurge,
     ReleasedReservations,
@@ -37,8 +40,6 @@ from mika_ops.ports import (
     never_spent,
 )
 from mika_ops.rules.acp_session import expired, is_expired, is_purgeable
-from mika_ops.rules.document import ABSENT, Document, with_record
-from mika_ops.rules.selection import Selection
 from mika_ops.timestamps import Timestamp, to_timestamp
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from mika_ops.clock import utc_now
-from mika_ops.rules.document import Document
+from mika_ops.documents.document import Document
 from mika_ops.timestamps import Timestamp, to_timestamp
 
 

@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Mapping, Sequence
 
+from mika_ops.documents.document import Document, MalformedDocument
+from mika_ops.documents.selection import Selection
 from mika_ops.ports import Candidate, Change, Changes, Note, Rule
-from mika_ops.rules.document import Document, MalformedDocument
-from mika_ops.rules.selection import Selection
 
 
 class Documents:

@@ -8,22 +8,26 @@ from functools import cached_property
 
 from pydantic import SecretStr
 
-from mika_ops.email.brand import Brand
-from mika_ops.email.file_sink import FileSink
-from mika_ops.email.outbox import LeasedOutbox
-from mika_ops.email.smtp import SmtpSender
-from mika_ops.host import NO_PARTS, PIECES, EmailParts, Host
-from mika_ops.ports import AdminApi, DocumentRepository, EmailComposer, EmailOutbox, EmailSender, Envelope
+from mika_ops.config.errors import SettingsError
+from mika_ops.config.settings import Settings
+from mika_ops.documents.document import Document
+from mika_ops.documents.repository import DocumentRepository
+from mika_ops.email.content.brand import Brand
+from mika_ops.email.directory import FileSink
+from mika_ops.email.outbox.outbox import LeasedOutbox
+from mika_ops.email.smtp.sender import SmtpSender
+from mika_ops.host.components import PIECES
+from mika_ops.host.host import NO_PARTS, EmailParts, Host
+from mika_ops.host.lazy import host_in_hand
+from mika_ops.ports.admin_api import AdminApi
+from mika_ops.ports.email import EmailComposer, EmailOutbox, EmailSender, Envelope
 from mika_ops.rules import email as email_rules
-from mika_ops.rules.document import Document
-from mika_ops.settings import Settings, SettingsError
-from mika_ops.store.acp import AcpSessionStore
+from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import open_database
 from mika_ops.store.ephemeral import EphemeralRows
+from mika_ops.store.opening import open_database
 from mika_ops.store.stock import StockRows
-from mika_ops.supplied import host_in_hand
 
 _FROM_DATABASE = frozenset(PIECES) - {"email_outbox", "admin_api"}
 
@@ -145,7 +149,7 @@ def _outbox(
 
 def email_renderer(settings: Settings, parts: EmailParts = NO_PARTS) -> EmailComposer:
     """Return what makes the shop's emails; its templates are read when the first email needs them."""
-    from mika_ops.email.render import EmailRenderer
+    from mika_ops.email.content.renderer import EmailRenderer
 
     account_url = parts.account_url or settings.account_url
     return EmailRenderer(
@@ -176,7 +180,7 @@ class _ComposerOnFirstUse:
 
 @contextmanager
 def _admin_api(settings: Settings) -> Iterator[AdminApi]:
-    from mika_ops.admin_api import MikaAdminApi
+    from mika_ops.admin_api.client import MikaAdminApi
 
     if settings.admin_api_url is None or settings.admin_api_token is None:
         raise TypeError("the admin API is configured with both its URL and its token")

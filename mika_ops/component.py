@@ -9,9 +9,11 @@ import dagster as dg
 from dagster.components.scaffold.scaffold import NoParams, scaffold_with
 from pydantic import Field, create_model
 
-from mika_ops.host import Host
+from mika_ops.config.errors import SettingsError
+from mika_ops.config.loading import load_settings, unknown_variables
+from mika_ops.config.settings import Settings
+from mika_ops.host.host import Host
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.settings import Settings, SettingsError, load_settings, unknown_variables
 
 logger: Final = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import gc
 import logging
 
+from mika_ops.config.loading import unknown_variables
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.settings import unknown_variables
 
 defs = build_definitions()
 

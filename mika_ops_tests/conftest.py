@@ -11,8 +11,9 @@ import pytest
 from hypothesis import settings
 
 from mika_ops.clock import Clock
-from mika_ops.store.engine import Database, open_database
-from mika_ops_tests.sites import DatabaseKind, Sites, sites
+from mika_ops.store.database import Database
+from mika_ops.store.opening import open_database
+from mika_ops_testing.sites import DatabaseKind, Sites, sites
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 """Reference material beside the project, where there is some; tests that read it are skipped elsewhere."""

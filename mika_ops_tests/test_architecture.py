@@ -119,7 +119,7 @@ def test_no_rule_asks_for_the_time() -> None:
 
 
 def test_these_tests_see_the_imports_that_they_judge() -> None:
-    assert "mika_ops.rules.document" in imports_of("mika_ops.rules.email")
+    assert "mika_ops.documents.document" in imports_of("mika_ops.rules.email")
     assert "sqlalchemy" in reached_from("mika_ops.store.documents")
     assert "mika_ops.timestamps" in reached_from("mika_ops.subtasks.registry")
-    assert told("mika_ops.orchestration.job", "dagster")
+    assert told("mika_ops.orchestration.maintenance.job", "dagster")

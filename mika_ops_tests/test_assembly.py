@@ -4,13 +4,16 @@ import pytest
 
 from mika_ops.assembly import assembled, configured_pieces
 from mika_ops.clock import Clock
-from mika_ops.host import PIECES, Host
-from mika_ops.settings import Settings, isolated_settings
-from mika_ops.store.engine import Database, UnusableDatabase
-from mika_ops.store.schema import own
+from mika_ops.config.loading import isolated_settings
+from mika_ops.config.settings import Settings
+from mika_ops.host.components import PIECES
+from mika_ops.host.host import Host
+from mika_ops.store.database import Database
+from mika_ops.store.errors import UnusableDatabase
+from mika_ops.store.schema.own import own
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Limits, outcome_of
-from mika_ops_tests.builders import email, get, put
+from mika_ops_testing.builders import email, get, put
 
 FROM_DATABASE = {
     "ops",

@@ -41,7 +41,8 @@ def test_importing_the_package_loads_neither_dagster_nor_a_database_driver() -> 
 
 
 @pytest.mark.parametrize(
-    "package", ["mika_ops.rules.email", "mika_ops.subtasks.registry", "mika_ops.store.documents", "mika_ops.email.smtp"]
+    "package",
+    ["mika_ops.rules.email", "mika_ops.subtasks.registry", "mika_ops.store.documents", "mika_ops.email.smtp.sender"],
 )
 def test_nothing_under_the_rules_the_subtasks_the_store_and_the_emails_loads_dagster(package: str) -> None:
     assert "dagster" not in loaded_by(f"import {package}")
@@ -53,7 +54,7 @@ def test_neither_the_rules_nor_the_subtasks_know_a_database(package: str) -> Non
 
 
 def test_the_commands_help_does_not_wait_for_dagster() -> None:
-    assert "dagster" not in loaded_by("import mika_ops.cli")
+    assert "dagster" not in loaded_by("import mika_ops.cli.main")
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from mika_ops.settings import Settings, isolated_settings
+from mika_ops.config.loading import isolated_settings
+from mika_ops.config.settings import Settings
 
 DATABASE_URL_VARIABLE: Final = "MIKA_DEMO_DATABASE_URL"
 OUTBOX_VARIABLE: Final = "MIKA_DEMO_OUTBOX"

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert
 
-from mika_ops.rules.document import Document
-from mika_ops.rules.selection import Collection
-from mika_ops.store.acp import insert_sessions
-from mika_ops.store.schema import ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.documents.document import Document
+from mika_ops.documents.selection import Collection
+from mika_ops.store.acp_sessions import insert_sessions
+from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.timestamps import to_timestamp
 
 NAMES: Final = ("Ada Lind", "Bo Ek", "Cem Arslan", "Dina Ruiz", "Eve Okoye", "Finn Dahl", "Gül Ünal", "Hana Sato")

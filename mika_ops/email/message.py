@@ -8,8 +8,8 @@ from email.policy import SMTP, SMTPUTF8
 from typing import Final
 
 from mika_ops.email.address import mailbox, needs_smtputf8, sender_mailbox
-from mika_ops.email.one_line import one_line
-from mika_ops.ports import Envelope
+from mika_ops.email.text import one_line
+from mika_ops.ports.email import Envelope
 
 LONGEST_SUBJECT: Final = 300
 

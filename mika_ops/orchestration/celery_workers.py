@@ -1,6 +1,6 @@
 """What a Celery worker loads: ``celery --app mika_ops.orchestration.celery_workers worker``."""
 
-from mika_ops.orchestration.executors import celery_app
-from mika_ops.settings import load_settings
+from mika_ops.config.loading import load_settings
+from mika_ops.orchestration.execution.executors import celery_app
 
 app = celery_app(load_settings())

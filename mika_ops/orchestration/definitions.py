@@ -3,17 +3,19 @@
 import dagster as dg
 
 from mika_ops.assembly import require_outbox
-from mika_ops.host import Host
-from mika_ops.orchestration.alerts import alert_sensor, history_alert_sensor
-from mika_ops.orchestration.assets import shop_assets
-from mika_ops.orchestration.checks import health_checks
-from mika_ops.orchestration.executors import executor_for
-from mika_ops.orchestration.history import history_job, history_schedule
-from mika_ops.orchestration.job import maintenance_job
-from mika_ops.orchestration.resources import resources_for
-from mika_ops.orchestration.schedule import maintenance_schedule
-from mika_ops.settings import Settings, SettingsError, for_shop, load_settings, require_shop_name
-from mika_ops.supplied import require_fitting
+from mika_ops.config.errors import SettingsError
+from mika_ops.config.loading import for_shop, load_settings, require_shop_name
+from mika_ops.config.settings import Settings
+from mika_ops.host.host import Host
+from mika_ops.host.validation import require_fitting
+from mika_ops.orchestration.alerts.sensors import alert_sensor, history_alert_sensor
+from mika_ops.orchestration.execution.executors import executor_for
+from mika_ops.orchestration.maintenance.job import maintenance_job
+from mika_ops.orchestration.maintenance.resources import resources_for
+from mika_ops.orchestration.maintenance.schedule import maintenance_schedule
+from mika_ops.orchestration.observability.assets import shop_assets
+from mika_ops.orchestration.observability.checks import health_checks
+from mika_ops.orchestration.retention.job import history_job, history_schedule
 
 
 def build_definitions(

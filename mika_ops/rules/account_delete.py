@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from mika_ops.rules.document import ABSENT, Document, is_storable, metadata_of, patched, record_of, with_record
-from mika_ops.rules.selection import OneOf, Selection, all_of, top
+from mika_ops.documents.document import ABSENT, Document, is_storable, metadata_of, patched, record_of, with_record
+from mika_ops.documents.selection import OneOf, Selection, all_of, top
 from mika_ops.timestamps import Timestamp
 
 MIRRORED: Final = ("customerId", "userId", "emailHash", "status", "expiresAt")

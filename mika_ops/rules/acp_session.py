@@ -6,7 +6,7 @@ Source: behaviour, section 6.
 from datetime import timedelta
 from typing import Final
 
-from mika_ops.rules.document import Document, patched
+from mika_ops.documents.document import Document, patched
 from mika_ops.timestamps import Timestamp, shifted
 
 TERMINAL_STATUSES: Final = ("completed", "canceled")

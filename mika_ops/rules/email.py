@@ -8,8 +8,8 @@ Source: behaviour, sections 3 and 4.
 from datetime import timedelta
 from typing import Final
 
-from mika_ops.rules.document import ABSENT, Document, metadata_of, record_of, with_record
-from mika_ops.rules.selection import (
+from mika_ops.documents.document import ABSENT, Document, metadata_of, record_of, with_record
+from mika_ops.documents.selection import (
     AtMost,
     Below,
     Blank,

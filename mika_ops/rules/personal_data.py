@@ -9,10 +9,10 @@ Source: behaviour, section 8; what goes beyond the eight steps there: deviations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from mika_ops.documents.document import ABSENT, Document, metadata_of, object_at, patched, record_of, with_record
+from mika_ops.documents.selection import NoneOf, OneOf, top
 from mika_ops.rules.account_delete import Identity
-from mika_ops.rules.document import ABSENT, Document, metadata_of, object_at, patched, record_of, with_record
 from mika_ops.rules.email import MIRRORED as EMAIL_MIRRORED
-from mika_ops.rules.selection import NoneOf, OneOf, top
 from mika_ops.timestamps import Timestamp
 
 LIVE_SUBSCRIPTION: Final = NoneOf(top("status"), ("cancelled", "expired"))

@@ -7,8 +7,8 @@ from datetime import timedelta
 from math import isfinite
 from typing import Final
 
-from mika_ops.rules.document import ABSENT, Document, with_record
-from mika_ops.rules.selection import AtMost, Has, Not, OneOf, Selection, all_of, any_of, record, top
+from mika_ops.documents.document import ABSENT, Document, with_record
+from mika_ops.documents.selection import AtMost, Has, Not, OneOf, Selection, all_of, any_of, record, top
 from mika_ops.timestamps import Timestamp, shifted
 
 MIRRORED: Final = ("status", "nextAttemptAt", "receivedAt")

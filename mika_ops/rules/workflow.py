@@ -5,8 +5,8 @@ Source: behaviour, section 9.
 
 from typing import Final
 
-from mika_ops.rules.document import ABSENT, Document, record_of, with_record
-from mika_ops.rules.selection import (
+from mika_ops.documents.document import ABSENT, Document, record_of, with_record
+from mika_ops.documents.selection import (
     AtMost,
     Below,
     Has,

@@ -21,14 +21,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Text
 
-from mika_ops.backlog import Backlog, Due, StockDrift
-from mika_ops.rules.selection import Selection, top
-from mika_ops.store.acp import is_due
+from mika_ops.documents.selection import Selection, top
+from mika_ops.ports.backlog import Backlog, Due, StockDrift
+from mika_ops.store.acp_sessions import is_due
+from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import Database
 from mika_ops.store.json_sql import JsonSql
-from mika_ops.store.prepared import Times, execute
-from mika_ops.store.schema import acp_sessions, ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.store.schema.own import acp_sessions
+from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.store.statement_cache import Times, execute
 from mika_ops.timestamps import Timestamp
 
 IDS_NAMED: Final = 20

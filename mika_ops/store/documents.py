@@ -7,14 +7,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Integer, Select, Text, TextClause, and_, bindparam, select, text, tuple_
 
-from mika_ops.ports import Candidate, Change, Changes, Note, Rule
-from mika_ops.rules.document import Document, MalformedDocument
-from mika_ops.rules.selection import Collection, Selection
-from mika_ops.store.engine import Database, RowRefused
-from mika_ops.store.id_lists import among
+from mika_ops.documents.document import Document, MalformedDocument
+from mika_ops.documents.repository import Candidate, Change, Changes, Note, Rule
+from mika_ops.documents.selection import Collection, Selection
+from mika_ops.store.database import Database
+from mika_ops.store.errors import RowRefused
+from mika_ops.store.in_list import among
 from mika_ops.store.json_sql import JsonSql
-from mika_ops.store.prepared import Times, execute
-from mika_ops.store.schema import plugin_storage
+from mika_ops.store.schema.site import plugin_storage
+from mika_ops.store.statement_cache import Times, execute
 
 _storage = plugin_storage.c
 

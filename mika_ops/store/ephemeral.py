@@ -9,10 +9,10 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select, text
 
-from mika_ops.ports import Spent
-from mika_ops.store.engine import Database
-from mika_ops.store.id_lists import among
-from mika_ops.store.schema import ephemeral_records
+from mika_ops.deadline import Spent
+from mika_ops.store.database import Database
+from mika_ops.store.in_list import among
+from mika_ops.store.schema.site import ephemeral_records
 from mika_ops.timestamps import Timestamp
 
 BATCH: Final = 10_000

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import Boolean, Text
 
-from mika_ops.rules.selection import (
+from mika_ops.documents.selection import (
     NOT_PREFERRED,
     AllOf,
     AnyOf,

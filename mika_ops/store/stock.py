@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, TextClause, and_, select, text
 
-from mika_ops.ports import CustomerReservations, ReleasedReservations, Spent
-from mika_ops.store.engine import Database
-from mika_ops.store.id_lists import among
-from mika_ops.store.schema import stock_events, stock_items
+from mika_ops.deadline import Spent
+from mika_ops.ports.stock import CustomerReservations, ReleasedReservations
+from mika_ops.store.database import Database
+from mika_ops.store.in_list import among
+from mika_ops.store.schema.site import stock_events, stock_items
 from mika_ops.timestamps import Timestamp
 
 PAGE: Final = 20_000

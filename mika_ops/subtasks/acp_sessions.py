@@ -1,10 +1,10 @@
 """Cleans up ACP checkout sessions: expires the abandoned, purges the old."""
 
 from mika_ops.clock import Clock
-from mika_ops.host import Host
-from mika_ops.outcome import SubtaskResult
+from mika_ops.documents.sweep import MALFORMED_IDS_KEPT
+from mika_ops.host.host import Host
+from mika_ops.subtasks.outcome import SubtaskResult
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
-from mika_ops.sweep import MALFORMED_IDS_KEPT
 
 
 class AcpSessionsResult(SubtaskResult):

@@ -1,14 +1,28 @@
 """Drains the email outbox: sends what is due."""
 
 from mika_ops.clock import Clock
-from mika_ops.host import Host
-from mika_ops.outcome import SubtaskFailed
-from mika_ops.ports import DrainedOutbox, EmailOutbox, ShardableOutbox
+from mika_ops.host.host import Host
+from mika_ops.ports.email import DrainedEmail, EmailOutbox, ShardableOutbox
 from mika_ops.rules import email
+from mika_ops.subtasks.outcome import SubtaskFailed, SweptResult
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> DrainedOutbox:
+class EmailOutboxResult(SweptResult):
+    """The counts of a drain, and why it stopped early, as in ``DrainedOutbox``."""
+
+    leased: int = 0
+    sent: int = 0
+    failed: int = 0
+    skipped: int = 0
+    lease_missed: int = 0
+    lease_lost: int = 0
+    released: int = 0
+    items: tuple[DrainedEmail, ...] = ()
+    stopped_reason: str | None = None
+
+
+def run(host: Host, clock: Clock, limits: Limits) -> EmailOutboxResult:
     """Drain the outbox. Raises ``SubtaskFailed`` where it had to stop early, with what was sent until then."""
     outbox: EmailOutbox = piece(host.email_outbox)
     if limits.shard is not None:
@@ -16,11 +30,12 @@ def run(host: Host, clock: Clock, limits: Limits) -> DrainedOutbox:
             outbox = outbox.for_shard(limits.shard)
         elif limits.shard.index > 0:
             # A host's own outbox that cannot be split is drained by one worker alone.
-            return DrainedOutbox()
+            return EmailOutboxResult()
     drained = outbox.drain(clock, limit=limits.limit, spent=limits.spent)
+    result = EmailOutboxResult(**{name: getattr(drained, name) for name in EmailOutboxResult.model_fields})
     if drained.error is not None:
-        raise SubtaskFailed(drained.error, drained)
-    return drained
+        raise SubtaskFailed(drained.error, result)
+    return result
 
 
 SUBTASK = Subtask(

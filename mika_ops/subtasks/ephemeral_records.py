@@ -1,8 +1,8 @@
 """Purges expired ephemeral rows: tokens, rate limits, locks, nonces and cache markers."""
 
 from mika_ops.clock import Clock
-from mika_ops.host import Host
-from mika_ops.outcome import SubtaskResult
+from mika_ops.host.host import Host
+from mika_ops.subtasks.outcome import SubtaskResult
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
 
 

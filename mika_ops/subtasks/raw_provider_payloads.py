@@ -1,12 +1,12 @@
 """Purges the raw payloads of payment webhooks once their retention is over: they hold customers' data."""
 
 from mika_ops.clock import Clock
-from mika_ops.host import Host
-from mika_ops.outcome import SweptResult
+from mika_ops.documents.selection import Selection
+from mika_ops.documents.sweep import Sweep
+from mika_ops.host.host import Host
 from mika_ops.rules import webhook
-from mika_ops.rules.selection import Selection
+from mika_ops.subtasks.outcome import SweptResult
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
-from mika_ops.sweep import Sweep
 from mika_ops.timestamps import Timestamp
 
 

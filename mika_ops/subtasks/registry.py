@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from mika_ops.rules.selection import Selection
+from mika_ops.documents.selection import Selection
 from mika_ops.subtasks import (
-    account_delete_requests,
     acp_sessions,
     email_outbox,
     ephemeral_records,
@@ -14,6 +13,7 @@ from mika_ops.subtasks import (
     stuck_workflows,
     webhook_retries,
 )
+from mika_ops.subtasks.account_delete import requests
 from mika_ops.subtasks.subtask import Limits, Subtask
 from mika_ops.timestamps import Timestamp
 
@@ -24,7 +24,7 @@ SUBTASKS: Final[tuple[Subtask, ...]] = (
     acp_sessions.SUBTASK,
     stock_reservations.SUBTASK,
     ephemeral_records.SUBTASK,
-    account_delete_requests.SUBTASK,
+    requests.SUBTASK,
     stuck_workflows.SUBTASK,
     webhook_retries.SUBTASK,
 )

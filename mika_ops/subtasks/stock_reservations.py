@@ -1,8 +1,8 @@
 """Releases expired stock reservations, so that what nobody bought can be bought again."""
 
 from mika_ops.clock import Clock
-from mika_ops.host import Host
-from mika_ops.outcome import SubtaskFailed, SubtaskResult
+from mika_ops.host.host import Host
+from mika_ops.subtasks.outcome import SubtaskFailed, SubtaskResult
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
 
 ORPHANS_NAMED = 20

@@ -1,11 +1,11 @@
 """Gives up on workflows whose last lease lapsed with no attempt left, so that a person sees them."""
 
 from mika_ops.clock import Clock
-from mika_ops.host import Host
-from mika_ops.outcome import SweptResult
+from mika_ops.documents.sweep import Sweep
+from mika_ops.host.host import Host
 from mika_ops.rules import workflow
+from mika_ops.subtasks.outcome import SweptResult
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
-from mika_ops.sweep import Sweep
 
 
 class StuckWorkflowsResult(SweptResult):

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from mika_ops.clock import Clock
-from mika_ops.host import PIECES, Host
-from mika_ops.outcome import Completed, Failed, Outcome, Skipped, SubtaskFailed, SubtaskResult
-from mika_ops.ports import Spent, never_spent
-from mika_ops.privacy import error_sentence
+from mika_ops.deadline import Spent, never_spent
+from mika_ops.documents.selection import Selection
+from mika_ops.documents.sharding import Shard
+from mika_ops.host.components import PIECES
+from mika_ops.host.host import Host
+from mika_ops.redaction import error_sentence
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
-from mika_ops.rules.selection import Selection
 from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
-from mika_ops.shards import Shard
+from mika_ops.subtasks.outcome import Completed, Failed, Outcome, Skipped, SubtaskFailed, SubtaskResult
 from mika_ops.timestamps import Timestamp
 
 logger: Final = logging.getLogger(__name__)

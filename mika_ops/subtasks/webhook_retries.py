@@ -1,13 +1,13 @@
 """Retries payment webhooks whose fulfilment is due for another try: a paid order that was never fulfilled."""
 
 from mika_ops.clock import Clock
-from mika_ops.host import Host
-from mika_ops.outcome import SweptResult
-from mika_ops.ports import AdminApi
-from mika_ops.privacy import error_sentence, redacted
+from mika_ops.documents.sweep import Sweep
+from mika_ops.host.host import Host
+from mika_ops.ports.admin_api import AdminApi
+from mika_ops.redaction import error_sentence, redacted
 from mika_ops.rules import workflow
+from mika_ops.subtasks.outcome import SweptResult
 from mika_ops.subtasks.subtask import Limits, Subtask, piece
-from mika_ops.sweep import Sweep
 
 FAILED_NAMED = 20
 

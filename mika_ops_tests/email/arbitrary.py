@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mika_ops.rules.document import Document
+from mika_ops.documents.document import Document
 
 HOSTILE = "\"'<b>&amp;</b>\\\r\nBcc: eve@example.test\t\x00\u202e\ud800 {{ 7*7 }} =?utf-8?q?=0D=0AX:y?="
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mika_ops.ports import Envelope
-from mika_ops.rules.document import Document
+from mika_ops.documents.document import Document
+from mika_ops.ports.email import Envelope
 
 
 def email_document(kind: str, metadata: object = None, **record: Any) -> Document:

@@ -8,13 +8,14 @@ import pytest
 
 from mika_ops.assembly import assembled
 from mika_ops.clock import Clock
-from mika_ops.email.outbox import LeasedOutbox
-from mika_ops.email.smtp import SmtpSender
-from mika_ops.ports import never_spent
-from mika_ops.settings import SettingsError, isolated_settings, load_settings
-from mika_ops.store.engine import Database
-from mika_ops_tests.builders import email, put
-from mika_ops_tests.email.smtp_server import accepting, mail_server
+from mika_ops.config.errors import SettingsError
+from mika_ops.config.loading import isolated_settings, load_settings
+from mika_ops.deadline import never_spent
+from mika_ops.email.outbox.outbox import LeasedOutbox
+from mika_ops.email.smtp.sender import SmtpSender
+from mika_ops.store.database import Database
+from mika_ops_testing.builders import email, put
+from mika_ops_testing.smtp_server import accepting, mail_server
 
 SHOP = {"database_url": "sqlite:///shop.db", "smtp_url": "smtp://mail.test", "email_from": "shop@shop.test"}
 

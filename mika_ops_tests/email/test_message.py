@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mika_ops.email.message import build_message
-from mika_ops.ports import Envelope
+from mika_ops.ports.email import Envelope
 from mika_ops_tests.email.builders import envelope
 
 SENDER = "Tea House <shop@shop.test>"

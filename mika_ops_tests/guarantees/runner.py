@@ -79,9 +79,9 @@ def runner(home: Path) -> Iterator[Runner]:
 
 def main() -> None:
     """Fork a run for each line."""
-    from mika_ops.orchestration.job import maintenance_job
-    from mika_ops.running import run_once
-    from mika_ops.settings import isolated_settings
+    from mika_ops.config.loading import isolated_settings
+    from mika_ops.orchestration.maintenance.job import maintenance_job
+    from mika_ops.orchestration.run_once import run_once
 
     maintenance_job()  # imports Dagster
     for line in sys.stdin:

@@ -8,9 +8,9 @@ import pytest
 
 from mika_ops.clock import utc_now
 from mika_ops.timestamps import to_timestamp
+from mika_ops_testing.shop_at_work import EMAILS, shop_at_work
+from mika_ops_testing.sites import Sites
 from mika_ops_tests.guarantees.runner import runner
-from mika_ops_tests.guarantees.shop import EMAILS, shop_at_work
-from mika_ops_tests.sites import Sites
 
 
 @pytest.mark.parametrize(

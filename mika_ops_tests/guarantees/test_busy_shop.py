@@ -3,15 +3,15 @@
 import pytest
 
 from mika_ops.clock import utc_now
-from mika_ops.running import run_once
-from mika_ops.settings import isolated_settings
-from mika_ops.store.engine import open_database
-from mika_ops.store.schema import stock_items
+from mika_ops.config.loading import isolated_settings
+from mika_ops.orchestration.run_once import run_once
+from mika_ops.store.opening import open_database
+from mika_ops.store.schema.site import stock_items
 from mika_ops.timestamps import to_timestamp
-from mika_ops_tests.builders import documents_of, rows_of
-from mika_ops_tests.guarantees.shop import CONCURRENCY, EMAILS, shop_at_work
-from mika_ops_tests.guarantees.storefront import busy_storefront, in_wal_mode
-from mika_ops_tests.sites import Sites
+from mika_ops_testing.builders import documents_of, rows_of
+from mika_ops_testing.shop_at_work import CONCURRENCY, EMAILS, shop_at_work
+from mika_ops_testing.sites import Sites
+from mika_ops_testing.storefront import busy_storefront, in_wal_mode
 
 EDITED = [f"{kind}_{number:02}" for kind in ("email", "stuck", "lost", "retry") for number in range(12)]
 

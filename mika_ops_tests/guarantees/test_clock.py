@@ -8,13 +8,13 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from mika_ops.clock import utc_now
-from mika_ops.rules.document import Document
-from mika_ops.running import run_once
-from mika_ops.settings import isolated_settings
-from mika_ops.store.engine import Database
+from mika_ops.config.loading import isolated_settings
+from mika_ops.documents.document import Document
+from mika_ops.orchestration.run_once import run_once
+from mika_ops.store.database import Database
 from mika_ops.timestamps import to_timestamp
-from mika_ops_tests.builders import email, get, put, workflow
-from mika_ops_tests.guarantees.shop import EMAILS, shop_at_work
+from mika_ops_testing.builders import email, get, put, workflow
+from mika_ops_testing.shop_at_work import EMAILS, shop_at_work
 
 
 def test_two_runs_of_the_same_planned_time_do_everything_once(url: str) -> None:

@@ -18,18 +18,19 @@ import pytest
 from sqlalchemy import make_url
 
 from mika_ops.clock import utc_now
+from mika_ops.config.loading import isolated_settings
 from mika_ops.demo.embedded_postgres import create_database, data_directory, embedded_postgres
-from mika_ops.running import RunReport, run_once
-from mika_ops.settings import isolated_settings
-from mika_ops.store import engine
-from mika_ops.store.engine import UnusableDatabase
+from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.store import postgres as postgres_module
+from mika_ops.store import sqlite as sqlite_module
+from mika_ops.store.errors import UnusableDatabase
 from mika_ops.timestamps import to_timestamp
-from mika_ops_tests.diagnoses import folder_for_everybody, without_privileges
+from mika_ops_testing.shop_at_work import CONCURRENCY, World, shop_at_work
+from mika_ops_testing.sites import PostgresSites, Sites, SqliteSites, lay_out
+from mika_ops_testing.storefront import in_wal_mode
+from mika_ops_testing.waiting import wait_until
+from mika_ops_tests.doctor.diagnoses import folder_for_everybody, without_privileges
 from mika_ops_tests.guarantees.runner import runner
-from mika_ops_tests.guarantees.shop import CONCURRENCY, World, shop_at_work
-from mika_ops_tests.guarantees.storefront import in_wal_mode
-from mika_ops_tests.sites import PostgresSites, Sites, SqliteSites, lay_out
-from mika_ops_tests.waiting import wait_until
 
 LEASES_LAPSE = timedelta(minutes=10)
 
@@ -136,7 +137,7 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(postgres_sites: S
 def test_a_table_that_somebody_holds_fails_what_needs_it_alone(
     postgres_sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "LOCK_TIMEOUT_MS", 50)
+    monkeypatch.setattr(postgres_module, "LOCK_TIMEOUT_MS", 50)
     url = postgres_sites.new()
     with shop_at_work(url) as world:
         with connected(url) as holder, holder.transaction():
@@ -257,7 +258,7 @@ def test_a_file_that_is_locked_for_ever_fails_what_writes_and_nothing_is_changed
 ) -> None:
     url = sqlite_sites.new()
     in_wal_mode(url)
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.02)
+    monkeypatch.setattr(sqlite_module, "BUSY_TIMEOUT_SECONDS", 0.02)
     with shop_at_work(url) as world:
         before = world.state()
         with closing(sqlite3.connect(path_of(url), isolation_level=None)) as holder:
@@ -276,7 +277,7 @@ def test_a_file_that_cannot_be_opened_stops_the_run_before_anything_is_done(
     sqlite_sites: Sites, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     url = sqlite_sites.new()
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.02)
+    monkeypatch.setattr(sqlite_module, "BUSY_TIMEOUT_SECONDS", 0.02)
     with shop_at_work(url) as world, closing(sqlite3.connect(path_of(url), isolation_level=None)) as holder:
         if gone == "exclusively locked":
             holder.execute("BEGIN EXCLUSIVE")

@@ -11,9 +11,9 @@ import pytest
 
 from mika_ops.clock import utc_now
 from mika_ops.timestamps import to_timestamp
+from mika_ops_testing.shop_at_work import World, shop_at_work
+from mika_ops_testing.sites import Sites
 from mika_ops_tests.guarantees.runner import Runner, runner
-from mika_ops_tests.guarantees.shop import World, shop_at_work
-from mika_ops_tests.sites import Sites
 
 LEASES_LAPSE = timedelta(minutes=10)
 """The time between two runs, as they are told it: longer than any lease."""

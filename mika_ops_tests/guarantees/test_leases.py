@@ -11,10 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from mika_ops.documents.document import Document, record_of
 from mika_ops.rules import email
-from mika_ops.rules.document import Document, record_of
 from mika_ops.timestamps import Timestamp, to_timestamp
-from mika_ops_tests import builders
+from mika_ops_testing import builders
 
 LEASE = timedelta(minutes=5)
 LEASE_FIELDS = {"leaseKey", "leaseExpiresAt", "leasedAt"}

@@ -14,14 +14,16 @@ from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 
 from mika_ops.clock import utc_now
-from mika_ops.rules.document import ABSENT, Document, patched
-from mika_ops.rules.selection import Collection
-from mika_ops.running import RunReport, run_once
-from mika_ops.settings import isolated_settings
-from mika_ops.store.engine import Database, open_database
-from mika_ops.store.schema import acp_sessions, ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.config.loading import isolated_settings
+from mika_ops.documents.document import ABSENT, Document, patched
+from mika_ops.documents.selection import Collection
+from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.store.database import Database
+from mika_ops.store.opening import open_database
+from mika_ops.store.schema.own import acp_sessions
+from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.timestamps import to_timestamp
-from mika_ops_tests.builders import (
+from mika_ops_testing.builders import (
     BEFORE,
     aggregated,
     delete_request,
@@ -34,9 +36,9 @@ from mika_ops_tests.builders import (
     webhook,
     workflow,
 )
-from mika_ops_tests.guarantees.shop import fill
-from mika_ops_tests.rules.arbitrary import json_values
-from mika_ops_tests.sites import Sites
+from mika_ops_testing.shop_at_work import fill
+from mika_ops_testing.sites import Sites
+from mika_ops_tests.documents.arbitrary import json_values
 
 WHO: Final[Document] = {"customerId": "customer_p", "userId": "user_p", "emailHash": "hash_p"}
 """Whose documents go wrong: nobody of the shop's, so that its own requests can all be completed."""

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import make_url
 
 from mika_ops.clock import utc_now
-from mika_ops.doctor import examine
-from mika_ops.running import RunReport, run_once
-from mika_ops.settings import isolated_settings
-from mika_ops.store.engine import UnusableDatabase
+from mika_ops.config.loading import isolated_settings
+from mika_ops.doctor.diagnosis import examine
+from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.store.errors import UnusableDatabase
 from mika_ops.timestamps import to_timestamp
-from mika_ops_tests.guarantees.shop import World, fill, shop_at_work
+from mika_ops_testing.shop_at_work import World, fill, shop_at_work
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "postgres-role.sql"
 

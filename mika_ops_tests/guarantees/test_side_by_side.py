@@ -14,10 +14,10 @@ from sqlalchemy import create_engine, text
 from mika_ops.clock import utc_now
 from mika_ops.rules import email
 from mika_ops.timestamps import to_timestamp
-from mika_ops_tests.email.smtp_server import Mailroom
+from mika_ops_testing.shop_at_work import shop_at_work
+from mika_ops_testing.smtp_server import Mailroom
+from mika_ops_testing.waiting import wait_until
 from mika_ops_tests.guarantees.runner import runner
-from mika_ops_tests.guarantees.shop import shop_at_work
-from mika_ops_tests.waiting import wait_until
 
 LEASE = timedelta(minutes=5)
 COPIES = 5

@@ -10,13 +10,13 @@ import dagster as dg
 import pytest
 
 from mika_ops.clock import utc_now
-from mika_ops.store.engine import open_database
+from mika_ops.store.opening import open_database
 from mika_ops.timestamps import to_timestamp
-from mika_ops_tests.builders import documents_of
-from mika_ops_tests.email.smtp_server import HANG
+from mika_ops_testing.builders import documents_of
+from mika_ops_testing.shop_at_work import CONCURRENCY, EMAILS, World, shop_at_work
+from mika_ops_testing.smtp_server import HANG
+from mika_ops_testing.waiting import wait_until
 from mika_ops_tests.guarantees.runner import Run, runner
-from mika_ops_tests.guarantees.shop import CONCURRENCY, EMAILS, World, shop_at_work
-from mika_ops_tests.waiting import wait_until
 
 CANCELED = dg.DagsterRunStatus.CANCELED
 

@@ -3,15 +3,15 @@
 import pytest
 from sqlalchemy import text
 
-from mika_ops.running import RunReport, run_once
-from mika_ops.settings import isolated_settings
-from mika_ops.store.acp import AcpSessionStore
-from mika_ops.store.engine import Database
-from mika_ops.store.schema import acp_sessions, own_version
-from mika_ops_tests.builders import BEFORE, acp_session, email, get, put, rows_of
-from mika_ops_tests.diagnoses import check_of, done_to, examined, expected_of, status_of
-from mika_ops_tests.guarantees.shop import shop_at_work
-from mika_ops_tests.test_cli import called
+from mika_ops.config.loading import isolated_settings
+from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.store.acp_sessions import AcpSessionStore
+from mika_ops.store.database import Database
+from mika_ops.store.schema.own import acp_sessions, own_version
+from mika_ops_testing.builders import BEFORE, acp_session, email, get, put, rows_of
+from mika_ops_testing.shop_at_work import shop_at_work
+from mika_ops_tests.cli.test_run import called
+from mika_ops_tests.doctor.diagnoses import check_of, done_to, examined, expected_of, status_of
 
 
 def maintained(url: str) -> RunReport:

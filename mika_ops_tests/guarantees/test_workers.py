@@ -9,11 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mika_ops_tests.dagster_dev import free_port
-from mika_ops_tests.guarantees.shop import EMAILS, World, shop_at_work
-from mika_ops_tests.sites import Sites
-from mika_ops_tests.waiting import wait_until
-from mika_ops_tests.workers import redis, start_run, workers
+from mika_ops_testing.dagster_dev import free_port
+from mika_ops_testing.shop_at_work import EMAILS, World, shop_at_work
+from mika_ops_testing.sites import Sites
+from mika_ops_testing.waiting import wait_until
+from mika_ops_testing.workers import redis, start_run, workers
 
 LEASE_SECONDS = 12
 

@@ -7,25 +7,22 @@ from typing import Any
 
 import dagster as dg
 
-from mika_ops.backlog import Backlog
 from mika_ops.clock import Clock
-from mika_ops.host import PIECES, Host
+from mika_ops.config.loading import isolated_settings
+from mika_ops.config.settings import Settings
+from mika_ops.deadline import Spent
+from mika_ops.documents.document import Document
+from mika_ops.documents.repository import Candidate, Changes, Rule
+from mika_ops.documents.selection import Selection
+from mika_ops.host.components import PIECES
+from mika_ops.host.host import Host
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.orchestration.job import JOB_NAME
-from mika_ops.ports import (
-    Candidate,
-    Changes,
-    CleanedSessions,
-    CustomerReservations,
-    DrainedOutbox,
-    ReleasedReservations,
-    ReplayedWebhook,
-    Rule,
-    Spent,
-)
-from mika_ops.rules.document import Document
-from mika_ops.rules.selection import Selection
-from mika_ops.settings import Settings, isolated_settings
+from mika_ops.orchestration.maintenance.job import JOB_NAME
+from mika_ops.ports.acp_sessions import CleanedSessions
+from mika_ops.ports.admin_api import ReplayedWebhook
+from mika_ops.ports.backlog import Backlog
+from mika_ops.ports.email import DrainedOutbox
+from mika_ops.ports.stock import CustomerReservations, ReleasedReservations
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 
 

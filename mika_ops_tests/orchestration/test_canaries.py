@@ -24,12 +24,13 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 from sqlalchemy import create_engine, inspect, text
 
 from mika_ops.clock import utc_now
-from mika_ops.health import CHECK_NAMES
-from mika_ops.rules.document import Document
-from mika_ops.store.acp import AcpSessionStore
-from mika_ops.store.engine import Database, open_database
-from mika_ops.store.schema import ephemeral_records, stock_events, stock_items
-from mika_ops_tests.builders import (
+from mika_ops.documents.document import Document
+from mika_ops.monitoring.checks import CHECK_NAMES
+from mika_ops.store.acp_sessions import AcpSessionStore
+from mika_ops.store.database import Database
+from mika_ops.store.opening import open_database
+from mika_ops.store.schema.site import ephemeral_records, stock_events, stock_items
+from mika_ops_testing.builders import (
     BEFORE,
     EARLIER,
     acp_session,
@@ -46,8 +47,8 @@ from mika_ops_tests.builders import (
     webhook,
     workflow,
 )
-from mika_ops_tests.sites import DatabaseKind
-from mika_ops_tests.test_notify import endpoint
+from mika_ops_testing.sites import DatabaseKind
+from mika_ops_tests.alerting.test_channels import endpoint
 
 CANARY = "canary-3e7d"
 ADDRESS = f"{CANARY}@example.test"

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from mika_ops import EmailParts, Host, build_definitions
-from mika_ops.email.brand import Brand
-from mika_ops.ports import Envelope
-from mika_ops.settings import isolated_settings
-from mika_ops.store.engine import open_database
+from mika_ops.config.loading import isolated_settings
+from mika_ops.email.content.brand import Brand
+from mika_ops.ports.email import Envelope
+from mika_ops.store.opening import open_database
 from mika_ops.timestamps import to_datetime
-from mika_ops_tests.builders import NOW, email, get, put
-from mika_ops_tests.fakes import Provider
+from mika_ops_testing.builders import NOW, email, get, put
+from mika_ops_testing.fakes import Provider
 
 
 def run(url: str, parts: EmailParts, **settings: Any) -> None:

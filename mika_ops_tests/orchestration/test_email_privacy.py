@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from mika_ops.config.loading import isolated_settings
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.settings import isolated_settings
-from mika_ops.store.engine import open_database
-from mika_ops_tests.builders import email, order, put
-from mika_ops_tests.email.smtp_server import mail_server
+from mika_ops.store.opening import open_database
+from mika_ops_testing.builders import email, order, put
+from mika_ops_testing.smtp_server import mail_server
 from mika_ops_tests.orchestration.test_secrets import files_with, recorded_in
 
 CANARY = "canary-91be"

@@ -6,11 +6,13 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster_shared.serdes import serialize_value
 from sqlalchemy import make_url
 
+from mika_ops.config.errors import SettingsError
+from mika_ops.config.loading import isolated_settings, load_settings
+from mika_ops.config.settings import Settings
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.settings import Settings, SettingsError, isolated_settings, load_settings
-from mika_ops.store.engine import open_database
-from mika_ops.store.schema import stock_events
-from mika_ops_tests.builders import email, put, put_rows, reservation, workflow
+from mika_ops.store.opening import open_database
+from mika_ops.store.schema.site import stock_events
+from mika_ops_testing.builders import email, put, put_rows, reservation, workflow
 from mika_ops_tests.orchestration.pieces import run_job
 
 CANARY = "canary-5f2c"

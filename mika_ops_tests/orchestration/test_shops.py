@@ -7,14 +7,15 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from mika_ops.host import Host
+from mika_ops.config.errors import SettingsError
+from mika_ops.config.loading import isolated_settings, load_settings, unknown_variables
+from mika_ops.host.host import Host
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.orchestration.ops import outcomes_of
-from mika_ops.ports import Alert
-from mika_ops.settings import SettingsError, isolated_settings, load_settings, unknown_variables
-from mika_ops.store.engine import Database
+from mika_ops.orchestration.maintenance.ops import outcomes_of
+from mika_ops.ports.alerts import Alert
+from mika_ops.store.database import Database
 from mika_ops.subtasks.registry import SUBTASK_NAMES
-from mika_ops_tests.builders import BEFORE, email, get, put
+from mika_ops_testing.builders import BEFORE, email, get, put
 from mika_ops_tests.orchestration.pieces import Broken, run_job, whole_host
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mika_ops.documents.document import ABSENT, Document, MalformedDocument
 from mika_ops.rules import account_delete as rules
 from mika_ops.rules.account_delete import CompletedStep, Identity
-from mika_ops.rules.document import ABSENT, Document, MalformedDocument
-from mika_ops_tests.builders import BEFORE, EARLIER, NOW, delete_request
-from mika_ops_tests.rules.arbitrary import json_objects, json_values
+from mika_ops_testing.builders import BEFORE, EARLIER, NOW, delete_request
+from mika_ops_tests.documents.arbitrary import json_objects, json_values
 
 DONE = CompletedStep(3, BEFORE)
 

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from mika_ops.documents.document import ABSENT, Document
 from mika_ops.rules import acp_session as rules
-from mika_ops.rules.document import ABSENT, Document
-from mika_ops_tests.builders import AFTER, BEFORE, EARLIER, LATER, NOW, acp_session
+from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, LATER, NOW, acp_session
 
 
 def expired(session: Document, purge_after: timedelta = timedelta(hours=rules.DEFAULT_PURGE_AFTER_HOURS)) -> Document:

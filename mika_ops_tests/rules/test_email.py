@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mika_ops.documents.document import ABSENT, Document, MalformedDocument
 from mika_ops.rules import email as rules
-from mika_ops.rules.document import ABSENT, Document, MalformedDocument
-from mika_ops_tests.builders import AFTER, BEFORE, EARLIER, LATER, NOW, email, order, webhook, workflow
-from mika_ops_tests.rules.arbitrary import json_objects
+from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, LATER, NOW, email, order, webhook, workflow
+from mika_ops_tests.documents.arbitrary import json_objects
 
 IN_FIVE_MINUTES = "2026-03-01T12:05:00.000Z"
 LEASE_FIELDS = ("leaseKey", "leasedAt", "leaseExpiresAt")

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mika_ops.documents.document import ABSENT, Document, MalformedDocument, patched
 from mika_ops.rules import personal_data as rules
 from mika_ops.rules.account_delete import Identity
-from mika_ops.rules.document import ABSENT, Document, MalformedDocument, patched
-from mika_ops_tests.builders import BEFORE, EARLIER, NOW, aggregated, email, order, recorded
-from mika_ops_tests.rules.arbitrary import json_objects
+from mika_ops_testing.builders import BEFORE, EARLIER, NOW, aggregated, email, order, recorded
+from mika_ops_tests.documents.arbitrary import json_objects
 
 ADA: Final = Identity("customer_ada", "user_ada", "hash_ada")
 SENTINEL: Final = "account-deleted:customer_ada"

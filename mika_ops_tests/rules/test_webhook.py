@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mika_ops.documents.document import ABSENT, Document, MalformedDocument
 from mika_ops.rules import webhook as rules
-from mika_ops.rules.document import ABSENT, Document, MalformedDocument
 from mika_ops.timestamps import EARLIEST
-from mika_ops_tests.builders import AFTER, BEFORE, NOW, email, webhook
+from mika_ops_testing.builders import AFTER, BEFORE, NOW, email, webhook
 
 
 def is_purgeable(document: Document) -> bool:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mika_ops.documents.document import ABSENT, Document, MalformedDocument
 from mika_ops.rules import workflow as rules
-from mika_ops.rules.document import ABSENT, Document, MalformedDocument
-from mika_ops_tests.builders import AFTER, BEFORE, EARLIER, LATER, NOW, email, workflow
+from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, LATER, NOW, email, workflow
 
 
 def is_stuck(document: Document) -> bool:

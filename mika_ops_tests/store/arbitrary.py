@@ -6,8 +6,8 @@ from typing import Any, Final, TypeAlias
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from mika_ops.rules.document import ABSENT, Document, patched
-from mika_ops_tests.builders import AFTER, BEFORE, EARLIER, LATER, NOW
+from mika_ops.documents.document import ABSENT, Document, patched
+from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, LATER, NOW
 
 on_a_database: Final = settings(
     max_examples=30,

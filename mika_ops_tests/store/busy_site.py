@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mika_ops.rules.document import ABSENT, Document
-from mika_ops.rules.selection import Collection
-from mika_ops.store.acp import AcpSessionStore
-from mika_ops.store.engine import Database
-from mika_ops.store.schema import ephemeral_records, stock_events, stock_items
-from mika_ops_tests.builders import (
+from mika_ops.documents.document import ABSENT, Document
+from mika_ops.documents.selection import Collection
+from mika_ops.store.acp_sessions import AcpSessionStore
+from mika_ops.store.database import Database
+from mika_ops.store.schema.site import ephemeral_records, stock_events, stock_items
+from mika_ops_testing.builders import (
     BEFORE,
     EARLIER,
     LATER,

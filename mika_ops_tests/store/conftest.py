@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import create_engine, delete
 
-from mika_ops.store.engine import Database, open_database
-from mika_ops.store.schema import own, own_version, plugin_indexes, site
-from mika_ops_tests.sites import DatabaseKind, Sites
+from mika_ops.store.database import Database
+from mika_ops.store.opening import open_database
+from mika_ops.store.schema.own import own, own_version
+from mika_ops.store.schema.site import plugin_indexes, site
+from mika_ops_testing.sites import DatabaseKind, Sites
 
 
 @pytest.fixture(scope="package")

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from mika_ops.backlog import Backlog, Due, NamesRows, failed_for_good
-from mika_ops.ports import BacklogReader
-from mika_ops.rules.document import ABSENT
-from mika_ops.rules.selection import Selection
-from mika_ops.store.acp import AcpSessionStore
+from mika_ops.documents.document import ABSENT
+from mika_ops.documents.selection import Selection
+from mika_ops.monitoring.snapshot import failed_for_good
+from mika_ops.ports.backlog import Backlog, BacklogReader, Due, NamesRows
+from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.backlog import IDS_NAMED, DatabaseBacklog
-from mika_ops.store.engine import Database
-from mika_ops.store.schema import ephemeral_records, stock_events
+from mika_ops.store.database import Database
+from mika_ops.store.schema.site import ephemeral_records, stock_events
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Limits
-from mika_ops_tests.builders import (
+from mika_ops_testing.builders import (
     AFTER,
     BEFORE,
     EARLIER,

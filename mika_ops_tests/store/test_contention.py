@@ -10,15 +10,19 @@ from threading import Barrier
 import pytest
 from sqlalchemy import Connection, select, text
 
-from mika_ops.ports import Change
+from mika_ops.documents.document import Document
+from mika_ops.documents.repository import Change
+from mika_ops.documents.sweep import Sweep
 from mika_ops.rules import email as email_rules
-from mika_ops.rules.document import Document
-from mika_ops.store import engine
+from mika_ops.store import database as database_module
+from mika_ops.store import postgres as postgres_module
+from mika_ops.store import sqlite as sqlite_module
+from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import Database, DatabaseError, open_database
-from mika_ops.store.schema import plugin_storage
-from mika_ops.sweep import Sweep
-from mika_ops_tests.builders import NOW, email, get, put
+from mika_ops.store.errors import DatabaseError
+from mika_ops.store.opening import open_database
+from mika_ops.store.schema.site import plugin_storage
+from mika_ops_testing.builders import NOW, email, get, put
 
 IDS = [f"email_{number:03}" for number in range(120)]
 
@@ -26,8 +30,8 @@ IDS = [f"email_{number:03}" for number in range(120)]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, lasting_url: str) -> Iterator[Database]:
     """Open the site so that it waits for a lock for an instant only."""
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.02)
-    monkeypatch.setattr(engine, "LOCK_TIMEOUT_MS", 20)
+    monkeypatch.setattr(sqlite_module, "BUSY_TIMEOUT_SECONDS", 0.02)
+    monkeypatch.setattr(postgres_module, "LOCK_TIMEOUT_MS", 20)
     with open_database(lasting_url) as opened:
         yield opened
 
@@ -151,7 +155,7 @@ def test_a_lock_that_stays_ends_in_a_sentence_and_nothing_is_changed(impatient: 
     with locked(impatient, "a"), pytest.raises(DatabaseError, match=r"^the shop's database: .*lock") as raised:
         waiting.change(["a"], sent_once, wait=True)
     assert "\n" not in str(raised.value)
-    assert len(slept) == engine.ATTEMPTS - 1
+    assert len(slept) == database_module.ATTEMPTS - 1
     assert get(impatient, "ops", "a")["status"] == "queued"
 
 

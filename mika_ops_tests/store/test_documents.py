@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from sqlalchemy import event, select, update
 
-from mika_ops.ports import Candidate, Change, DocumentRepository
+from mika_ops.documents.document import Document, MalformedDocument
+from mika_ops.documents.repository import Candidate, Change, DocumentRepository
 from mika_ops.rules import email as email_rules
-from mika_ops.rules.document import Document, MalformedDocument
+from mika_ops.store.database import Database
 from mika_ops.store.documents import MANY, Documents
-from mika_ops.store.engine import Database
-from mika_ops.store.schema import plugin_storage
-from mika_ops_tests.builders import BEFORE, EARLIER, NOW, email, get, put, put_raw, webhook
-from mika_ops_tests.rules.arbitrary import json_objects
+from mika_ops.store.schema.site import plugin_storage
+from mika_ops_testing.builders import BEFORE, EARLIER, NOW, email, get, put, put_raw, webhook
+from mika_ops_tests.documents.arbitrary import json_objects
 from mika_ops_tests.store.arbitrary import on_a_database
 
 WRITTEN_AT = datetime(2026, 3, 1, 12, 34, 56, 789_000, tzinfo=UTC)

@@ -2,12 +2,13 @@
 
 import pytest
 
-from mika_ops.ports import EphemeralRepository, never_spent
+from mika_ops.deadline import never_spent
+from mika_ops.ports.ephemeral import EphemeralRepository
 from mika_ops.store import ephemeral as store
-from mika_ops.store.engine import Database
+from mika_ops.store.database import Database
 from mika_ops.store.ephemeral import EphemeralRows
-from mika_ops.store.schema import ephemeral_records
-from mika_ops_tests.builders import AFTER, BEFORE, EARLIER, LATER, NOW, ephemeral, put_rows, rows_of
+from mika_ops.store.schema.site import ephemeral_records
+from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, LATER, NOW, ephemeral, put_rows, rows_of
 
 KINDS = ("token", "rate_limit", "lock", "nonce", "cache_marker")
 

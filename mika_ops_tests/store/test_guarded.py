@@ -7,16 +7,18 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from mika_ops.clock import Clock
-from mika_ops.ports import Change
-from mika_ops.rules.document import Document
-from mika_ops.rules.selection import Selection
+from mika_ops.documents.document import Document
+from mika_ops.documents.repository import Change
+from mika_ops.documents.selection import Selection
+from mika_ops.documents.sweep import Sweep
 from mika_ops.store.backlog import DatabaseBacklog
+from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import Database, open_database
-from mika_ops.store.schema import own, site
-from mika_ops.sweep import Sweep
-from mika_ops_tests.builders import NOW, email, get, put, put_raw
-from mika_ops_tests.sites import DatabaseKind, Sites
+from mika_ops.store.opening import open_database
+from mika_ops.store.schema.own import own
+from mika_ops.store.schema.site import site
+from mika_ops_testing.builders import NOW, email, get, put, put_raw
+from mika_ops_testing.sites import DatabaseKind, Sites
 from mika_ops_tests.store.arbitrary import Build
 from mika_ops_tests.store.test_selections import DUE, expected, of_ada, selections_of_people
 

@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from mika_ops.backlog import failed_for_good
 from mika_ops.clock import Clock
-from mika_ops.outcome import Completed, Outcome
+from mika_ops.monitoring.snapshot import failed_for_good
 from mika_ops.store.backlog import DatabaseBacklog
-from mika_ops.store.engine import Database, open_database
+from mika_ops.store.database import Database
+from mika_ops.store.opening import open_database
+from mika_ops.subtasks.outcome import Completed, Outcome
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Limits, outcome_of
 from mika_ops.timestamps import to_datetime
-from mika_ops_tests.builders import NOW
-from mika_ops_tests.fakes import Api, Provider, host_of
-from mika_ops_tests.sites import Sites
+from mika_ops_testing.builders import NOW
+from mika_ops_testing.fakes import Api, Provider, host_of
+from mika_ops_testing.sites import Sites
 from mika_ops_tests.store.busy_site import fill
 
 TABLE = "_plugin_storage"

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mika_ops.clock import Clock
-from mika_ops.ports import never_spent
-from mika_ops.rules.document import Document
-from mika_ops.store.acp import AcpSessionStore
-from mika_ops.store.engine import Database
+from mika_ops.deadline import never_spent
+from mika_ops.documents.document import Document
+from mika_ops.store.acp_sessions import AcpSessionStore
+from mika_ops.store.database import Database
 from mika_ops.subtasks import stuck_workflows
 from mika_ops.subtasks.subtask import Limits
-from mika_ops_tests.builders import BEFORE, EARLIER, acp_session, documents_of, put, workflow
-from mika_ops_tests.fakes import host_of
+from mika_ops_testing.builders import BEFORE, EARLIER, acp_session, documents_of, put, workflow
+from mika_ops_testing.fakes import host_of
 
 CLOCK = Clock.fixed(datetime(2026, 3, 1, 12, tzinfo=UTC))
 

@@ -8,17 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
-from mika_ops.store.schema import (
-    acp_idempotency_keys,
-    acp_sessions,
-    create_site,
-    document_indexes,
-    own,
-    own_version,
-    site,
-)
+from mika_ops.store.schema.indexes import document_indexes
+from mika_ops.store.schema.own import acp_idempotency_keys, acp_sessions, own, own_version
+from mika_ops.store.schema.site import create_site, site
+from mika_ops_testing.sites import DatabaseKind, Sites
 from mika_ops_tests.conftest import SHARED
-from mika_ops_tests.sites import DatabaseKind, Sites
 
 NOW = {"datetime('now')": "CURRENT_TIMESTAMP"}
 """What SQLite calls the same: EmDash writes the one, SQLAlchemy the other."""

@@ -12,19 +12,21 @@ from hypothesis import given
 from sqlalchemy import delete
 
 from mika_ops.clock import Clock
-from mika_ops.host import Host
-from mika_ops.ports import Candidate, Changes, CustomerReservations, Note, Rule
+from mika_ops.documents.document import Document, MalformedDocument
+from mika_ops.documents.repository import Candidate, Changes, Note, Rule
+from mika_ops.documents.selection import Collection, Selection
+from mika_ops.host.host import Host
+from mika_ops.ports.stock import CustomerReservations
 from mika_ops.rules import account_delete, email, webhook, workflow
 from mika_ops.rules.account_delete import Identity
-from mika_ops.rules.document import Document, MalformedDocument
-from mika_ops.rules.selection import Collection, Selection
+from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import Database
 from mika_ops.store.json_sql import JsonSql
-from mika_ops.store.schema import plugin_storage
-from mika_ops.subtasks.account_delete_steps import blocked_requests, steps_of
-from mika_ops_tests import builders
-from mika_ops_tests.builders import BEFORE, NOW, put_raw
+from mika_ops.store.schema.site import plugin_storage
+from mika_ops.subtasks.account_delete.blockers import blocked_requests
+from mika_ops.subtasks.account_delete.steps import steps_of
+from mika_ops_testing import builders
+from mika_ops_testing.builders import BEFORE, NOW, put_raw
 from mika_ops_tests.store.arbitrary import Build, batches, on_a_database
 
 OUT_OF_ATTEMPTS: Final[Document] = {"attemptCount": 5, "maxAttempts": 5}

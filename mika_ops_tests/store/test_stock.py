@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
-from mika_ops.ports import CustomerReservations, ReleasedReservations, ReservationRelease, StockRepository, never_spent
-from mika_ops.rules.document import Document
+from mika_ops.deadline import never_spent
+from mika_ops.documents.document import Document
+from mika_ops.ports.stock import CustomerReservations, ReleasedReservations, ReservationRelease, StockRepository
 from mika_ops.store import stock
-from mika_ops.store.engine import Database
-from mika_ops.store.schema import stock_events, stock_items
+from mika_ops.store.database import Database
+from mika_ops.store.schema.site import stock_events, stock_items
 from mika_ops.store.stock import StockRows
-from mika_ops_tests.builders import AFTER, BEFORE, EARLIER, LATER, NOW, put_rows, reservation, rows_of, stock_item
+from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, LATER, NOW, put_rows, reservation, rows_of, stock_item
 from mika_ops_tests.store.arbitrary import on_a_database
 
 

@@ -3,9 +3,10 @@
 import pytest
 
 from mika_ops.clock import Clock
-from mika_ops.host import PIECES, Host
-from mika_ops.outcome import Completed, Failed, Skipped, SubtaskFailed, SubtaskResult
-from mika_ops.ports import DrainedOutbox
+from mika_ops.host.components import PIECES
+from mika_ops.host.host import Host
+from mika_ops.subtasks.email_outbox import EmailOutboxResult
+from mika_ops.subtasks.outcome import Completed, Failed, Skipped, SubtaskFailed, SubtaskResult
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.subtasks.subtask import Limits, Subtask, outcome_of
 
@@ -123,6 +124,6 @@ def test_counts_and_ids_are_told_apart() -> None:
 
 
 def test_the_words_of_a_result_tell_no_address_and_no_link() -> None:
-    drained = DrainedOutbox(stopped_reason="550 <ada@example.test> refused, see https://mail.test/1")
+    drained = EmailOutboxResult(stopped_reason="550 <ada@example.test> refused, see https://mail.test/1")
     assert "example.test" not in drained.words()["stopped_reason"]
     assert "mail.test" not in drained.words()["stopped_reason"]

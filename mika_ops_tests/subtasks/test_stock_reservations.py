@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 
 from mika_ops.clock import Clock
-from mika_ops.host import Host
-from mika_ops.outcome import SubtaskFailed
-from mika_ops.ports import ReleasedReservations
-from mika_ops.store.engine import Database
-from mika_ops.store.schema import stock_events, stock_items
+from mika_ops.host.host import Host
+from mika_ops.ports.stock import ReleasedReservations
+from mika_ops.store.database import Database
+from mika_ops.store.schema.site import stock_events, stock_items
 from mika_ops.subtasks import stock_reservations
+from mika_ops.subtasks.outcome import SubtaskFailed
 from mika_ops.subtasks.stock_reservations import StockReservationsResult
 from mika_ops.subtasks.subtask import Limits
-from mika_ops_tests.builders import put_rows, reservation, rows_of, stock_item
-from mika_ops_tests.fakes import Api, host_of
+from mika_ops_testing.builders import put_rows, reservation, rows_of, stock_item
+from mika_ops_testing.fakes import Api, host_of
 
 
 def test_the_hosts_own_release_comes_before_the_admin_api(database: Database, clock: Clock) -> None:

@@ -1,16 +1,17 @@
 """Retrying payment webhooks: each due one is replayed once, whatever becomes of the others."""
 
 from mika_ops.clock import Clock
-from mika_ops.ports import Change, ReplayedWebhook
-from mika_ops.rules.document import with_record
+from mika_ops.documents.document import with_record
+from mika_ops.documents.repository import Change
+from mika_ops.ports.admin_api import ReplayedWebhook
 from mika_ops.rules.workflow import MIRRORED
+from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops.store.engine import Database
 from mika_ops.subtasks import webhook_retries
 from mika_ops.subtasks.subtask import Limits
 from mika_ops.subtasks.webhook_retries import WebhookRetriesResult
-from mika_ops_tests.builders import AFTER, BEFORE, NOW, put, workflow
-from mika_ops_tests.fakes import Api, host_of
+from mika_ops_testing.builders import AFTER, BEFORE, NOW, put, workflow
+from mika_ops_testing.fakes import Api, host_of
 
 
 def retry(database: Database, api: Api, clock: Clock, limit: int | None = None) -> WebhookRetriesResult:

@@ -1,0 +1,146 @@
+"""Mika's admin API over HTTP: releasing expired reservations, and replaying payment webhooks.
+
+A call that carries an idempotency key is tried again where the connection failed or the site says that it may help:
+the key stays the same, so that the site does the work once. Source: behaviour, section 10.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Self
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from mika_ops.admin_api.responses import AdminApiError, AdminApiUnavailable, data_of, refusal_in, released_in
+from mika_ops.admin_api.transport import AccessToken, SiteConnection
+from mika_ops.clock import utc_now
+from mika_ops.ports.admin_api import ReplayedWebhook
+from mika_ops.ports.stock import ReleasedReservations
+from mika_ops.timestamps import Timestamp
+
+__all__ = ["AdminApiError", "MikaAdminApi"]
+
+ATTEMPTS: Final = 3
+
+LONGEST_WAIT_SECONDS: Final = 10.0
+"""How long one call waits between its attempts, all in all: what takes longer is for the next run."""
+
+_PATH: Final = "/_emdash/api/plugins/mika/admin/"
+_RELEASE: Final = "stock/release-expired-reservations"
+_REPLAY: Final = "webhooks/replay"
+
+_BEFORE_ALL_RESERVATIONS: Final[Timestamp] = "1970-01-01T00:00:00.000Z"
+
+_backoff: Final = wait_exponential_jitter(multiplier=0.5, max=4.0, jitter=0.5)
+
+
+class MikaAdminApi:
+    """The admin API of one site. Fits ``mika_ops.ports.AdminApi``; the connection is reused and closed at the end."""
+
+    def __init__(
+        self,
+        site_url: str,
+        token: str,
+        *,
+        timeout_seconds: float,
+        sleep: Callable[[float], None] = time.sleep,
+        timer: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """``site_url`` is the site's address, without the API's path; ``token`` an EmDash token with scope admin.
+
+        ``timeout_seconds`` is for a whole call, with all its attempts and the waits between them.
+        """
+        self._token = AccessToken(token)
+        self._site = SiteConnection(site_url, self._token)
+        self._timeout_seconds = timeout_seconds
+        self._sleep = sleep
+        self._timer = timer
+        self._now = now
+        self._throttled_until = -math.inf
+
+    def release_expired_reservations(self, *, now: Timestamp, idempotency_key: str) -> ReleasedReservations:
+        """Have the site release its expired reservations. Raises ``AdminApiError``."""
+        return released_in(self._taken(_RELEASE, {"now": now, "idempotencyKey": idempotency_key}))
+
+    def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
+        """Have the site replay a payment webhook. Raises ``AdminApiError`` where the site refuses or is not there."""
+        data = self._data(_REPLAY, {"webhookId": webhook_id, "idempotencyKey": idempotency_key})
+        error = refusal_in(_REPLAY, data, told=self._token.told)
+        return ReplayedWebhook(ok=error is None, error=error)
+
+    def check(self) -> None:
+        """Find out whether the site takes our calls, changing nothing: once, without a key and without other attempts.
+
+        It asks to release what had expired by 1970. No reservation had, so there is nothing to release, yet the call
+        passes all that a real one does: the address, the certificate, the token, its scope, and Mika's own answer. (A
+        site that went by its own clock instead would release what the next run releases anyway.)
+
+        Raises ``AdminApiError`` with the sentence of what is wrong and what to set.
+        """
+        self._taken(_RELEASE, {"now": _BEFORE_ALL_RESERVATIONS})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._site.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _taken(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+        data = self._data(call, body)
+        error = refusal_in(call, data, told=self._token.told)
+        if error is not None:
+            raise AdminApiError(error)
+        return data
+
+    def _data(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Make a call, in several attempts where its key allows it, and return what Mika answered."""
+        throttled_for = self._throttled_until - self._timer()
+        if throttled_for > 0:
+            raise AdminApiError(
+                f"the admin API was not sent {call}: it asks to wait {math.ceil(throttled_for)} s: the next run tries "
+                "again"
+            )
+        posted = json.dumps(body).encode()
+        give_up_at = self._timer() + self._timeout_seconds
+
+        def is_too_long(state: RetryCallState) -> bool:
+            waited = state.idle_for + state.upcoming_sleep
+            return waited > LONGEST_WAIT_SECONDS or self._timer() + state.upcoming_sleep >= give_up_at
+
+        retrying = Retrying(
+            stop=lambda state: stop_after_attempt(ATTEMPTS)(state) or is_too_long(state),
+            wait=_wait,
+            retry=retry_if_exception_type(AdminApiUnavailable),
+            sleep=self._sleep,
+            enabled="idempotencyKey" in body,
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt:
+                return self._attempt(call, posted, give_up_at)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _attempt(self, call: str, posted: bytes, give_up_at: float) -> dict[str, Any]:
+        left = max(give_up_at - self._timer(), 0.001)
+        answer = self._site.post(call, _PATH + call, posted, within_seconds=left)
+        try:
+            data = data_of(call, answer, told=self._token.told, now=self._now())
+        except AdminApiUnavailable as unavailable:
+            if unavailable.throttled and unavailable.wait_seconds is not None:
+                self._throttled_until = self._timer() + unavailable.wait_seconds
+            raise
+        self._throttled_until = -math.inf
+        return data
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.wait_seconds if isinstance(error, AdminApiUnavailable) else None
+    return max(asked or 0.0, _backoff(state))

@@ -1,0 +1,165 @@
+"""What the site's answers mean: Mika's envelope in both of its shapes, EmDash's own errors, and all that is neither.
+
+Source: behaviour, section 10.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from mika_ops.ports.stock import ReleasedReservations
+
+_TAKEN: Final = ("completed", "queued", "running")
+"""What the site may answer to a call that it took; ``failed`` and ``unsupported`` are refusals."""
+
+_TEMPORARY: Final = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+
+
+class AdminApiError(Exception):
+    """The site refused a call or cannot be reached. The message never holds the token."""
+
+
+class AdminApiUnavailable(AdminApiError):
+    """The same call may succeed later.
+
+    ``wait_seconds``: how long the site asks to wait, where it says so; ``throttled``: it asks so for all calls.
+    """
+
+    def __init__(self, message: str, *, wait_seconds: float | None = None, throttled: bool = False) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+        self.throttled = throttled
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer. ``retry_after`` is the header of that name: seconds, or a date."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+
+
+def data_of(call: str, answer: Answer, *, told: Callable[[str], str], now: datetime) -> dict[str, Any]:
+    """Return the ``data`` of Mika's envelope, which stands at the top of the answer or one level down.
+
+    ``told`` makes what the site says safe to tell; ``now`` is what a date in ``Retry-After`` is compared with. Raises
+    ``AdminApiUnavailable`` where another try may succeed, ``AdminApiError`` for any other refusal.
+    """
+    answered = _json_object(answer.body)
+    envelope = _envelope(answered)
+    is_success = HTTPStatus(200) <= answer.status < HTTPStatus(300)
+    if envelope.get("ok") is True and is_success:
+        return _object(envelope.get("data"))
+    error = _object(envelope.get("error")) or _object((answered or {}).get("error"))
+    status = _status_in(envelope) if envelope.get("ok") is False and is_success else answer.status
+    waits = (_seconds(error.get("retryAfter")), _seconds_of_header(answer.retry_after, now))
+    asked = [wait for wait in waits if wait is not None]
+    is_temporary = status in _TEMPORARY or _seconds(error.get("retryAfter")) is not None
+    wait = max(asked) if asked and is_temporary else None
+    sentence = _sentence(call, status, error, told, is_json=answered is not None, is_mika="ok" in envelope)
+    if wait is not None:
+        sentence += f"; it asks to wait {math.ceil(wait)} s: the next run tries again"
+    if is_temporary:
+        is_throttled = status == HTTPStatus.TOO_MANY_REQUESTS
+        raise AdminApiUnavailable(sentence, wait_seconds=wait, throttled=is_throttled)
+    raise AdminApiError(sentence)
+
+
+def refusal_in(call: str, data: dict[str, Any], *, told: Callable[[str], str]) -> str | None:
+    """Return the sentence about a call that the site did not take, or ``None`` where it took it."""
+    status = data.get("status")
+    if status in _TAKEN:
+        return None
+    message = data.get("message")
+    said = f": {told(message)}" if isinstance(message, str) and message else ""
+    return f"the admin API answered {call} with status {told(str(status))}{said}"
+
+
+def released_in(data: dict[str, Any]) -> ReleasedReservations:
+    """Return what a release affected; what the site does not count is 0."""
+    affected = _object(data.get("affected"))
+    return ReleasedReservations(
+        scanned=_count(affected.get("reservationsScanned")),
+        released=_count(affected.get("reservationsReleased")),
+        stock_items=_count(affected.get("stockItems")),
+    )
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        answered = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answered if isinstance(answered, dict) else None
+
+
+def _envelope(answered: dict[str, Any] | None) -> dict[str, Any]:
+    if answered is None or "ok" in answered:
+        return answered or {}
+    return _object(answered.get("data"))
+
+
+def _sentence(
+    call: str, status: int, error: dict[str, Any], told: Callable[[str], str], *, is_json: bool, is_mika: bool
+) -> str:
+    if not is_json:
+        sentence = f"the admin API answered {call} with {status} and no JSON object"
+    else:
+        said = (told(str(error[key])) for key in ("code", "message") if error.get(key))
+        sentence = f"the admin API refused {call}: {', '.join([str(status), *said])}"
+    return sentence + _remedy(status, is_json=is_json, is_mika=is_mika)
+
+
+def _remedy(status: int, *, is_json: bool, is_mika: bool) -> str:
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return "; set MIKA_ADMIN_API_TOKEN to an EmDash access token that is valid and has the scope admin"
+    # Mika's own 404 is about what was asked for, a webhook for example; any other means that nothing of Mika is there.
+    if not is_mika and (status == HTTPStatus.NOT_FOUND or (status < HTTPStatus.BAD_REQUEST and not is_json)):
+        return "; set MIKA_ADMIN_API_URL to the address of the site on which Mika runs"
+    return ""
+
+
+def _status_in(envelope: dict[str, Any]) -> int:
+    status = envelope.get("status")
+    return status if isinstance(status, int) else HTTPStatus.OK
+
+
+def _seconds_of_header(retry_after: str | None, now: datetime) -> float | None:
+    if retry_after is None:
+        return None
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return _seconds(retry_after)
+    return max((date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds(), 0.0)
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -1,0 +1,1 @@
+"""Incidents, the messages about them, and the channels that deliver them."""

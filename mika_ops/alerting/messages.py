@@ -1,0 +1,98 @@
+"""Alerts in words: the title and the sentence of a notification."""
+
+from datetime import UTC, datetime
+
+from mika_ops.alerting.incidents import RUN, SILENCE, Message, Trouble
+from mika_ops.monitoring.checks import CHECKS
+from mika_ops.ports.alerts import Alert
+from mika_ops.timestamps import to_timestamp
+
+
+def alert_of(message: Message, *, job: str, cause: str | None = None, url: str | None = None) -> Alert:
+    """Put a message into a sentence. ``cause``: what the newest run said, safe to be kept; ``url``: a link to it."""
+    incident = message.incident
+    worded = _recovered if message.kind == "recovered" else _troubled
+    return Alert(
+        job=job,
+        run_id=message.run_id or "",
+        sentence=worded(message, job, cause),
+        kind=message.kind,
+        title=f"{job}: {_title(message)}",
+        incident=message.key,
+        subtask=_subtask_of(message),
+        first_seen=to_timestamp(incident.first_seen),
+        times=incident.times,
+        url=url,
+    )
+
+
+def _title(message: Message) -> str:
+    if message.kind == "recovered":
+        if message.key == SILENCE:
+            return "runs again"
+        return f"{message.key} passes again" if _is_check(message) else f"{message.key} works again"
+    told = {
+        Trouble.RUN_FAILED: "run failed",
+        Trouble.SUBTASK_FAILED: f"{message.key} failed",
+        Trouble.SUBTASK_SKIPPED: f"{message.key} is skipped",
+        Trouble.CHECK_FAILED: f"{message.key} fails",
+        Trouble.SILENT: "no run finishes",
+    }[message.incident.trouble]
+    return f"still: {told}" if message.kind == "reminder" else told
+
+
+def _troubled(message: Message, job: str, cause: str | None) -> str:
+    incident, name = message.incident, message.key
+    because = f": {cause}" if cause else ""
+    match incident.trouble:
+        case Trouble.RUN_FAILED:
+            what = f"{job} run {incident.run_id} failed{because}"
+        case Trouble.SUBTASK_FAILED if incident.failed_run:
+            what = f"{job} run {incident.run_id} failed: {name}{because}"
+        case Trouble.SUBTASK_FAILED:
+            what = f"{job}: {name} failed in run {incident.run_id}{because}"
+        case Trouble.SUBTASK_SKIPPED:
+            what = f"{job}: {name} used to run, and was skipped in run {incident.run_id}{because}"
+        case Trouble.CHECK_FAILED:
+            what = f"{job}: the check {name} fails since run {incident.run_id}{because}"
+        case Trouble.SILENT:
+            since = _minute(incident.last_seen)
+            return (
+                f"{'Still: ' if message.kind == 'reminder' else ''}{job}: no run has finished since {since}. "
+                "See whether its schedule is on, Dagster's daemon lives, and no run waits in the queue."
+            )
+    ended = "" if incident.ended is None else f"; it was over at {_minute(incident.ended)}"
+    how_often = "once" if incident.times == 1 else f"{incident.times} times"
+    still = "Still: " if message.kind == "reminder" else ""
+    return f"{still}{what} (first seen {_minute(incident.first_seen)}, {how_often}{ended})"
+
+
+def _recovered(message: Message, job: str, _cause: str | None) -> str:
+    incident = message.incident
+    assert incident.ended is not None  # noqa: S101 - what is over has an end
+    if message.key == SILENCE:
+        return (
+            f"{job} runs again: run {incident.ended_by} finished at {_minute(incident.ended)}; "
+            f"before, none had since {_minute(incident.last_seen)}"
+        )
+    what = job if message.key == RUN else f"{job}: {message.key}"
+    how_often = "once" if incident.times == 1 else f"{incident.times} times"
+    works = "passes" if _is_check(message) else "works"
+    return (
+        f"{what} {works} again since run {incident.ended_by} at {_minute(incident.ended)} "
+        f"(first seen {_minute(incident.first_seen)}, {how_often})"
+    )
+
+
+def _is_check(message: Message) -> bool:
+    return message.incident.trouble is Trouble.CHECK_FAILED
+
+
+def _subtask_of(message: Message) -> str | None:
+    if _is_check(message):
+        return next((check.subtask for check in CHECKS if check.name == message.key), None)
+    return None if message.key in (RUN, SILENCE) else message.key
+
+
+def _minute(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

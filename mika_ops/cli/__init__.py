@@ -1,0 +1,1 @@
+"""The command ``mika-ops``."""

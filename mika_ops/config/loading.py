@@ -1,0 +1,104 @@
+"""Reading settings from the environment, from ``.env`` and from files."""
+
+import os
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+)
+from pydantic_settings import SettingsError as UnparsedSettings
+
+from mika_ops.config.errors import SettingsError
+from mika_ops.config.secret_files import UnreadSecret, secret_names
+from mika_ops.config.settings import Settings
+from mika_ops.config.validators import PREFIX
+
+
+def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment, a ``.env`` file and files of secrets; ``overrides`` come first.
+
+    ``shop``: the name of one shop among several; its variables start with ``MIKA_EU_`` where its name is ``eu``. Raises
+    ``SettingsError`` with one sentence for each variable that is wrong.
+    """
+    try:
+        return Settings(_env_prefix=prefix_of(shop), **overrides)
+    except ValidationError as error:
+        told = "\n".join(_sentence(dict(problem)) for problem in error.errors())
+    except UnicodeDecodeError:
+        told = "the file .env is not UTF-8: save it as UTF-8"
+    except UnparsedSettings as error:
+        if isinstance(error.__cause__, UnreadSecret):
+            raise SettingsError(str(error.__cause__)) from None
+        told = f'{PREFIX}LIMITS is not JSON: write it as {{"email_outbox": 25}}'
+    raise SettingsError(for_shop(shop, told))
+
+
+def prefix_of(shop: str | None) -> str:
+    """Return what a shop's variables start with. Raises ``SettingsError`` for a name that no shop can have."""
+    return PREFIX if shop is None else f"{PREFIX}{require_shop_name(shop).upper()}_"
+
+
+def for_shop(shop: str | None, sentence: str) -> str:
+    """Return a sentence that names variables, with those of a shop among several."""
+    return sentence.replace(PREFIX, prefix_of(shop))
+
+
+def require_shop_name(name: str) -> str:
+    """Return a shop's name. Raises ``SettingsError`` for one that cannot be part of a job's and a variable's name."""
+    if re.fullmatch(r"[a-z][a-z0-9_]*", name) is None:
+        raise SettingsError(f"{name!r} is no name of a shop: write small letters, digits and _, such as eu")
+    return name
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str | None = None) -> list[str]:
+    """Say which variables look like settings and are none: most are typing errors.
+
+    ``environment``: by default what ``load_settings`` reads, files too. ``shop``: look at the variables of this shop
+    among several; one that ends like a setting may be another shop's, and is not told.
+    """
+    prefix = prefix_of(shop)
+    variables = {**DotEnvSettingsSource(Settings).env_vars, **os.environ} if environment is None else environment
+    names = {*variables, *secret_names(variables, prefix)}
+    known = {name.upper() for name in Settings.model_fields}
+    told = []
+    for name in sorted({name.upper() for name in names}):
+        bare = name.removeprefix(prefix)
+        is_another_shops = any(bare.endswith(f"_{setting}") for setting in known)
+        if bare != name and bare not in known and not is_another_shops:
+            close = get_close_matches(bare, known, n=1)
+            told.append(f"{name} is no setting" + (f": did you mean {prefix}{close[0]}?" if close else ""))
+    return told
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    place = [str(part) for part in problem["loc"]]
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not place or message.startswith(PREFIX):
+        return message
+    return f"{PREFIX}{place[0].upper()}{''.join(f'[{part}]' for part in place[1:])}: {message}"
+
+
+class _IsolatedSettings(Settings):
+    """Settings that read no environment and no file."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def isolated_settings(**values: Any) -> Settings:
+    """Return settings of these values alone, whatever the environment says: for the demo and for tests."""
+    return _IsolatedSettings(**values)

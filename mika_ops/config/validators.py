@@ -1,0 +1,53 @@
+"""What a value of a setting must be."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Final
+from urllib.parse import urlsplit
+
+from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
+from mika_ops.timestamps import to_datetime
+
+PREFIX: Final = "MIKA_"
+
+
+LIMITED_SUBTASKS: Final = tuple(subtask.name for subtask in SUBTASKS if subtask.limited)
+
+
+def require_time(text: str) -> datetime:
+    """Read a time that a person wrote. Raises ``ValueError`` for text that is none."""
+    try:
+        return to_datetime(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: write ISO 8601, such as 2026-03-01T12:00:00Z") from None
+
+
+def require_limits(limits: Mapping[str, int]) -> dict[str, int]:
+    """Return limits that name subtasks which take one and are not negative. Raises ``ValueError`` for others."""
+    for name, limit in limits.items():
+        if name not in LIMITED_SUBTASKS:
+            raise ValueError(f"{name!r} takes no limit: write one of {', '.join(LIMITED_SUBTASKS)}")
+        if limit < 0:
+            raise ValueError(f"the limit of {name} is {limit}: it must be 0 or more")
+    return dict(limits)
+
+
+def require_subtasks(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """Return names that are all subtasks. Raises ``ValueError`` for others, with the closest that is one."""
+    for name in names:
+        if name not in SUBTASK_NAMES:
+            close = get_close_matches(name, SUBTASK_NAMES, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(SUBTASK_NAMES)}"
+            raise ValueError(f"{name!r} is no subtask: {hint}")
+    return tuple(names)
+
+
+def require_link(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        names_a_site = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        names_a_site = False
+    if not names_a_site or any(character.isspace() for character in url):
+        raise ValueError("is no link: it must start with https:// or http:// and name a site")

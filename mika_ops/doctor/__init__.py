@@ -1,0 +1,1 @@
+"""Diagnosis of a configuration: every configured component is tried, and nothing is changed."""

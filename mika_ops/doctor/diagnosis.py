@@ -1,0 +1,335 @@
+"""Trying every configured piece for real, and changing nothing: what is broken, and what a run will make of it.
+
+One broken piece never keeps the others from being tried. To try one thing more, write a function that yields what it
+found and add it to ``EXAMINATIONS``, or to ``DATABASE_EXAMINATIONS`` where it looks into the open database. What such a
+function raises is a finding, too: that the thing is broken.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import SecretStr
+from sqlalchemy import Table
+
+from mika_ops.assembly import configured_pieces, email_renderer, smtp_sender
+from mika_ops.clock import utc_now
+from mika_ops.config.executor import broker_problem, missing_for
+from mika_ops.config.settings import Settings
+from mika_ops.config.validators import PREFIX
+from mika_ops.email.content.samples import sample_email, sample_order
+from mika_ops.email.kinds import EXTRA_KINDS, KINDS, MAGIC_LINK, PURPOSES
+from mika_ops.host.components import PIECES
+from mika_ops.host.host import Host
+from mika_ops.ports.email import EmailUnrenderable
+from mika_ops.redaction import error_sentence
+from mika_ops.store.database import Database
+from mika_ops.store.errors import DatabaseError
+from mika_ops.store.introspection import (
+    RIGHTS,
+    document_indexes_of,
+    own_tables,
+    unreadable,
+    unwritable,
+    version_of,
+)
+from mika_ops.store.migrate import missing_indexes, wrong_version
+from mika_ops.store.opening import engine_for, open_database
+from mika_ops.store.schema.own import acp_sessions, own
+from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.subtasks.registry import SUBTASKS
+from mika_ops.subtasks.subtask import Subtask, missing_piece
+
+S = TypeVar("S")
+
+CheckStatus: TypeAlias = Literal["ok", "warning", "broken", "not configured"]
+SubtaskStatus: TypeAlias = Literal["runs", "skipped", "cannot run"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found out about one thing: a sentence, and the SQL statements that help, where some do.
+
+    ``stops``: the pieces of ``Host`` that do not work where it is broken, and are not there where it is not configured.
+    """
+
+    name: str
+    status: CheckStatus
+    sentence: str
+    statements: tuple[str, ...] = ()
+    stops: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a run would make of one subtask; and why, where it would not run it."""
+
+    name: str
+    status: SubtaskStatus
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All checks, and what they mean for each subtask, in the order of a run."""
+
+    checks: Sequence[Check]
+    subtasks: Sequence[Expectation]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that is configured is broken."""
+        return all(check.status != "broken" for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Examination(Generic[S]):
+    """One thing to try. ``stops``: the pieces that do not work where trying it fails."""
+
+    name: str
+    stops: frozenset[str]
+    look: Callable[[S], Iterator[Check]]
+
+
+_OUTBOX: Final = frozenset({"email_outbox"})
+_ADMIN_API: Final = frozenset({"admin_api"})
+_FROM_DATABASE: Final = frozenset(PIECES) - _ADMIN_API
+
+_BY_TABLE: Final[Mapping[str, frozenset[str]]] = {
+    plugin_storage.name: frozenset({"ops", "account", "ledger", "session", "email_outbox", "backlog"}),
+    stock_items.name: frozenset({"stock", "reservation_release"}),
+    stock_events.name: frozenset({"stock", "reservation_release", "backlog"}),
+    ephemeral_records.name: frozenset({"ephemeral", "ephemeral_purge", "backlog"}),
+    **dict.fromkeys(own.tables, frozenset({"acp_sessions"})),
+}
+"""The pieces that need each table."""
+
+_STANDS_IN: Final[Any] = object()
+"""A piece that is there, for whom it is enough to know that."""
+
+
+def examine(settings: Settings) -> Diagnosis:
+    """Try everything that the settings ask for, each within its own time-out. Changes nothing, and never raises."""
+    checks = [check for examination in EXAMINATIONS for check in _found(examination, settings)]
+    return Diagnosis(checks, [_expected(subtask, settings, checks) for subtask in SUBTASKS])
+
+
+def _found(examination: Examination[S], subject: S) -> Iterator[Check]:
+    try:
+        yield from examination.look(subject)
+    except Exception as error:  # noqa: BLE001 - one broken piece must not keep the others from being tried
+        yield Check(examination.name, "broken", error_sentence(error), stops=examination.stops)
+
+
+def _expected(subtask: Subtask, settings: Settings, checks: Sequence[Check]) -> Expectation:
+    absent = _stopped_by(checks, "not configured")
+    host = Host(**dict.fromkeys(configured_pieces(settings) - absent, _STANDS_IN))
+    reason = missing_piece(subtask, host)
+    if reason is not None:
+        return Expectation(subtask.name, "skipped", reason)
+    needed = set()
+    for need in subtask.needs:
+        names = (need,) if isinstance(need, str) else need
+        # A subtask takes the first that is there: it does not fall back on another one where that is broken.
+        needed.add(next(name for name in names if getattr(host, name) is not None))
+    broken = [check.name for check in checks if check.status == "broken" and check.stops & needed]
+    if broken:
+        return Expectation(subtask.name, "cannot run", f"broken: {', '.join(broken)}")
+    return Expectation(subtask.name, "runs")
+
+
+def _stopped_by(checks: Sequence[Check], status: CheckStatus) -> frozenset[str]:
+    return frozenset().union(*(check.stops for check in checks if check.status == status))
+
+
+def _settings(settings: Settings) -> Iterator[Check]:
+    given = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields if name in settings.model_fields_set]
+    if given:
+        yield Check("settings", "ok", f"set: {', '.join(given)}")
+    else:
+        yield Check("settings", "warning", "no setting is set, neither in the environment nor in a file .env")
+
+
+def _database(settings: Settings) -> Iterator[Check]:
+    if settings.database_url is None:
+        yield Check("database", "not configured", f"{PIECES['ops'].setting} to the site's own database")
+        return
+    url = settings.database_url.get_secret_value()
+    try:
+        engine_for(url).dispose()
+    except DatabaseError as error:
+        # Words of our own about the setting alone, which may show how a URL is written.
+        yield Check("database", "broken", str(error), stops=_FROM_DATABASE)
+        return
+    with open_database(url, plugin_id=settings.plugin_id) as database:
+        yield Check("database", "ok", f"{version_of(database)}, a Mika site's; plugin id {database.plugin_id!r}")
+        for examination in DATABASE_EXAMINATIONS:
+            yield from _found(examination, database)
+
+
+def _own_tables(database: Database) -> Iterator[Check]:
+    present, stops = own_tables(database), _BY_TABLE[acp_sessions.name]
+    missing = ", ".join(name for name in own.tables if name not in present)
+    if acp_sessions.name not in present:
+        told = f"no {missing}: `mika-ops db prepare` creates them, for a site that keeps its ACP sessions here"
+        yield Check("ACP tables", "not configured", told, stops=stops)
+    elif (wrong := wrong_version(database)) is not None:
+        yield Check("ACP tables", "broken", wrong, stops=stops)
+    elif missing:
+        yield Check("ACP tables", "broken", f"no {missing}: `mika-ops db prepare` creates it", stops=stops)
+    else:
+        yield Check("ACP tables", "ok", f"{', '.join(own.tables)} are there")
+
+
+def _reading(database: Database) -> Iterator[Check]:
+    tables = _tables_of(database)
+    yield _of_tables("reading", unreadable(database, tables), f"{len(tables)} tables can be read")
+
+
+def _writing(database: Database) -> Iterator[Check]:
+    tables = _tables_of(database)
+    yield _of_tables("writing", unwritable(database, tables), f"{len(tables)} tables can be written; none was")
+
+
+def _tables_of(database: Database) -> list[Table]:
+    present = own_tables(database)
+    return [table for table in RIGHTS if table.name not in own.tables or table.name in present]
+
+
+def _of_tables(name: str, wrong: Mapping[str, str], fine: str) -> Check:
+    if not wrong:
+        return Check(name, "ok", fine)
+    told = "; ".join(f"{table}: {why}" for table, why in wrong.items())
+    return Check(name, "broken", told, stops=frozenset().union(*(_BY_TABLE[table] for table in wrong)))
+
+
+def _indexes(database: Database) -> Iterator[Check]:
+    indexes = document_indexes_of(database)
+    there = f"{indexes.found} expression indexes of documents"
+    if not indexes.unserved:
+        missing = missing_indexes(database)
+        advice = (
+            f"; {len(missing)} of our own are not there, that keep a look as cheap however much is finished: "
+            "`mika-ops db prepare` creates them"
+        )
+        yield Check("indexes", "ok", f"{there}; maintenance looks up by them{advice if missing else ''}")
+        return
+    told = (
+        f"{there}, and none to look up {'; '.join(indexes.unserved)}: runs are right, but slow in a large shop; "
+        "let the site create what is missing, or run the statements"
+    )
+    yield Check("indexes", "warning", told, indexes.statements)
+
+
+def _email(settings: Settings) -> Iterator[Check]:
+    if settings.email_directory is not None:
+        yield _email_directory(settings.email_directory)
+    elif (sender := smtp_sender(settings)) is not None:
+        with sender:
+            sender.check()
+        server = sender.server
+        entered = "without a login" if server.user is None else "logged in"
+        where = f"{server.host}:{server.port} over {server.scheme}"
+        yield Check("email", "ok", f"the mail server {where}: reached, {entered}; nothing was sent")
+    else:
+        told = "set MIKA_SMTP_URL with MIKA_EMAIL_FROM, or MIKA_EMAIL_DIRECTORY"
+        yield Check("email", "not configured", told, stops=_OUTBOX)
+
+
+def _email_directory(directory: Path) -> Check:
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    is_there = existing == directory
+    # By the rights that writing goes by, not by those of whoever started the program.
+    by_effective_ids = os.access in os.supports_effective_ids
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK, effective_ids=by_effective_ids):
+        told = "can be written" if is_there else "can be made, with the first email"
+        return Check("email", "ok", f"the folder {directory} {told}")
+    told = "cannot be written" if is_there else f"cannot be made, for {existing} is no folder that can be written"
+    return Check(
+        "email",
+        "broken",
+        f"MIKA_EMAIL_DIRECTORY names {directory}, which {told}: allow it, or name another",
+        stops=_OUTBOX,
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
+def _templates(settings: Settings) -> Iterator[Check]:
+    from mika_ops.email.content.template_set import TemplateSet
+
+    templates = TemplateSet(settings.email_templates)
+    problems = templates.problems()
+    if not problems:
+        renderer = email_renderer(settings.model_copy(update={"email_extra_kinds": EXTRA_KINDS}))
+        for kind in KINDS:
+            for purpose in PURPOSES if kind == MAGIC_LINK else PURPOSES[:1]:
+                try:
+                    renderer.render(sample_email(kind, purpose=purpose, now=utc_now()), sample_order(kind))
+                except EmailUnrenderable as error:
+                    problems.append(f"{kind}: {error}")
+    if problems:
+        yield Check("email templates", "broken", "; ".join(dict.fromkeys(problems)), stops=_OUTBOX)
+    elif unused := templates.unused_files():
+        yield Check("email templates", "warning", "; ".join(unused))
+    else:
+        whose = "the built-in ones" if settings.email_templates is None else f"those in {settings.email_templates}"
+        yield Check("email templates", "ok", f"{whose} make a sample of all {len(KINDS)} kinds")
+
+
+def _admin_api(settings: Settings) -> Iterator[Check]:
+    token = _secret(settings.admin_api_token)
+    if settings.admin_api_url is None or token is None:
+        yield Check("admin API", "not configured", PIECES["admin_api"].setting, stops=_ADMIN_API)
+        return
+    from mika_ops.admin_api.client import MikaAdminApi
+
+    with MikaAdminApi(settings.admin_api_url, token, timeout_seconds=settings.admin_api_timeout_seconds) as api:
+        api.check()
+    yield Check("admin API", "ok", "the site takes our calls; this one asked for nothing that changes it")
+
+
+def _alerts(settings: Settings) -> Iterator[Check]:
+    if not settings.alert_urls:
+        yield Check("alerts", "not configured", "failures are logged only; set MIKA_ALERT_URLS to be told of them")
+        return
+    from mika_ops.alerting.channels import channels
+
+    told = f"{len(channels(settings))} can be read; `mika-ops alerts test` sends something to each"
+    yield Check("alerts", "ok", told)
+
+
+def _workers(settings: Settings) -> Iterator[Check]:
+    if missing := missing_for(settings):
+        yield Check("workers", "broken", missing, stops=frozenset(PIECES))
+    elif settings.executor == "celery" and (problem := broker_problem(settings)):
+        yield Check("workers", "broken", problem, stops=frozenset(PIECES))
+    elif settings.shards > 1 and settings.executor == "in_process":
+        told = "MIKA_SHARDS is of no use with MIKA_EXECUTOR=in_process, where one process does all shards in turn"
+        yield Check("workers", "warning", told)
+    elif settings.executor != "in_process":
+        yield Check("workers", "ok", f"{settings.executor} executes runs, in at most {settings.shards} shards")
+
+
+EXAMINATIONS: Final[tuple[Examination[Settings], ...]] = (
+    Examination("settings", frozenset(), _settings),
+    Examination("database", _FROM_DATABASE, _database),
+    Examination("email", _OUTBOX, _email),
+    Examination("email templates", _OUTBOX, _templates),
+    Examination("admin API", _ADMIN_API, _admin_api),
+    Examination("alerts", frozenset(), _alerts),
+    Examination("workers", frozenset(PIECES), _workers),
+)
+"""Everything that is tried, in the order in which it is told."""
+
+DATABASE_EXAMINATIONS: Final[tuple[Examination[Database], ...]] = (
+    Examination("ACP tables", _BY_TABLE[acp_sessions.name], _own_tables),
+    Examination("reading", _FROM_DATABASE, _reading),
+    Examination("writing", _FROM_DATABASE, _writing),
+    Examination("indexes", frozenset(), _indexes),
+)
+"""Everything that is tried in the database once it is open."""

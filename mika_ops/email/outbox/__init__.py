@@ -1,0 +1,1 @@
+"""The email outbox: leasing, sending and recording."""

@@ -1,0 +1,1 @@
+"""What a host supplies: its components, and how they are validated and created lazily."""

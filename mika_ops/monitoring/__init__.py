@@ -1,0 +1,1 @@
+"""Whether a shop is in order: a snapshot of its backlog, checks and metrics."""

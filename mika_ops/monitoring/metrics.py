@@ -1,0 +1,57 @@
+"""The figures of a run that people look at as plots, and their sums and maxima over an hour or a day.
+
+Every subtask has the same figures by the same names, so that one plot reads like another.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+from mika_ops.monitoring.snapshot import Standing
+from mika_ops.subtasks.subtask import Subtask
+
+Figures: TypeAlias = Mapping[str, float]
+"""Numbers by name: ``done`` and ``failed`` items, ``failed_runs``, ``duration_ms``, ``done_per_second``, and after the
+run what is ``due``, ``oldest_age_seconds`` and ``failed_for_good``."""
+
+SUMMED: Final = frozenset({"done", "failed", "failed_runs", "runs"})
+"""What adds up over time; of all others the highest counts."""
+
+
+def figures_of(subtask: Subtask, outcome: Mapping[str, Any], standing: Standing | None) -> dict[str, float]:
+    """Return the figures of one subtask in one run.
+
+    ``outcome``: its status, duration and counts by name; ``standing``: what the run left, where that is known.
+    """
+    done = sum(int(outcome.get(name, 0)) for name in subtask.done)
+    milliseconds = int(outcome.get("duration_ms", 0))
+    figures: dict[str, float] = {
+        "done": done,
+        "failed": int(outcome.get("failed", 0)),
+        "failed_runs": int(outcome["status"] == "failed"),
+        "duration_ms": milliseconds,
+    }
+    if done and milliseconds:
+        figures["done_per_second"] = round(done * 1000 / milliseconds, 1)
+    if standing is not None and (due := standing.backlog.due.get(subtask.name)) is not None:
+        age = due.age(standing.now)
+        figures["due"] = due.count
+        figures["oldest_age_seconds"] = 0 if age is None else round(age.total_seconds())
+    if standing is not None and (failed := standing.failed.get(subtask.name)) is not None:
+        figures["failed_for_good"] = failed.count
+    return figures
+
+
+def did_something(outcome: Mapping[str, Any]) -> bool:
+    """Say whether a subtask found anything to do, or failed."""
+    counts = (value for name, value in outcome.items() if isinstance(value, int | float) and name != "duration_ms")
+    return outcome["status"] == "failed" or any(counts)
+
+
+def rolled_up(points: Iterable[Figures]) -> dict[str, float]:
+    """Return the sums and maxima of figures over time. A name may say whose the figure is: ``email_outbox.done``."""
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    for point in points:
+        for name, value in point.items():
+            values[name].append(value)
+    return {name: sum(each) if name.rpartition(".")[2] in SUMMED else max(each) for name, each in values.items()}

@@ -1,0 +1,72 @@
+"""A snapshot of a shop: everything that is due or has failed, read at once."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mika_ops.documents.selection import Selection
+from mika_ops.ports.backlog import Backlog, BacklogReader, Due, LooksCloser, StockDrift
+from mika_ops.rules import account_delete, email, workflow
+from mika_ops.subtasks.registry import due_selections
+from mika_ops.subtasks.subtask import Limits
+from mika_ops.timestamps import Timestamp
+
+
+def failed_for_good(now: Timestamp) -> dict[str, Selection]:
+    """Return which documents wait for a person at ``now``, by the subtask that they are closest to, oldest first."""
+    return {
+        "email_outbox": email.dead_letters(now),
+        "account_delete_requests": account_delete.failed_for_good(),
+        "stuck_workflows": workflow.failed_for_good(),
+    }
+
+
+IDS_NAMED: Final = 20
+
+
+NAMED: Final = frozenset({"account_delete_requests", "stuck_workflows"})
+"""Of what failed for good, this is named by ids where it is judged; emails have a command of their own for that."""
+
+
+_FAILED: Final = "failed:"
+"""Marks, in the one look at the shop, the selections of what failed for good."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a shop has at ``now``: the backlog, what failed for good by subtask with the first ids, and drifting stock.
+
+    What nobody could tell is not there. ``limits`` are those under which something is due.
+    """
+
+    now: Timestamp
+    backlog: Backlog = field(default_factory=Backlog)
+    failed: Mapping[str, Due] = field(default_factory=dict)
+    failed_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drift: StockDrift | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def standing_of(reader: BacklogReader, limits: Limits, *, now: Timestamp, naming: Collection[str] = NAMED) -> Standing:
+    """Read a shop's standing at ``now``: one look at all that waits, and one at the stock.
+
+    ``naming``: the subtasks for which what failed for good is named, by one more look where there is any.
+    """
+    failing = failed_for_good(now)
+    marked = {f"{_FAILED}{name}": selection for name, selection in failing.items()}
+    found = reader.read({**due_selections(now, limits), **marked}, now=now)
+    waiting = dict(found.due)
+    failed = {name.removeprefix(_FAILED): waiting.pop(name) for name in marked if name in waiting}
+    closer = reader if isinstance(reader, LooksCloser) else None
+    return Standing(
+        now=now,
+        backlog=Backlog(waiting, found.unreadable, found.unreadable_ids),
+        failed=failed,
+        failed_ids={
+            name: tuple(closer.first_documents(failing[name], limit=IDS_NAMED))
+            for name, due in failed.items()
+            if name in naming and due.count and closer is not None
+        },
+        drift=None if closer is None else closer.stock_drift(),
+        limits=limits,
+    )

@@ -1,0 +1,1 @@
+"""The sensors that alert about failed and missing runs."""

@@ -1,0 +1,61 @@
+"""The cause of an incident, as the events of a run state it."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import dagster as dg
+
+from mika_ops.alerting import incidents
+from mika_ops.monitoring.checks import CHECK_NAMES
+from mika_ops.orchestration.maintenance.ops import (
+    outcomes_of,
+)
+from mika_ops.redaction import redacted
+
+_CAUSES_READ: Final = 20
+
+
+def cause_of(instance: dg.DagsterInstance, run_id: str, key: str) -> str | None:
+    """Return what a run said of an incident, safe to be told: the reason of a subtask, or of the failed run."""
+    if key in CHECK_NAMES:
+        return _finding_of(instance, run_id, key)
+    if key != incidents.RUN:
+        outcome = outcomes_of(instance, run_id).get(key, {})
+        cause = outcome.get("error") or outcome.get("reason")
+        return redacted(str(cause)) if cause else None
+    return "; ".join(redacted(cause) for cause in _causes(instance, run_id) if cause) or None
+
+
+def _finding_of(instance: dg.DagsterInstance, run_id: str, check: str) -> str | None:
+    """Return what a run found by a check, which logs each that fails and is an error."""
+    kinds = {dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+    for record in instance.get_records_for_run(run_id, of_type=kinds).records:
+        event = record.event_log_entry.dagster_event
+        if event is not None and event.asset_check_evaluation_data.check_name == check:
+            return event.asset_check_evaluation_data.description
+    return None
+
+
+def _causes(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:
+    for kinds in ({dg.DagsterEventType.STEP_FAILURE}, {dg.DagsterEventType.RUN_FAILURE}):
+        records = instance.get_records_for_run(run_id, of_type=kinds, limit=_CAUSES_READ).records
+        for record in records:
+            event = record.event_log_entry.dagster_event
+            if event is not None:
+                yield _said(event)
+        if records:
+            return
+
+
+def _said(event: dg.DagsterEvent) -> str:
+    data = event.event_specific_data
+    failure = getattr(data, "user_failure_data", None)
+    if failure is not None and failure.description:
+        return str(failure.description)
+    error = getattr(data, "error", None)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return str(event.message)
+    message: str = error.message
+    return message.partition(f"{error.cls_name}: ")[2] or message

@@ -1,0 +1,269 @@
+"""Telling somebody when maintenance goes wrong, and when it works again.
+
+A plain sensor with a cursor of its own, since Dagster's run-status sensors lose an alert whose delivery fails. It reads
+the finished runs of one job and the tags in which they say how their subtasks ended; the events of a run are read only
+for the cause that an alert tells.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mika_ops.alerting import incidents
+from mika_ops.alerting.incidents import Message, Observation, SilentAfter, State
+from mika_ops.alerting.messages import alert_of
+from mika_ops.clock import utc_now
+from mika_ops.host.lazy import in_hand
+from mika_ops.orchestration.alerts.causes import cause_of
+from mika_ops.orchestration.maintenance.ops import (
+    COMPLETED_TAG,
+    FAIL_RUN_ON,
+    FAILED_TAG,
+    SKIPPED_TAG,
+    subtasks_in,
+)
+from mika_ops.orchestration.observability.checks import HEALTHY_TAG, UNHEALTHY_TAG
+from mika_ops.ports.alerts import Alert, AlertSink
+from mika_ops.redaction import error_sentence
+
+FINISHED: Final = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+RUNS_A_TICK: Final = 10_000
+"""The most runs that one tick reads; where more wait, nobody is told before all are read."""
+
+
+DELIVERY_SECONDS: Final = 30.0
+"""After so long a tick begins no delivery any more: Dagster ends a tick after a minute, and forgets what it did."""
+
+
+OVERLAP: Final = timedelta(seconds=30)
+"""How far back each tick reads again: a run may be recorded a moment after one that finished later."""
+
+
+_REMEMBERED: Final = 500
+
+
+class AlertsNotDelivered(Exception):
+    """Alerts could not be delivered and wait for the next tick. The message says which, and why."""
+
+
+class Cursor(BaseModel):
+    """How far the runs are read: those updated up to ``since``, and those ``seen`` after it; and what is known."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: Literal[1] = 1
+    since: datetime
+    seen: tuple[int, ...] = ()
+    state: State
+
+    @classmethod
+    def read(cls, text: str | None) -> "Cursor | None":
+        """Read a cursor; ``None`` where there is none, or one that another version wrote."""
+        try:
+            return None if text is None else cls.model_validate_json(text)
+        except ValidationError:
+            return None
+
+    def written(self) -> str:
+        """Write the cursor, without what is as by default."""
+        return self.model_dump_json(exclude_defaults=True)[:-1] + f',"version":{self.version}}}'
+
+
+@dataclass(frozen=True)
+class SuppliedAlerts:
+    """A host's sink, which may be made only when the first alert is to be delivered. Fits ``AlertSink``."""
+
+    sink: AlertSink
+
+    def send(self, alert: Alert) -> None:
+        """Deliver an alert. Raises ``WrongHost`` where what the host made does not fit, and what its sink raises."""
+        in_hand("Host(alert_sink)", AlertSink, self.sink).send(alert)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One job and who is told of it.
+
+    ``errors``: the checks of whose failing is told; ``silent_after``: ``None`` where no schedule is registered.
+    """
+
+    job: str
+    sinks: Sequence[AlertSink]
+    cooldown: timedelta
+    errors: frozenset[str] = frozenset()
+    silent_after: SilentAfter | None = None
+    dagster_url: str | None = None
+    now: Callable[[], datetime] = utc_now
+    monotonic: Callable[[], float] = time.monotonic
+
+    def tick(self, instance: dg.DagsterInstance, stored: str | None) -> tuple[str, str]:
+        """Read the runs that finished since, and tell what there is to tell; return the new cursor and a sentence.
+
+        Raises ``AlertsNotDelivered`` where nothing could be delivered and the stored cursor knows of it already: the
+        next tick then starts from there. Where the cursor has to be kept, the sentence alone tells.
+        """
+        now, before = self.now(), Cursor.read(stored)
+        cursor, observations, all_read = self._read(instance, before, now)
+        state = incidents.observed(
+            cursor.state,
+            observations,
+            now=now,
+            cooldown=self.cooldown,
+            channels=len(self.sinks),
+            silent_after=self.silent_after if all_read else None,
+        )
+        if self.silent_after is None:
+            state = incidents.without_silence(state)
+        told = f"{_many(len(observations), 'run')} finished"
+        if not all_read:
+            return cursor.model_copy(update={"state": state}).written(), f"{told}; more are read at the next tick"
+        round_ = Delivery(self, instance, state)
+        round_.deliver(list(incidents.messages(state, now=now, cooldown=self.cooldown)), now)
+        if round_.delivered:
+            told = f"{told}, {_many(round_.delivered, 'alert')} delivered"
+        if round_.failed:
+            told = f"{told}; not delivered, and tried again at the next tick: {round_.why_not()}"
+            if not round_.delivered and before is not None and _knows(before.state, round_.failed):
+                raise AlertsNotDelivered(told)
+        return cursor.model_copy(update={"state": round_.state}).written(), told
+
+    def _read(
+        self, instance: dg.DagsterInstance, before: Cursor | None, now: datetime
+    ) -> tuple[Cursor, list[Observation], bool]:
+        """Return the cursor moved on, what the runs say, oldest first, and whether these are all that wait."""
+        wanted = dg.RunsFilter(job_name=self.job, statuses=FINISHED)
+        if before is None:
+            # Whatever has been, the newest run says how things are.
+            newest = instance.get_run_records(wanted, limit=1, order_by="update_timestamp")
+            since = newest[0].update_timestamp if newest else datetime.fromtimestamp(0, UTC)
+            seen = tuple(record.storage_id for record in newest)
+            observations = [self._seen(record) for record in newest]
+            heard = observations[0].at if observations else now
+            return Cursor(since=since, seen=seen, state=State(heard=heard)), observations, True
+        limit = RUNS_A_TICK + len(before.seen) + 1
+        records = instance.get_run_records(
+            dg.RunsFilter(job_name=self.job, statuses=FINISHED, updated_after=before.since),
+            limit=limit,
+            order_by="update_timestamp",
+            ascending=True,
+        )
+        known = set(before.seen)
+        new = [record for record in records if record.storage_id not in known and not _is_old(record, before.since)]
+        return _moved_on(before, records), [self._seen(record) for record in new], len(records) < limit
+
+    def _seen(self, record: dg.RunRecord) -> Observation:
+        run = record.dagster_run
+        at = record.update_timestamp if record.end_time is None else datetime.fromtimestamp(record.end_time, UTC)
+        failing = subtasks_in(run.tags, UNHEALTHY_TAG)
+        return Observation(
+            run_id=run.run_id,
+            at=at,
+            failed=run.status is dg.DagsterRunStatus.FAILURE,
+            canceled=run.status is dg.DagsterRunStatus.CANCELED,
+            failed_subtasks=subtasks_in(run.tags, FAILED_TAG),
+            skipped_subtasks=subtasks_in(run.tags, SKIPPED_TAG),
+            completed_subtasks=subtasks_in(run.tags, COMPLETED_TAG),
+            blamed=FAIL_RUN_ON,
+            failing_checks=failing & self.errors,
+            passing_checks=subtasks_in(run.tags, HEALTHY_TAG) | failing - self.errors,
+        )
+
+
+@dataclass
+class Delivery:
+    """The deliveries of one tick: what was told, and what could not be."""
+
+    watch: Watch
+    instance: dg.DagsterInstance
+    state: State
+    delivered: int = 0
+    failed: dict[tuple[str, int], str] = field(default_factory=dict)
+    _causes: dict[tuple[str | None, str], str | None] = field(default_factory=dict)
+
+    def deliver(self, messages: Sequence[Message], now: datetime) -> None:
+        """Deliver messages, for as long as there is time: to channels that have failed in this tick last."""
+        until = self.watch.monotonic() + DELIVERY_SECONDS
+        later = []
+        broken: set[int] = set()
+        for message in messages:
+            if message.channel in broken:
+                later.append(message)
+            elif not self._tell(message, now, until):
+                broken.add(message.channel)
+        for message in later:
+            self._tell(message, now, until)
+
+    def why_not(self) -> str:
+        """Say which incidents could not be told, and why: each reason once."""
+        keys = ", ".join(dict.fromkeys(key for key, _ in self.failed))
+        return f"{keys} ({'; '.join(dict.fromkeys(self.failed.values()))})"
+
+    def _tell(self, message: Message, now: datetime, until: float) -> bool:
+        """Deliver a message; one whose opening could not be told waits as well."""
+        place = message.key, message.channel
+        if place in self.failed:
+            return False
+        if self.watch.monotonic() >= until:
+            self.failed[place] = "no time was left"
+            return False
+        alert = alert_of(message, job=self.watch.job, cause=self._cause(message), url=self._link(message.run_id))
+        try:
+            self.watch.sinks[message.channel].send(alert)
+        except Exception as error:  # noqa: BLE001 - a host's sink may raise anything, and the others are to be told
+            self.failed[place] = error_sentence(error)
+            return False
+        self.state = incidents.told(self.state, message, now=now)
+        self.delivered += 1
+        return True
+
+    def _link(self, run_id: str | None) -> str | None:
+        base = self.watch.dagster_url
+        return f"{base.rstrip('/')}/runs/{run_id}" if base is not None and run_id else None
+
+    def _cause(self, message: Message) -> str | None:
+        asked = message.run_id, message.key
+        if message.kind == "recovered" or not message.run_id:
+            return None
+        if asked not in self._causes:
+            try:
+                self._causes[asked] = cause_of(self.instance, message.run_id, message.key)
+            except Exception:  # noqa: BLE001 - an alert without its cause is better than none
+                self._causes[asked] = None
+        return self._causes[asked]
+
+
+def _is_old(record: dg.RunRecord, since: datetime) -> bool:
+    """Say whether a run finished before and was changed since, such as by a person who tagged it."""
+    return record.end_time is not None and record.end_time < since.timestamp()
+
+
+def _moved_on(before: Cursor, records: Sequence[dg.RunRecord]) -> Cursor:
+    if not records:
+        return before
+    since = max(before.since, records[-1].update_timestamp - OVERLAP)
+    recent = [record for record in records if record.update_timestamp > since]
+    if len(recent) > _REMEMBERED:
+        since = recent[-_REMEMBERED - 1].update_timestamp
+        recent = [record for record in recent if record.update_timestamp > since]
+    return before.model_copy(update={"since": since, "seen": tuple(record.storage_id for record in recent)})
+
+
+def _knows(state: State, failed: dict[tuple[str, int], str]) -> bool:
+    """Say whether what was not delivered stands in a state already, so that reading on from there finds it again."""
+    return all(
+        key in state.incidents
+        and channel < len(state.incidents[key].tracks)
+        and not state.incidents[key].tracks[channel].closed
+        for key, channel in failed
+    )
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -1,0 +1,29 @@
+"""When a job's next run is overdue."""
+
+from datetime import datetime, timedelta
+
+from dagster._utils.schedules import schedule_execution_time_iterator
+
+from mika_ops.alerting.incidents import SilentAfter
+from mika_ops.config.settings import Settings
+
+
+def silent_after(settings: Settings) -> SilentAfter:
+    """Return what says until when a run must have finished: the setting, or as long as the schedule itself waits."""
+    return overdue_after(
+        settings.maintenance_schedule,
+        settings.maintenance_timezone,
+        silence=timedelta(minutes=settings.alert_silence_minutes),
+        idle=timedelta(minutes=settings.heartbeat_minutes if settings.idle_ticks == "skip" else 0),
+        run=timedelta(minutes=settings.long_run_minutes),
+    )
+
+
+def overdue_after(
+    cron: str, timezone: str, *, silence: timedelta, run: timedelta, idle: timedelta = timedelta(0)
+) -> SilentAfter:
+    def until(heard: datetime) -> datetime:
+        ticks = schedule_execution_time_iterator((heard + idle).timestamp(), cron, timezone)
+        return max(heard + silence, next(ticks) + run)
+
+    return until

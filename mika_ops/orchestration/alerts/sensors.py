@@ -1,0 +1,109 @@
+"""The sensors that alert about the runs of a job."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import dagster as dg
+
+from mika_ops.alerting.channels import channels
+from mika_ops.alerting.incidents import SilentAfter
+from mika_ops.clock import utc_now
+from mika_ops.config.settings import Settings
+from mika_ops.orchestration.alerts.monitor import SuppliedAlerts, Watch
+from mika_ops.orchestration.alerts.overdue import overdue_after, silent_after
+from mika_ops.orchestration.retention.job import DAILY
+from mika_ops.ports.alerts import AlertSink
+
+TICK_SECONDS: Final = 120
+"""Between two ticks. Each costs 50 ms of CPU and a kilobyte of Dagster's storage, kept for a day."""
+
+
+HISTORY_TICK_SECONDS: Final = 600
+"""Between two ticks of the sensor for a job that runs once a day."""
+
+
+def alert_sensor(
+    settings: Settings,
+    job: dg.JobDefinition,
+    sink: AlertSink | None = None,
+    *,
+    shop: str | None = None,
+    now: Callable[[], datetime] = utc_now,
+) -> dg.SensorDefinition:
+    """Return the sensor that alerts when this job, and no other, goes wrong, and when it works again.
+
+    ``sink`` delivers the alerts; without one, the addresses of ``MIKA_ALERT_URLS`` do, or else the log. ``shop``: its
+    name, where there are several. Raises ``SettingsError`` for an address that is none.
+    """
+    watch = _watch(settings, job, sink, shop=shop, now=now, silent_after=silent_after(settings))
+    return _sensor(
+        replace(watch, errors=frozenset(settings.check_errors)),
+        logs=sink is None and not settings.alert_urls,
+        when=(
+            f"a run of {job.name} or one of its subtasks fails, a subtask that used to run is skipped, a check fails "
+            f"that is an error ({', '.join(settings.check_errors) or 'none is'}), or no run finishes any more"
+        ),
+        seconds=TICK_SECONDS,
+    )
+
+
+def history_alert_sensor(
+    settings: Settings,
+    job: dg.JobDefinition,
+    sink: AlertSink | None = None,
+    *,
+    shop: str | None = None,
+    now: Callable[[], datetime] = utc_now,
+) -> dg.SensorDefinition:
+    """Return the sensor that alerts when old runs are not deleted any more; the rest as for ``alert_sensor``.
+
+    A sensor of its own, since each keeps its place in the runs of one job; this one is asked seldom.
+    """
+    daily = overdue_after(
+        DAILY, settings.maintenance_timezone, silence=timedelta(0), run=timedelta(minutes=settings.long_run_minutes)
+    )
+    return _sensor(
+        _watch(settings, job, sink, shop=shop, now=now, silent_after=daily),
+        logs=sink is None and not settings.alert_urls,
+        when=f"a run of {job.name} fails, or none finishes any more: then the history grows for ever",
+        seconds=HISTORY_TICK_SECONDS,
+    )
+
+
+def _sensor(watch: Watch, *, logs: bool, when: str, seconds: int) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{watch.job}_alerts",
+        description=(
+            f"{'Logs an alert, by the logger mika_ops.alerts,' if logs else 'Alerts'} when {when}; again after a "
+            "while, and when it is over."
+        ),
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        cursor, told = watch.tick(context.instance, context.cursor)
+        context.update_cursor(cursor)
+        return dg.SkipReason(told)
+
+    return alerts
+
+
+def _watch(
+    settings: Settings,
+    job: dg.JobDefinition,
+    sink: AlertSink | None,
+    *,
+    shop: str | None,
+    now: Callable[[], datetime],
+    silent_after: SilentAfter,
+) -> Watch:
+    return Watch(
+        job=job.name,
+        sinks=channels(settings, shop=shop) if sink is None else [SuppliedAlerts(sink)],
+        cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
+        silent_after=silent_after if settings.maintenance_enabled else None,
+        dagster_url=settings.dagster_url,
+        now=now,
+    )

@@ -1,0 +1,1 @@
+"""The job ``mika_maintenance``: its ops, resources, schedule and summary."""

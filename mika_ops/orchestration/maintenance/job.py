@@ -1,0 +1,61 @@
+"""The job ``mika_maintenance``: the nine subtasks one after the other, then the summary."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import dagster as dg
+
+from mika_ops.orchestration.execution.cancellation import canceled_when_interrupted
+from mika_ops.orchestration.maintenance.launchpad import launchpad
+from mika_ops.orchestration.maintenance.ops import AFTER, op_for
+from mika_ops.orchestration.maintenance.sharded_ops import sharded_ops
+from mika_ops.orchestration.maintenance.summary import summary
+from mika_ops.subtasks.registry import SUBTASKS
+
+JOB_NAME: Final = "mika_maintenance"
+
+SHOP_TAG: Final = "mika/shop"
+"""The tag that names a run's shop, where there are several."""
+
+MAINTAINS_TAG: Final = "mika/maintains"
+"""The tag of every run of maintenance, for each shop a value of its own: a limit on it has them run one by one."""
+
+
+def maintenance_job(
+    *,
+    shop: str | None = None,
+    resources: Mapping[str, dg.ResourceDefinition] | None = None,
+    console_level: str = "INFO",
+    shards: int = 1,
+    executor: dg.ExecutorDefinition = dg.in_process_executor,
+) -> dg.JobDefinition:
+    """Return the job. By default all of it runs in one process: a process for each op would cost ten times the CPU.
+
+    ``shop``: its name, where there are several, each with ``resources`` of its own; one shop alone has those of the
+    code location. ``console_level``: the least that a run prints; its history has everything. With several ``shards``,
+    the subtasks that can be split are spread over the workers of ``executor``.
+    """
+
+    @dg.job(
+        name=JOB_NAME if shop is None else f"{JOB_NAME}_{shop}",
+        description=(
+            f"Maintains {'a Mika storefront' if shop is None else f'the Mika storefront {shop}'} on its own database. "
+            "Every subtask ends completed, failed or skipped, and none keeps another from running; a failed release of "
+            "stock fails the run once all have run."
+        ),
+        config=launchpad(console_level),
+        executor_def=canceled_when_interrupted(executor),
+        resource_defs=resources,
+        tags={MAINTAINS_TAG: "the shop"} if shop is None else {MAINTAINS_TAG: shop, SHOP_TAG: shop},
+    )
+    def mika_maintenance() -> None:
+        last = None
+        # Order-only dependencies: the subtasks see each other's changes, whatever the executor.
+        for subtask in SUBTASKS:
+            if subtask.shardable and shards > 1:
+                last = sharded_ops(subtask).after(last, subtask)
+            else:
+                last = op_for(subtask)() if last is None else op_for(subtask)(**{AFTER: last})
+        summary(**{AFTER: last})
+
+    return mika_maintenance

@@ -1,0 +1,127 @@
+"""The pieces of the host as Dagster resources, and the plan of the run.
+
+A piece that is not configured is a described resource without a value, so that the Resources tab says how to supply it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import dagster as dg
+
+from mika_ops.assembly import assembled, configured_pieces
+from mika_ops.clock import Clock, utc_now
+from mika_ops.config.loading import for_shop
+from mika_ops.config.settings import Settings, limits_from
+from mika_ops.config.validators import require_time
+from mika_ops.documents.sharding import Shard
+from mika_ops.host.components import PIECES
+from mika_ops.host.errors import WrongHost
+from mika_ops.host.host import Host
+from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
+from mika_ops.store.errors import UnusableDatabase
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.time_budget import TimeBudget
+
+SHOP_RESOURCE: Final = "shop"
+SCHEDULED_AT_TAG: Final = ".dagster/scheduled_execution_time"
+"""The tag by which Dagster's daemon says for when any schedule, ours or another, planned a run."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What one run is to do: when things are due, which subtasks, within which limits."""
+
+    run_id: str
+    clock: Clock
+    selected: frozenset[str]
+    limits: Mapping[str, int]
+    budget: TimeBudget
+    settings: Settings
+    shop: str | None = None
+
+    def limits_of(self, subtask: str, shard: Shard | None = None) -> Limits:
+        """Return the limits of one subtask that was chosen for the run, or of a shard of it."""
+        limit = self.limits.get(subtask)
+        return replace(
+            limits_from(self.settings),
+            limit=limit if shard is None else shard.share_of(limit),
+            shard=shard,
+            spent=self.budget.spent_for(subtask),
+            idempotency_key=self.run_id,
+        )
+
+
+def resources_for(
+    settings: Settings, host: Host | None = None, *, shop: str | None = None
+) -> dict[str, dg.ResourceDefinition]:
+    """Return a resource for each piece of the host, for the shop they come from, and for the plan of the run.
+
+    A piece of ``host`` comes before one that the settings ask for. ``shop``: its name, where there are several.
+    """
+    supplied = host or Host()
+    configured = configured_pieces(settings, supplied)
+    pieces = {
+        name: _piece_of_shop(name, piece.purpose)
+        if name in configured
+        else dg.ResourceDefinition.none_resource(
+            description=f"{piece.purpose} Not configured: {for_shop(shop, piece.setting)}."
+        )
+        for name, piece in PIECES.items()
+    }
+    return {SHOP_RESOURCE: _shop(settings, supplied, shop), RUN_RESOURCE: _run_plan(settings, shop), **pieces}
+
+
+def _shop(settings: Settings, supplied: Host, name: str | None) -> dg.ResourceDefinition:
+    @dg.resource(description="The shop that the settings describe; opened at the start of a run, closed at its end.")
+    def shop(_context: dg.InitResourceContext) -> Iterator[Host]:
+        try:
+            with assembled(settings, supplied) as host:
+                yield host
+        except (UnusableDatabase, WrongHost) as error:
+            raise dg.Failure(f"Nothing was changed: {for_shop(name, str(error))}.", allow_retries=False) from None
+
+    return shop
+
+
+def _piece_of_shop(name: str, purpose: str) -> dg.ResourceDefinition:
+    @dg.resource(description=purpose, required_resource_keys={SHOP_RESOURCE})
+    def piece(context: dg.InitResourceContext) -> Any:
+        return getattr(getattr(context.resources, SHOP_RESOURCE), name)
+
+    return piece
+
+
+def _run_plan(settings: Settings, shop: str | None) -> dg.ResourceDefinition:
+    @dg.resource(
+        description="The plan of the run: its clock, the subtasks to run and their limits.",
+        config_schema={
+            "now": dg.Field(dg.Noneable(str), is_required=False),
+            "subtasks": dg.Field([str], default_value=[]),
+            "limits": dg.Field({str: int}, default_value={}),
+        },
+    )
+    def run_plan(context: dg.InitResourceContext) -> RunPlan:
+        chosen = context.resource_config
+        run = context.run
+        planned = chosen.get("now") or (run.tags.get(SCHEDULED_AT_TAG) if run else None)
+        selected = tuple(name for name in SUBTASK_NAMES if name in (chosen["subtasks"] or SUBTASK_NAMES))
+        return RunPlan(
+            run_id=run.run_id if run else "unrecorded",
+            clock=Clock.at(require_time(planned) if planned else utc_now()),
+            selected=frozenset(selected),
+            limits={**settings.limits, **chosen["limits"]},
+            budget=TimeBudget(timedelta(seconds=settings.time_budget_seconds), _started_at(context), selected),
+            settings=settings,
+            shop=shop,
+        )
+
+    return run_plan
+
+
+def _started_at(context: dg.InitResourceContext) -> datetime:
+    """Return when the run started: every process of a run then shares one budget."""
+    record = context.instance.get_run_record_by_id(context.run.run_id) if context.instance and context.run else None
+    return datetime.fromtimestamp(record.start_time, UTC) if record and record.start_time else utc_now()

@@ -1,0 +1,1 @@
+"""Assets, asset checks and the rollup of their observations."""

@@ -1,0 +1,101 @@
+"""The checks of a shop's health, on its assets: evaluated by every run, and by hand from the UI."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import dagster as dg
+
+from mika_ops.assembly import assembled, configured_pieces
+from mika_ops.clock import utc_now
+from mika_ops.config.loading import for_shop
+from mika_ops.config.settings import Settings, limits_from
+from mika_ops.config.validators import PREFIX
+from mika_ops.host.errors import WrongHost
+from mika_ops.host.host import Host
+from mika_ops.monitoring.checks import CHECKS, Check, Finding, judged
+from mika_ops.monitoring.snapshot import standing_of
+from mika_ops.orchestration.observability.assets import SHOP, asset_key
+from mika_ops.store.errors import UnusableDatabase
+from mika_ops.timestamps import to_timestamp
+
+HEALTHY_TAG: Final = "mika/healthy"
+UNHEALTHY_TAG: Final = "mika/unhealthy"
+"""The tags of a run that name the checks which passed, and which failed, after it."""
+
+
+def evaluations(
+    findings: Mapping[str, Finding], settings: Settings, shop: str | None
+) -> dict[str, dg.AssetCheckEvaluation]:
+    """Return what a run logs of the checks, by name."""
+    return {
+        check.name: dg.AssetCheckEvaluation(
+            asset_key=_asset_of(check, shop),
+            check_name=check.name,
+            passed=findings[check.name].passed,
+            severity=_severity(check, settings),
+            description=for_shop(shop, findings[check.name].sentence),
+            metadata={name: dg.MetadataValue.int(value) for name, value in findings[check.name].numbers.items()},
+        )
+        for check in CHECKS
+        if check.name in findings
+    }
+
+
+def health_checks(settings: Settings, host: Host | None, *, shop: str | None = None) -> list[dg.AssetChecksDefinition]:
+    """Return the checks, so that the UI shows them and can evaluate them; none where nothing can tell of the backlog.
+
+    ``host`` is what the shop supplies beside its settings; ``shop``: its name, where there are several.
+    """
+    supplied = host or Host()
+    if "backlog" not in configured_pieces(settings, supplied):
+        return []
+
+    @dg.multi_asset_check(
+        name="health" if shop is None else f"health_{shop}",
+        description="Reads what waits in the shop, and for people, and holds it against the thresholds.",
+        specs=[
+            dg.AssetCheckSpec(
+                check.name,
+                asset=_asset_of(check, shop),
+                description=for_shop(shop, _described(check, settings)),
+            )
+            for check in CHECKS
+        ],
+        can_subset=True,
+    )
+    def health(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        try:
+            with assembled(settings, supplied) as opened:
+                if opened.backlog is None:
+                    raise TypeError("there is no backlog to read")
+                standing = standing_of(opened.backlog, limits_from(settings), now=to_timestamp(utc_now()))
+        except (UnusableDatabase, WrongHost) as error:
+            raise dg.Failure(for_shop(shop, str(error)), allow_retries=False) from None
+        findings = judged(standing, settings)
+        for check in CHECKS:
+            key = dg.AssetCheckKey(_asset_of(check, shop), check.name)
+            if check.name in findings and key in context.selected_asset_check_keys:
+                evaluation = evaluations(findings, settings, shop)[check.name]
+                yield dg.AssetCheckResult(
+                    asset_key=key.asset_key,
+                    check_name=key.name,
+                    passed=evaluation.passed,
+                    severity=evaluation.severity,
+                    description=evaluation.description,
+                    metadata=evaluation.metadata,
+                )
+
+    return [health]
+
+
+def _asset_of(check: Check, shop: str | None) -> dg.AssetKey:
+    return asset_key(check.subtask or SHOP, shop)
+
+
+def _severity(check: Check, settings: Settings) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if check.name in settings.check_errors else dg.AssetCheckSeverity.WARN
+
+
+def _described(check: Check, settings: Settings) -> str:
+    threshold = getattr(settings, check.threshold)
+    return f"{check.description}\n\nThreshold: {PREFIX}{check.threshold.upper()}, {threshold:g}."

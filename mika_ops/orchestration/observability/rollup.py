@@ -1,0 +1,115 @@
+"""The long view: what all subtasks did and left in each hour and each day.
+
+The first run after an hour has ended adds it up, from what the runs of that hour observed. An hour or a day is recorded
+as no run's, so that it outlives the runs that are deleted from the history.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+
+from mika_ops.monitoring.metrics import Figures, rolled_up
+from mika_ops.orchestration.observability.assets import DAILY, HOURLY, SHOP, asset_key, numbers_in
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops.timestamps import to_datetime, to_timestamp
+
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+
+LOOKED_BACK: Final = timedelta(days=2)
+"""How far back what was not added up is still looked for: after a longer silence there is nothing to add up."""
+
+_OBSERVATIONS_READ: Final = 5_000
+_SINCE: Final = "since"
+
+
+def roll_up(instance: dg.DagsterInstance, job: str, shop: str | None, *, now: datetime) -> None:
+    """Record the hours, and then the days, that have ended at ``now`` and are not recorded yet."""
+    hours = _unrecorded(instance, asset_key(HOURLY, shop), HOUR, now)
+    if hours is None:
+        return
+    for since, figures in _by_hour(instance, shop, *hours).items():
+        runs = _runs(instance, job, since)
+        _record(instance, asset_key(HOURLY, shop), since, rolled_up([*figures, runs]))
+    days = _unrecorded(instance, asset_key(DAILY, shop), DAY, now)
+    if days is None:
+        return
+    for since, figures in _by_day(instance, shop, *days).items():
+        _record(instance, asset_key(DAILY, shop), since, rolled_up(figures))
+
+
+def _unrecorded(
+    instance: dg.DagsterInstance, key: dg.AssetKey, length: timedelta, now: datetime
+) -> tuple[datetime, datetime] | None:
+    """Return from when until when nothing is recorded yet, in whole hours or days; ``None`` where there are none."""
+    until = _start(now, length)
+    since = until - max(LOOKED_BACK, length)
+    newest = instance.fetch_observations(key, limit=1).records
+    if newest and (recorded := _since(newest[0].asset_observation)) is not None:
+        since = max(since, recorded + length)
+    return (since, until) if since < until else None
+
+
+def _by_hour(
+    instance: dg.DagsterInstance, shop: str | None, since: datetime, until: datetime
+) -> dict[datetime, list[Figures]]:
+    hours: defaultdict[datetime, list[Figures]] = defaultdict(list)
+    for name in SUBTASK_NAMES:
+        for at, observation in _observed(instance, asset_key(name, shop), since, until):
+            named = {f"{name}.{figure}": value for figure, value in numbers_in(observation).items()}
+            hours[_start(at, HOUR)].append(named)
+    return dict(sorted(hours.items()))
+
+
+def _by_day(
+    instance: dg.DagsterInstance, shop: str | None, since: datetime, until: datetime
+) -> dict[datetime, list[Figures]]:
+    days: defaultdict[datetime, list[Figures]] = defaultdict(list)
+    # The last hour of a day is recorded after it has ended.
+    for _at, observation in _observed(instance, asset_key(HOURLY, shop), since, until + DAY):
+        hour = _since(observation)
+        if hour is not None and since <= hour < until:
+            days[_start(hour, DAY)].append(numbers_in(observation))
+    return dict(sorted(days.items()))
+
+
+def _observed(
+    instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime, until: datetime
+) -> Iterator[tuple[datetime, dg.AssetObservation]]:
+    wanted = dg.AssetRecordsFilter(key, after_timestamp=since.timestamp(), before_timestamp=until.timestamp())
+    for record in instance.fetch_observations(wanted, limit=_OBSERVATIONS_READ).records:
+        if record.asset_observation is not None:
+            yield datetime.fromtimestamp(record.timestamp, UTC), record.asset_observation
+
+
+def _runs(instance: dg.DagsterInstance, job: str, since: datetime) -> Figures:
+    """Count the runs that were started in an hour, and how many of them failed."""
+
+    def count(*statuses: dg.DagsterRunStatus) -> int:
+        # Dagster compares with UTC and looks at no time zone.
+        return instance.get_runs_count(
+            dg.RunsFilter(job_name=job, statuses=statuses, created_after=since, created_before=since + HOUR)
+        )
+
+    return {f"{SHOP}.runs": count(), f"{SHOP}.failed_runs": count(dg.DagsterRunStatus.FAILURE)}
+
+
+def _record(instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime, figures: Figures) -> None:
+    metadata: dict[str, str | float] = {_SINCE: to_timestamp(since), **figures}
+    instance.report_runless_asset_event(dg.AssetObservation(key, metadata=metadata))
+
+
+def _since(observation: dg.AssetObservation | None) -> datetime | None:
+    told = None if observation is None else observation.metadata.get(_SINCE)
+    try:
+        return None if told is None else to_datetime(str(told.value))
+    except ValueError:
+        return None
+
+
+def _start(moment: datetime, length: timedelta) -> datetime:
+    seconds = length.total_seconds()
+    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)

@@ -1,0 +1,1 @@
+"""Retention of Dagster's own run history."""

@@ -1,0 +1,81 @@
+"""Running the job once from the command line, through Dagster, recorded where there is an instance; or only looking."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mika_ops.assembly import assembled
+from mika_ops.clock import utc_now
+from mika_ops.config.errors import SettingsError
+from mika_ops.config.settings import Settings
+from mika_ops.subtasks.outcome import Failed
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops.timestamps import Timestamp, to_timestamp
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run came to: each subtask's status, counts and duration by name, as of ``now``."""
+
+    run_id: str
+    success: bool
+    now: Timestamp
+    subtasks: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether any subtask failed.
+
+        One that is skipped did not fail, and malformed documents fail nobody: they wait for a person.
+        """
+        return any(outcome["status"] == "failed" for outcome in self.subtasks.values())
+
+
+def run_once(
+    settings: Settings,
+    *,
+    now: Timestamp | None = None,
+    subtasks: Sequence[str] = (),
+    limits: Mapping[str, int] | None = None,
+) -> RunReport:
+    """Run maintenance once. With ``DAGSTER_HOME`` set, the run is in that instance's history.
+
+    Raises ``UnusableDatabase`` or ``SettingsError`` before anything is changed, where the shop or the history cannot be
+    opened.
+    """
+    import dagster as dg
+    from dagster._core.definitions.job_base import InMemoryJob
+    from dagster._core.execution.api import execute_run
+
+    from mika_ops.orchestration.maintenance.job import maintenance_job
+    from mika_ops.orchestration.maintenance.ops import metadata_of, outcomes_of
+    from mika_ops.orchestration.maintenance.resources import resources_for
+
+    with assembled(settings):
+        pass
+    job = maintenance_job(console_level="CRITICAL")
+    definitions = dg.Definitions(jobs=[job], resources=resources_for(settings))
+    now = now or to_timestamp(utc_now())
+    config = {"now": now, "subtasks": list(subtasks), "limits": dict(limits or {})}
+    home = os.environ.get("DAGSTER_HOME")
+    if home and not (Path(home).is_absolute() and Path(home).is_dir()):
+        raise SettingsError(
+            f"DAGSTER_HOME is {home!r}: set it to the absolute path of a folder, or unset it to record nothing"
+        )
+    try:
+        history = dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral()
+    except Exception as error:  # noqa: BLE001 - whatever its storage raises, nothing was started
+        raise SettingsError(
+            f"the history in DAGSTER_HOME cannot be opened ({type(error).__name__}): check the dagster.yaml there and "
+            "what it needs, or unset DAGSTER_HOME to record nothing"
+        ) from None
+    with history as instance:
+        # Not ``execute_in_process``: it has an executor of its own, and a run that is interrupted then ends as failed.
+        planned_job = definitions.resolve_job_def(job.name)
+        run = instance.create_run_for_job(planned_job, run_config=config, tags=planned_job.run_tags)
+        done = execute_run(InMemoryJob(planned_job), run, instance)
+        outcomes = outcomes_of(instance, done.run_id)
+    stopped = metadata_of(Failed(error="not done: the run was stopped before its end"))
+    return RunReport(done.run_id, done.success, now, {name: outcomes.get(name, stopped) for name in SUBTASK_NAMES})

@@ -1,0 +1,83 @@
+"""The pieces that a host may bring: any object with these methods fits.
+
+The adapters of this package (the database, SMTP, the admin API) fit them too. Methods are called from one thread at a
+time, apart from those of document repositories and email senders, which the outbox calls from several at once. They may
+raise anything: the subtask that called then ends *failed* with the error's sentence, and the others go on. Times are
+texts (``mika_ops.timestamps``). No method may put an address, a link or a token into an error's message.
+"""
+
+from mika_ops.deadline import Spent, never_spent
+from mika_ops.documents.repository import (
+    Candidate,
+    Change,
+    Changes,
+    DocumentRepository,
+    Note,
+    RepositoryUnavailable,
+    Rule,
+)
+from mika_ops.ports.acp_sessions import AcpSessionCleanup, CleanedSessions
+from mika_ops.ports.admin_api import AdminApi, ReplayedWebhook
+from mika_ops.ports.alerts import Alert, AlertKind, AlertSink
+from mika_ops.ports.backlog import Backlog, BacklogReader, Due, LooksCloser, NamesRows, StockDrift
+from mika_ops.ports.email import (
+    AbandoningSender,
+    DrainedEmail,
+    DrainedOutbox,
+    EmailComposer,
+    EmailOutbox,
+    EmailSender,
+    EmailSkipped,
+    EmailUnrenderable,
+    Envelope,
+    SenderThrottled,
+    SenderUnavailable,
+    SendResult,
+    ShardableOutbox,
+)
+from mika_ops.ports.ephemeral import EphemeralPurge, EphemeralRepository
+from mika_ops.ports.stock import CustomerReservations, ReleasedReservations, ReservationRelease, StockRepository
+
+__all__ = [
+    "AbandoningSender",
+    "AcpSessionCleanup",
+    "AdminApi",
+    "Alert",
+    "AlertKind",
+    "AlertSink",
+    "Backlog",
+    "BacklogReader",
+    "Candidate",
+    "Change",
+    "Changes",
+    "CleanedSessions",
+    "CustomerReservations",
+    "DocumentRepository",
+    "DrainedEmail",
+    "DrainedOutbox",
+    "Due",
+    "EmailComposer",
+    "EmailOutbox",
+    "EmailSender",
+    "EmailSkipped",
+    "EmailUnrenderable",
+    "Envelope",
+    "EphemeralPurge",
+    "EphemeralRepository",
+    "LooksCloser",
+    "NamesRows",
+    "Note",
+    "ReleasedReservations",
+    "ReplayedWebhook",
+    "RepositoryUnavailable",
+    "ReservationRelease",
+    "Rule",
+    "SendResult",
+    "SenderThrottled",
+    "SenderUnavailable",
+    "ShardableOutbox",
+    "Spent",
+    "StockDrift",
+    "StockRepository",
+    "never_spent",
+]

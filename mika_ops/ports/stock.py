@@ -1,0 +1,55 @@
+"""The ports of stock reservations."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from mika_ops.deadline import Spent
+from mika_ops.timestamps import Timestamp
+
+
+@dataclass(frozen=True)
+class ReleasedReservations:
+    """How many reservations were looked at and released, on how many items.
+
+    ``orphans`` are the ids of those without an item, which are counted as looked at.
+    """
+
+    scanned: int = 0
+    released: int = 0
+    stock_items: int = 0
+    orphans: tuple[str, ...] = ()
+    has_more: bool = False
+
+
+@dataclass(frozen=True)
+class CustomerReservations:
+    """How many of a customer's reservations were released; with ``orphans``, none was."""
+
+    released: int = 0
+    orphans: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ReservationRelease(Protocol):
+    """Releases expired stock reservations."""
+
+    def release_expired(self, *, due: Timestamp, now: Timestamp, spent: Spent) -> ReleasedReservations:
+        """Release every active reservation with ``expires_at <= due``, stamped ``now``, in bounded transactions.
+
+        A reservation whose stock item does not exist is left untouched and named in ``orphans``.
+        """
+        ...
+
+
+@runtime_checkable
+class StockRepository(Protocol):
+    """The shop's stock reservations, by customer."""
+
+    def release_customers(self, customer_ids: Sequence[str], *, now: Timestamp) -> Mapping[str, CustomerReservations]:
+        """Release all active reservations of these customers, stamped ``now``.
+
+        A customer with a reservation whose item does not exist keeps all of theirs, and is told so by ``orphans``. One
+        without reservations may be left out.
+        """
+        ...

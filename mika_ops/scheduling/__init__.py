@@ -1,0 +1,1 @@
+"""Whether a tick of the schedule starts a run."""

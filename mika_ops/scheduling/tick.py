@@ -1,0 +1,191 @@
+"""Whether a tick of the schedule starts a run: it looks first, so that an idle shop fills no history."""
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from mika_ops.assembly import configured_pieces
+from mika_ops.config.settings import Settings, limits_from
+from mika_ops.host.components import PIECES
+from mika_ops.host.host import Host
+from mika_ops.host.lazy import in_hand
+from mika_ops.ports.backlog import Backlog, BacklogReader
+from mika_ops.redaction import error_sentence
+from mika_ops.rules import email
+from mika_ops.store.backlog import DatabaseBacklog
+from mika_ops.store.database import Database
+from mika_ops.store.documents import Documents
+from mika_ops.store.opening import open_database
+from mika_ops.subtasks.registry import SUBTASKS, due_selections
+from mika_ops.subtasks.subtask import can_run
+from mika_ops.timestamps import Timestamp, to_datetime
+
+_NEVER: Final = "9999-12-31T23:59:59.999Z"
+
+KEPT_SECONDS: Final = 600.0
+"""How long a connection is kept before what the database has is looked at anew."""
+
+_NOT_THE_SHOPS_DATA: Final = frozenset({"backlog", "admin_api"})
+"""The pieces that a host may supply without the database's backlog becoming somebody else's."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What is known of a job's runs: those under way, by id with their start; and how and when the last one ended."""
+
+    under_way: Mapping[str, datetime] = field(default_factory=dict)
+    ended_at: datetime | None = None
+    ended_well: bool = False
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How much waits for each subtask that can run, and when the next email is due."""
+
+    due: Mapping[str, int] = field(default_factory=dict)
+    next_email_at: Timestamp | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to run, and why; ``warning`` tells of runs that have been going for too long."""
+
+    launch: bool
+    why: str
+    warning: str | None = None
+
+
+def decided(runs: Runs, look: Callable[[], Waiting | None], *, now: datetime, settings: Settings) -> Decision:
+    """Decide whether a tick at ``now`` starts a run.
+
+    ``look`` says what waits; ``None`` where nobody can tell. Where it raises, a run is started: it shows the error.
+    """
+    limit = timedelta(minutes=settings.long_run_minutes)
+    stuck = {id_: since for id_, since in runs.under_way.items() if now - since >= limit}
+    going = {id_: since for id_, since in runs.under_way.items() if id_ not in stuck}
+    warning = None
+    if stuck:
+        told = ", ".join(f"{id_} ({_for(now - since)})" for id_, since in stuck.items())
+        warning = f"runs have been going for longer than MIKA_LONG_RUN_MINUTES and are not waited for: {told}"
+    if going:
+        id_, since = next(iter(going.items()))
+        return Decision(False, f"run {id_} is still going, for {_for(now - since)}", warning)
+    launch, why = _reason(runs, look, now, settings)
+    return Decision(launch, why, warning)
+
+
+def _reason(runs: Runs, look: Callable[[], Waiting | None], now: datetime, settings: Settings) -> tuple[bool, str]:
+    if settings.idle_ticks == "run":
+        return True, "every tick runs"
+    if runs.ended_at is None:
+        return True, "no run has ended yet"
+    if not runs.ended_well:
+        return True, "the last run failed"
+    if now - runs.ended_at >= timedelta(minutes=settings.heartbeat_minutes):
+        return True, f"the last run ended {_for(now - runs.ended_at)} ago"
+    try:
+        waiting = look()
+    except Exception as failure:  # noqa: BLE001 - a tick that fails alerts nobody; a run that fails does
+        return True, f"the backlog cannot be read: {error_sentence(failure)}"
+    if waiting is None:
+        return True, "what waits is known to the host alone"
+    due = {name: count for name, count in waiting.due.items() if count}
+    if due:
+        return True, f"due: {', '.join(f'{name} {count}' for name, count in due.items())}"
+    return False, f"nothing due{_next_email(waiting.next_email_at, now)}"
+
+
+def _next_email(at: Timestamp | None, now: datetime) -> str:
+    try:
+        return "" if at is None else f"; next email due in {_for(to_datetime(at) - now)}"
+    except ValueError:
+        return ""  # one email with a time that is none must not keep the tick from saying the rest
+
+
+def _for(time: timedelta) -> str:
+    minutes = time / timedelta(minutes=1)
+    return f"{round(minutes)} min" if minutes >= 1 else f"{round(time.total_seconds())} s"
+
+
+class Lookout:
+    """Looks what waits, tick after tick, over a connection to Postgres that is kept; one that has died is replaced."""
+
+    def __init__(
+        self, settings: Settings, host: Host | None = None, *, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``host`` is what the shop supplies beside its settings. Nothing is opened yet."""
+        self._settings = settings
+        self._timer = timer
+        self._opened_at = 0.0
+        self._host = host or Host()
+        pieces = configured_pieces(settings, self._host)
+        self._able = [
+            subtask.name for subtask in SUBTASKS if can_run(subtask, pieces) and settings.limits.get(subtask.name) != 0
+        ]
+        self._lock = threading.Lock()
+        self._database: Database | None = None
+        self._closer: weakref.finalize[..., Lookout] | None = None
+
+    def look(self, now: Timestamp) -> Waiting | None:
+        """Return what waits at ``now`` for the subtasks that can run, or ``None`` where only the host could tell.
+
+        Raises what the database raises, after one more try over a new connection.
+        """
+        if not self._able:
+            return Waiting()
+        if self._host.backlog is not None:
+            reader = in_hand("Host(backlog)", BacklogReader, self._host.backlog)
+            backlog = reader.read(due_selections(now, limits_from(self._settings)), now=now)
+            return self._waiting(backlog) if backlog.due.keys() >= set(self._able) else None
+        if self._settings.database_url is None or self._has_data_of_its_own():
+            return None
+        with self._lock:
+            if not self._may_be_kept():
+                self.close()
+            try:
+                return self._look_over(self._opened(), now)
+            except Exception:  # noqa: BLE001 - the connection may have died since the last tick
+                self.close()
+                return self._look_over(self._opened(), now)
+
+    def close(self) -> None:
+        """Close the connection; the next look opens it again."""
+        self._database = None
+        if self._closer is not None:
+            self._closer()
+
+    def _may_be_kept(self) -> bool:
+        """Say whether the open database is still the shop's: a SQLite file may have been replaced, tables been made."""
+        if self._database is None:
+            return True
+        return self._database.dialect != "sqlite" and self._timer() - self._opened_at < KEPT_SECONDS
+
+    def _has_data_of_its_own(self) -> bool:
+        return any(getattr(self._host, name) is not None for name in PIECES if name not in _NOT_THE_SHOPS_DATA)
+
+    def _opened(self) -> Database:
+        if self._database is None:
+            url = self._settings.database_url
+            if url is None:
+                raise TypeError("there is no database to look at")
+            self._database = open_database(url.get_secret_value(), plugin_id=self._settings.plugin_id)
+            self._opened_at = self._timer()
+            # Nobody closes a schedule: its connection ends with it, or with the process.
+            self._closer = weakref.finalize(self, self._database.close)
+        return self._database
+
+    def _look_over(self, database: Database, now: Timestamp) -> Waiting:
+        backlog = DatabaseBacklog(database).read(due_selections(now, limits_from(self._settings)), now=now)
+        waiting = self._waiting(backlog)
+        if any(waiting.due.values()) or "email_outbox" not in self._able:
+            return waiting
+        upcoming = Documents(database, "ops").candidates(email.due(_NEVER), after=None, limit=1)
+        at = next((candidate.sorted_by for candidate in upcoming if candidate.sorted_by > now), None)
+        return Waiting(waiting.due, at)
+
+    def _waiting(self, backlog: Backlog) -> Waiting:
+        return Waiting({name: backlog.due[name].count for name in self._able if name in backlog.due})

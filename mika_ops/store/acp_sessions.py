@@ -1,0 +1,151 @@
+"""The ACP session store: tables of our own, for sites that keep their checkout sessions beside their shop.
+
+``mika_acp_sessions`` holds one row a session: the whole record as JSON in ``data``, and beside it the fields that
+cleaning up looks for. A storefront that writes a session must compare ``version`` with the one it read and raise it
+by one. ``mika_acp_idempotency_keys`` holds the answers to repeat, by key; they go with their session. ``mika-ops db
+prepare`` creates them, and ``mika_ops_schema``, which holds their version.
+
+Source: behaviour, section 6.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, literal, or_, select, tuple_
+
+from mika_ops.clock import Clock
+from mika_ops.deadline import Spent
+from mika_ops.documents.document import Document, MalformedDocument
+from mika_ops.ports.acp_sessions import CleanedSessions
+from mika_ops.rules import acp_session
+from mika_ops.store.database import Database
+from mika_ops.store.documents import parsed, written_out
+from mika_ops.store.errors import DatabaseError
+from mika_ops.store.in_list import among
+from mika_ops.store.migrate import wrong_version
+from mika_ops.store.schema.own import acp_idempotency_keys, acp_sessions
+from mika_ops.timestamps import Timestamp
+
+LARGEST_VERSION: Final = 2**31 - 1
+
+BATCH: Final = 500
+"""Sessions changed by one transaction."""
+
+_row = acp_sessions.c
+
+
+@dataclass(frozen=True)
+class AcpSessionStore:
+    """ACP checkout sessions in the site's database. Fits ``AcpSessionCleanup``."""
+
+    database: Database
+
+    def put(self, sessions: Sequence[Document]) -> None:
+        """Store new sessions, as a storefront would."""
+        if sessions:
+            self.database.write(lambda connection: insert_sessions(connection, sessions))
+
+    def clean_up(self, clock: Clock, *, limit: int | None, purge_after_hours: float, spent: Spent) -> CleanedSessions:
+        """Purge and expire the sessions that are due, least recently updated first; each is tried once.
+
+        Raises ``DatabaseError`` where the tables are of another version than ours.
+        """
+        if (wrong := wrong_version(self.database)) is not None:
+            raise DatabaseError(wrong)
+        due, purge_after = clock.scheduled_at, timedelta(hours=purge_after_hours)
+        scanned = expired = purged = 0
+        malformed: list[str] = []
+        after = ("", "")
+        while True:
+            room = BATCH if limit is None else min(BATCH, limit - scanned)
+            page = self._due(due, after=after, limit=room + 1)
+            taken, has_more = page[:room], len(page) > room
+            if not taken or spent():
+                return CleanedSessions(scanned, expired, purged, bool(page), tuple(malformed))
+            batch = self.database.write(
+                partial(self._clean, ids=[row.id for row in taken], due=due, now=clock.stamp(), purge_after=purge_after)
+            )
+            scanned += len(taken) - len(batch.malformed_ids)
+            expired += batch.expired
+            purged += batch.purged
+            malformed += batch.malformed_ids
+            if not has_more:
+                return CleanedSessions(scanned, expired, purged, has_more=False, malformed_ids=tuple(malformed))
+            after = (taken[-1].updated_at, taken[-1].id)
+
+    def _due(self, due: Timestamp, *, after: tuple[str, str], limit: int) -> Sequence[Row[str, str]]:
+        by_code_point = self.database.json_sql.by_code_point
+        order = (by_code_point(_row.updated_at), by_code_point(_row.id))
+        statement = (
+            select(_row.id, _row.updated_at)
+            .where(is_due(due), tuple_(*order) > tuple_(literal(after[0]), literal(after[1])))
+            .order_by(*order)
+            .limit(limit)
+        )
+        with self.database.reading() as connection:
+            return connection.execute(statement).all()
+
+    def _clean(
+        self, connection: Connection, *, ids: Sequence[str], due: Timestamp, now: Timestamp, purge_after: timedelta
+    ) -> CleanedSessions:
+        chosen = among(self.database.dialect, _row.id, ids)
+        locked = select(_row.id, _row.data).where(chosen).order_by(_row.id).with_for_update(skip_locked=True)
+        purged: list[str] = []
+        expired: dict[str, dict[str, object]] = {}
+        malformed: list[str] = []
+        for row in connection.execute(locked).all():
+            try:
+                session = parsed(row.data)
+                if acp_session.is_purgeable(session, due):
+                    purged.append(row.id)
+                elif acp_session.is_expired(session, due):
+                    expired[row.id] = _columns(acp_session.expired(session, now=now, purge_after=purge_after))
+            except MalformedDocument:
+                malformed.append(row.id)
+        if purged:
+            keys = acp_idempotency_keys.c.session_id
+            connection.execute(delete(acp_idempotency_keys).where(among(self.database.dialect, keys, purged)))
+            connection.execute(delete(acp_sessions).where(among(self.database.dialect, _row.id, purged)))
+        if expired:
+            names = next(iter(expired.values()))
+            connection.execute(
+                acp_sessions.update()
+                .where(_row.id == bindparam("an_id"))
+                .values({name: bindparam(f"a_{name}") for name in names}),
+                [
+                    {"an_id": id_, **{f"a_{name}": value for name, value in columns.items()}}
+                    for id_, columns in expired.items()
+                ],
+            )
+        return CleanedSessions(len(purged) + len(expired), len(expired), len(purged), malformed_ids=tuple(malformed))
+
+
+def insert_sessions(connection: Connection, sessions: Sequence[Document]) -> None:
+    """Insert new sessions."""
+    connection.execute(acp_sessions.insert(), [{**_columns(session), "id": session["id"]} for session in sessions])
+
+
+def is_due(now: Timestamp) -> ColumnElement[bool]:
+    """Return the condition for the sessions that need work at ``now``."""
+    return or_(
+        _row.purge_at <= now,
+        and_(_row.expired_at.is_(None), _row.expires_at <= now, _row.status.not_in(acp_session.TERMINAL_STATUSES)),
+    )
+
+
+def _columns(session: Document) -> dict[str, object]:
+    version = session.get("version")
+    if isinstance(version, int) and not -LARGEST_VERSION <= version <= LARGEST_VERSION:
+        raise MalformedDocument("version is larger than any that counting up would reach")
+    return {
+        "status": session["status"],
+        "expires_at": session.get("expiresAt"),
+        "expired_at": session.get("expiredAt"),
+        "purge_at": session.get("purgeAt"),
+        "updated_at": session["updatedAt"],
+        "version": session.get("version"),
+        "data": written_out(session),
+    }

@@ -1,0 +1,102 @@
+"""Making a site's database ready: what is our own in it, created where it is not there yet."""
+
+from typing import Final
+
+from sqlalchemy import Connection, inspect, select, text
+
+from mika_ops.store.database import Database
+from mika_ops.store.errors import DatabaseError
+from mika_ops.store.schema.indexes import OPEN_WORK_PREFIX, open_work_indexes
+from mika_ops.store.schema.own import OWN_VERSION, acp_sessions, own, own_version
+
+_OURS: Final = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE :ours",
+    "postgresql": (
+        "SELECT c.relname FROM pg_class AS c JOIN pg_index AS i ON i.indexrelid = c.oid "
+        "WHERE i.indrelid = CAST('_plugin_storage' AS regclass) AND i.indisvalid AND c.relname LIKE :ours"
+    ),
+}
+_OURS_HALF_MADE: Final = _OURS["postgresql"].replace("AND i.indisvalid", "AND NOT i.indisvalid")
+
+
+def wrong_version(database: Database) -> str | None:
+    """Say what to do about tables of our own that are of another version, or ``None`` where they are not."""
+    version = _version(database)
+    if version is None or version == OWN_VERSION:
+        return None
+    if version > OWN_VERSION:
+        return (
+            f"the tables of ACP sessions are of version {version}, made by a newer mika-ops; this one knows "
+            f"{OWN_VERSION}: upgrade it"
+        )
+    return f"the tables of ACP sessions are older than version {OWN_VERSION}: run `mika-ops db prepare`"
+
+
+def prepare_tables(database: Database) -> None:
+    """Create the tables of our own, in our version. Raises ``DatabaseError`` where they are of a newer one."""
+    if (_version(database) or 0) > OWN_VERSION:
+        raise DatabaseError(wrong_version(database))
+
+    def work(connection: Connection) -> None:
+        own.create_all(connection)
+        # Those without a version are as those of version 1: naming it is all that they lack.
+        connection.execute(own_version.delete())
+        connection.execute(own_version.insert().values(version=OWN_VERSION))
+
+    database.write(work)
+
+
+def _version(database: Database) -> int | None:
+    """Return the version of our own tables: ``None`` where there are none, 0 where they do not say."""
+    with database.reading() as connection:
+        tables = set(inspect(connection).get_table_names())
+        if acp_sessions.name not in tables:
+            return None
+        return (connection.execute(select(own_version.c.version)).scalar() or 0) if own_version.name in tables else 0
+
+
+def missing_indexes(database: Database) -> dict[str, str]:
+    """Return those of our own indexes that are not there, by name, with the statements that create them.
+
+    None are missing where the site itself has no index on documents: ours would not be used.
+    """
+    if database.json_sql.guarded:
+        return {}
+    with database.reading() as connection:
+        there = set(_found(connection, _OURS[database.dialect]))
+    return {name: made for name, made in open_work_indexes(database.dialect).items() if name not in there}
+
+
+def prepare_indexes(database: Database) -> tuple[str, ...]:
+    """Create our own indexes on documents and drop those of another version; return the names of the new ones.
+
+    Postgres makes them while the shop goes on writing, which takes a while; SQLite keeps writers waiting, for about a
+    second in a shop of a hundred thousand documents. Raises ``DatabaseError`` where the user may not: in Postgres, only
+    who owns the table may.
+    """
+    missing = missing_indexes(database)
+    wanted = open_work_indexes(database.dialect)
+    if database.dialect == "sqlite":
+        with database.reading() as connection:
+            there = _found(connection, _OURS["sqlite"])
+        statements = [f"DROP INDEX {name}" for name in there if name not in wanted] + list(missing.values())
+        database.write(lambda connection: [connection.exec_driver_sql(each) for each in statements])
+        return tuple(missing)
+    # Such a statement runs in no transaction, and in its own time.
+    with database.reading() as reading:
+        connection = reading.execution_options(isolation_level="AUTOCOMMIT")
+        connection.exec_driver_sql("SET statement_timeout = 0")
+        half_made = _found(connection, _OURS_HALF_MADE)
+        stale = [name for name in _found(connection, _OURS["postgresql"]) if name not in wanted]
+        for name in (*half_made, *stale):
+            connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        for statement in missing.values():
+            connection.exec_driver_sql(statement)
+        if missing:
+            connection.exec_driver_sql("ANALYZE _plugin_storage")
+        connection.exec_driver_sql("RESET statement_timeout")
+    return tuple(missing)
+
+
+def _found(connection: Connection, statement: str) -> list[str]:
+    return list(connection.execute(text(statement), {"ours": f"{OPEN_WORK_PREFIX}%"}).scalars())

@@ -1,0 +1,122 @@
+"""Opening a site's database, and checking that it is one."""
+
+import time
+from typing import Final
+
+from sqlalchemy import Connection, Engine, inspect, make_url, select, text
+from sqlalchemy.exc import (
+    ArgumentError,
+)
+
+from mika_ops.store.database import Database, _retrying
+from mika_ops.store.errors import UnusableDatabase, is_disconnect, translated
+from mika_ops.store.json_sql import JsonSql
+from mika_ops.store.postgres import postgres_engine
+from mika_ops.store.schema.own import acp_sessions
+from mika_ops.store.schema.site import plugin_storage, site
+from mika_ops.store.sqlite import sqlite_engine
+
+FIRST_POSTGRES_WITH_GUARDS: Final = (16,)
+
+
+def open_database(url: str, *, plugin_id: str = "mika") -> Database:
+    """Open a site's database and look whether it is one, changing nothing.
+
+    ``url`` is ``sqlite:///path/to/data.db`` or ``postgresql://user:password@host:port/name``. Raises
+    ``UnusableDatabase`` with one sentence where it cannot be reached or is not a site with Mika for ``plugin_id``.
+    """
+    engine = engine_for(url)
+    try:
+        with translated(UnusableDatabase):
+            opened: Database = _retrying(is_disconnect, time.sleep)(_looked_over, engine, plugin_id)
+            return opened
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _looked_over(engine: Engine, plugin_id: str) -> Database:
+    with engine.connect() as connection:
+        tables = set(inspect(connection).get_table_names())
+        _require_site(connection, tables, plugin_id)
+        guarded = not _has_expression_index(connection)
+        if guarded:
+            _require_guards(connection)
+        return Database(
+            engine,
+            plugin_id,
+            JsonSql(engine.dialect.name, guarded=guarded),
+            has_acp_sessions=acp_sessions.name in tables,
+        )
+
+
+def engine_for(url: str) -> Engine:
+    """Return an engine with this package's driver and settings. Raises ``UnusableDatabase`` for a URL it cannot use."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UnusableDatabase(
+            "MIKA_DATABASE_URL is not a database URL: write sqlite:///path/to/data.db or "
+            "postgresql://user:password@host:5432/name"
+        ) from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return sqlite_engine(parsed)
+        case "postgresql" | "postgres":
+            return postgres_engine(parsed)
+        case other:
+            raise UnusableDatabase(
+                f"MIKA_DATABASE_URL names a {other} database; an EmDash site's is SQLite (sqlite:///…) or Postgres "
+                "(postgresql://…)"
+            )
+
+
+def _require_site(connection: Connection, tables: set[str], plugin_id: str) -> None:
+    if plugin_storage.name not in tables:
+        raise UnusableDatabase(
+            f"the database has no table {plugin_storage.name}: it is not an EmDash site's; check MIKA_DATABASE_URL"
+        )
+    missing = sorted(set(site.tables) - tables)
+    if missing:
+        raise UnusableDatabase(
+            f"the database has no table {', '.join(missing)}: it is an EmDash site without Mika, or one whose Mika has "
+            "never run; check MIKA_DATABASE_URL, or start the site once"
+        )
+    found = plugin_storage.c.plugin_id
+    if connection.execute(select(found).where(found == plugin_id).limit(1)).first() is not None:
+        return
+    others = connection.execute(
+        select(found).where(plugin_storage.c.collection == "ops").distinct().order_by(found).limit(5)
+    ).scalars()
+    named = [other for other in others if other != plugin_id]
+    if named:
+        raise UnusableDatabase(
+            f"the database has no documents of plugin id {plugin_id!r}, but has some of {', '.join(map(repr, named))}: "
+            "set MIKA_PLUGIN_ID to the one that is Mika's"
+        )
+
+
+def _has_expression_index(connection: Connection) -> bool:
+    """Say whether any index reads the documents as JSON: the database then holds no document that is not JSON."""
+    if connection.dialect.name == "sqlite":
+        statement = (
+            "SELECT 1 FROM sqlite_master WHERE type = 'index' AND tbl_name = '_plugin_storage' "
+            "AND sql LIKE '%json_extract(data,%' AND sql NOT LIKE '% WHERE %' LIMIT 1"
+        )
+    else:
+        statement = (
+            "SELECT 1 FROM pg_indexes WHERE tablename = '_plugin_storage' "
+            "AND schemaname = ANY (current_schemas(false)) "
+            "AND indexdef LIKE '%jsonb%' AND indexdef NOT LIKE '% WHERE %' LIMIT 1"
+        )
+    return connection.execute(text(statement)).first() is not None
+
+
+def _require_guards(connection: Connection) -> None:
+    """Refuse a Postgres that cannot say whether a text is JSON, where no index vouches that every document is."""
+    version = connection.dialect.server_version_info or (0,)
+    if connection.dialect.name == "postgresql" and version < FIRST_POSTGRES_WITH_GUARDS:
+        raise UnusableDatabase(
+            f"the table {plugin_storage.name} has none of EmDash's expression indexes, and Postgres "
+            f"{version[0]} cannot do without them: let the site create them, or use Postgres 16 or later"
+        )

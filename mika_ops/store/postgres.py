@@ -1,0 +1,69 @@
+"""Engines for Postgres."""
+
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
+
+from mika_ops.store.sqlite import BUSY_TIMEOUT_SECONDS
+
+LOCK_TIMEOUT_MS: Final = 2_000
+
+
+STATEMENT_TIMEOUT_MS: Final = 60_000
+
+
+_NOT_OURS: Final = frozenset({"42P05", "26000"})
+"""A prepared statement that is there already, or is not: a pooler has given us another's connection."""
+
+
+_PREPARED_FROM: Final = 5
+"""So often the driver runs a statement before it has Postgres prepare it."""
+
+
+def postgres_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": round(BUSY_TIMEOUT_SECONDS),
+            "application_name": "mika-ops",
+            # A server that is gone without a word must not be waited for for ever.
+            "keepalives_idle": 30,
+            "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def connect(driver: Any, _record: object) -> None:
+        from psycopg.types.array import ListBinaryDumper  # not needed for SQLite, and takes a while
+
+        # As text, each quotation mark of each document in a list would have to be escaped: a third of a write's time.
+        driver.adapters.register_dumper(list, ListBinaryDumper)
+
+    pooled = False
+
+    @event.listens_for(engine, "handle_error")
+    def handle_error(context: ExceptionContext) -> None:
+        nonlocal pooled
+        if getattr(context.original_exception, "sqlstate", None) in _NOT_OURS:
+            # PgBouncer before 1.21, for one: from now on nothing is prepared.
+            pooled = context.is_disconnect = True
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # For this transaction alone: behind a pooler, the connection is somebody else's afterwards.
+        settings: dict[str, int | str] = {
+            "lock_timeout": LOCK_TIMEOUT_MS,
+            "statement_timeout": STATEMENT_TIMEOUT_MS,
+            # To start other processes takes longer than any of our reads, and takes them away from the shop.
+            "max_parallel_workers_per_gather": 0,
+        }
+        keeps_plans = connection.get_execution_options().get("mika_keeps_plans", False)
+        driver: Any = connection.connection.driver_connection
+        driver.prepare_threshold = _PREPARED_FROM if keeps_plans and not pooled else None
+        if keeps_plans:
+            # Planning for EmDash's 106 indexes takes longer than finding or writing a document.
+            settings["plan_cache_mode"] = "force_generic_plan"
+        connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items()))
+
+    return engine

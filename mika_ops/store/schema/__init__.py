@@ -1,0 +1,1 @@
+"""The tables of a site, our own tables, and their indexes."""

@@ -1,0 +1,53 @@
+"""The tables that mika-ops itself creates."""
+
+from typing import Final
+
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+own: Final = MetaData()
+"""The tables that are ours."""
+
+
+acp_sessions: Final = Table(
+    "mika_acp_sessions",
+    own,
+    Column("id", Text, primary_key=True, comment="The session's id."),
+    Column("status", Text, nullable=False, comment="The session record's status."),
+    Column("expires_at", Text, comment="The record's expiresAt."),
+    Column("expired_at", Text, comment="The record's expiredAt."),
+    Column("purge_at", Text, comment="The record's purgeAt."),
+    Column("updated_at", Text, nullable=False, comment="The record's updatedAt."),
+    Column("version", Integer, comment="The record's version: compare it when writing, and raise it by one."),
+    Column("data", Text, nullable=False, comment="The whole session record, as JSON text."),
+    Index("idx_mika_acp_sessions_purge", "purge_at"),
+    Index("idx_mika_acp_sessions_expires", "expired_at", "expires_at"),
+)
+
+
+acp_idempotency_keys: Final = Table(
+    "mika_acp_idempotency_keys",
+    own,
+    Column("key", Text, primary_key=True, comment="The idempotency key of a request."),
+    Column("session_id", Text, nullable=False, comment="The session that the request was about."),
+    Column("response_json", Text, comment="The answer to give again, as JSON text."),
+    Column("created_at", Text, nullable=False, comment="When the request was first answered."),
+    Index("idx_mika_acp_idempotency_keys_session", "session_id"),
+)
+
+
+OWN_VERSION: Final = 1
+"""The version of our own tables that this mika-ops reads and writes."""
+
+
+own_version: Final = Table(
+    "mika_ops_schema",
+    own,
+    Column("version", Integer, primary_key=True, autoincrement=False, comment="The version of mika-ops' own tables."),
+)

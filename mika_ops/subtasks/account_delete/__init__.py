@@ -1,0 +1,1 @@
+"""The subtask that completes account-delete requests."""

@@ -1,0 +1,131 @@
+"""The documents that belong to a person who asked to be deleted: finding and changing them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from mika_ops.clock import Clock
+from mika_ops.documents.document import Document, MalformedDocument
+from mika_ops.documents.repository import Change, DocumentRepository
+from mika_ops.documents.selection import (
+    Collection,
+    Condition,
+    Field,
+    OneOf,
+    Selection,
+    all_of,
+    any_of,
+    top,
+)
+from mika_ops.documents.sweep import Sweep
+from mika_ops.rules import personal_data
+from mika_ops.rules.account_delete import Identity, StepValue
+from mika_ops.timestamps import Timestamp
+
+Requests: TypeAlias = Mapping[str, Identity]
+"""The people to delete, by request id, oldest request first."""
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a step did for each request: a value, or the sentence that says why it could not be done."""
+
+    values: Mapping[str, StepValue] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+Owns: TypeAlias = Callable[[Identity, Document], bool]
+
+
+Without: TypeAlias = Callable[[Document, Identity, Timestamp], Document]
+
+
+def change_owned(
+    repository: DocumentRepository,
+    selections: Sequence[Selection],
+    requests: Requests,
+    clock: Clock,
+    *,
+    owns: Owns,
+    without: Without,
+) -> StepOutcome:
+    """Change every selected document for each request that owns it; count the documents by request."""
+    counts = dict.fromkeys(requests, 0)
+    errors: dict[str, str] = {}
+    people = _People(requests, owns)
+
+    def rule(id_: str, document: Document) -> Change[tuple[tuple[str, ...], str | None]] | None:
+        owners: list[str] = []
+        changed, owner = document, people.first_owner(document)
+        while owner is not None:
+            request_id, identity = people.requests[owner]
+            owners.append(request_id)
+            try:
+                changed = without(changed, identity, clock.stamp())
+            except MalformedDocument as error:
+                return Change(None, (tuple(owners), f"document {id_} cannot be read: {error}"))
+            owner = people.first_owner(changed, after=owner)
+        return Change(changed, (tuple(owners), None)) if owners else None
+
+    for selection in selections:
+        sweep = Sweep(repository, selection, "account_delete_requests")
+        for ids in sweep.batches():
+            changes = repository.change(ids, rule, wait=True)
+            for change in changes.changed.values():
+                owners, error = change.note
+                for request_id in owners:
+                    counts[request_id] += 1
+                    if error is not None:
+                        errors.setdefault(request_id, error)
+            for id_, reason in changes.malformed.items():
+                for request_id in _owners_of(id_, repository, selection, requests):
+                    errors.setdefault(request_id, f"document {id_} cannot be changed: {reason}")
+    return StepOutcome(counts, errors)
+
+
+class _People:
+    """The people of a batch of requests, found by the keys that a document names and not by asking for each of them."""
+
+    def __init__(self, requests: Requests, owns: Owns) -> None:
+        self.requests = tuple(requests.items())
+        self._owns = owns
+        self._by_key: dict[tuple[str, str], list[int]] = {}
+        for number, (_request_id, identity) in enumerate(self.requests):
+            for key, value in identity.keys.items():
+                self._by_key.setdefault((key, value), []).append(number)
+
+    def first_owner(self, document: Document, *, after: int = -1) -> int | None:
+        """Return the number of the first request, after one that was found before, that owns the document."""
+        named = {number for key in personal_data.named_in(document) for number in self._by_key.get(key, ())}
+        owners = (n for n in sorted(named) if n > after and self._owns(self.requests[n][1], document))
+        return next(owners, None)
+
+
+def _owners_of(id_: str, repository: DocumentRepository, selection: Selection, requests: Requests) -> Iterator[str]:
+    """Yield the requests whose person a document names that cannot be read: the database can still look into it."""
+    for request_id, identity in requests.items():
+        own = {request_id: identity}
+        places = [{key: Field((*holder, key)) for key in personal_data.KEYS} for holder in personal_data.KEY_HOLDERS]
+        named = [condition for fields in places if (condition := named_inside(own, **fields)) is not None]
+        narrowed = replace(selection, top=all_of(selection.top, any_of(*named)))
+        if any(id_ in ids for ids in Sweep(repository, narrowed, "account_delete_requests").batches()):
+            yield request_id
+
+
+def by_keys(collection: Collection, types: tuple[str, ...], requests: Requests, *keys: str) -> Iterator[Selection]:
+    """Select documents by the top-level keys that name a person: one selection a key, each a look-up by index."""
+    for key in keys:
+        values = key_values(requests, key)
+        if values:
+            yield Selection(collection, all_of(OneOf(top("type"), types), OneOf(top(key), values)))
+
+
+def key_values(requests: Requests, key: str) -> tuple[str, ...]:
+    """Return the values of one key over all requests."""
+    return tuple(dict.fromkeys(identity.keys[key] for identity in requests.values() if key in identity.keys))
+
+
+def named_inside(requests: Requests, **fields: Field) -> Condition | None:
+    """Say that one of these fields inside a document names one of the people, by key."""
+    conditions = [OneOf(place, key_values(requests, key)) for key, place in fields.items() if key_values(requests, key)]
+    return any_of(*conditions) if conditions else None

@@ -1,0 +1,104 @@
+"""The dry run: what a run would do now, by counts and ids, found out without changing anything.
+
+It looks through the same selections, in the same order and with the same limits as a run does. What it cannot foresee
+is what a run is told on the way: by the mail server, by the site, and by the clock, as it has all the time it needs.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from mika_ops.documents.repository import Candidate, DocumentRepository
+from mika_ops.documents.selection import Selection
+from mika_ops.host.host import Host
+from mika_ops.ports.backlog import Backlog, NamesRows
+from mika_ops.subtasks.outcome import NOT_CHOSEN, Skipped
+from mika_ops.subtasks.registry import SUBTASKS
+from mika_ops.subtasks.subtask import Limits, Subtask, missing_piece
+from mika_ops.timestamps import Timestamp
+
+IDS_NAMED: Final = 20
+PAGE: Final = 200
+
+THE_SITE_DECIDES: Final = "the site decides what is due"
+NOBODY_KNOWS: Final = "nothing here can say what is due"
+KEYS_ARE_SECRETS: Final = "not named: their keys are secrets"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a subtask would do.
+
+    ``due``: how much waits for it; ``taken``: how much of that a run would take within its limit; both are ``None``
+    where nobody here knows. ``ids`` are the first of what would be taken, in order. Malformed documents would be left
+    alone; those met on the way to ``ids`` are named.
+    """
+
+    due: int | None = None
+    taken: int | None = None
+    ids: tuple[str, ...] = ()
+    malformed: int = 0
+    malformed_ids: tuple[str, ...] = ()
+    note: str | None = None
+
+
+Plan: TypeAlias = Mapping[str, Intent | Skipped]
+"""What becomes of each subtask, by name, in the order of a run."""
+
+
+def planned(
+    host: Host, *, now: Timestamp, subtasks: Collection[str], limits: Mapping[str, int], bounds: Limits
+) -> Plan:
+    """Return what a run of these subtasks at ``now`` would do. Changes nothing.
+
+    ``limits``: at most so many, by subtask; ``bounds``: whatever else bounds every subtask.
+    """
+    reasons = {
+        subtask.name: missing_piece(subtask, host) if subtask.name in subtasks else NOT_CHOSEN for subtask in SUBTASKS
+    }
+    selections = {
+        subtask.name: subtask.due(now, bounds)
+        for subtask in SUBTASKS
+        if subtask.due is not None and reasons[subtask.name] is None
+    }
+    backlog = Backlog() if host.backlog is None else host.backlog.read(selections, now=now)
+
+    def become(subtask: Subtask) -> Intent | Skipped:
+        name = subtask.name
+        reason = reasons[name]
+        if reason is not None:
+            return Skipped(reason=reason)
+        if name == "stock_reservations" and host.reservation_release is None:
+            return Intent(note=THE_SITE_DECIDES)
+        due = backlog.due.get(name)
+        if due is None:
+            return Intent(note=NOBODY_KNOWS)
+        taken = min(due.count, limits.get(name, due.count))
+        wanted = min(taken, IDS_NAMED)
+        if name not in selections:
+            rows = _first_rows(host.backlog, name, now, wanted)
+            return Intent(due.count, taken, rows, note=KEYS_ARE_SECRETS if name == "ephemeral_records" else None)
+        ids, malformed_ids = first_of(getattr(host, selections[name].collection), selections[name], wanted)
+        return Intent(due.count, taken, ids, due.malformed, malformed_ids)
+
+    return {subtask.name: become(subtask) for subtask in SUBTASKS}
+
+
+def _first_rows(reader: object, subtask: str, now: Timestamp, wanted: int) -> tuple[str, ...]:
+    return tuple(reader.first_ids(subtask, now=now, limit=wanted)) if isinstance(reader, NamesRows) else ()
+
+
+def first_of(
+    repository: DocumentRepository, selection: Selection, wanted: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the ids of the first documents that a selection takes, and of those it cannot read that come before."""
+    ids: list[str] = []
+    malformed: list[str] = []
+    after: Candidate | None = None
+    while True:
+        page = repository.candidates(selection, after=after, limit=PAGE)
+        for candidate in page:
+            (malformed if candidate.malformed else ids).append(candidate.id)
+        if len(page) < PAGE or len(ids) >= wanted:
+            return tuple(ids[:wanted]), tuple(malformed[:IDS_NAMED])
+        after = page[-1]

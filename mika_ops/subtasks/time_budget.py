@@ -1,0 +1,29 @@
+"""Sharing a run's time among its subtasks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mika_ops.clock import utc_now
+from mika_ops.deadline import Spent
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """How long one run may drain, from ``started_at`` on.
+
+    Half of the time belongs to whoever needs it first; of the other half every subtask has a slice of its own, so
+    that a long outbox cannot keep the release of stock waiting. What a subtask leaves over goes to the next.
+    """
+
+    total: timedelta
+    started_at: datetime
+    subtasks: tuple[str, ...]
+    now: Callable[[], datetime] = utc_now
+
+    def spent_for(self, subtask: str) -> Spent:
+        """Return the question whether the subtask's time is used up."""
+        to_come = len(self.subtasks) - 1 - self.subtasks.index(subtask)
+        reserved = self.total / 2 / len(self.subtasks) * to_come
+        ends_at = self.started_at + self.total - reserved
+        return lambda: self.now() >= ends_at

@@ -1,0 +1,407 @@
+"""The host that people copy: it maintains its shop, and its documents do what the database's do."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count, product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from examples.own_host_documents import Documents as InMemory
+from mika_ops import EmailParts
+from mika_ops.documents.document import Document, MalformedDocument
+from mika_ops.documents.repository import Candidate, Change, Changes, DocumentRepository
+from mika_ops.documents.selection import OneOf, Selection, record, top
+from mika_ops.orchestration.maintenance.ops import outcomes_of
+from mika_ops.rules import account_delete, email, webhook, workflow
+from mika_ops.store.database import Database
+from mika_ops.store.documents import Documents as InDatabase
+from mika_ops.store.opening import open_database
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops_testing import builders
+from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, NOW
+from mika_ops_testing.sites import Sites
+from mika_ops_tests.orchestration.pieces import Broken, run_job
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_host.py"
+
+numbers = count()
+
+
+@pytest.fixture
+def shop() -> Iterator[Any]:
+    """Load the example as a module of its own, so that every test has a shop as it was at first."""
+    name = f"own_host_{next(numbers)}"
+    spec = importlib.util.spec_from_file_location(name, EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[name]
+
+
+def run(shop: Any, instance: dg.DagsterInstance | None = None) -> dict[str, dict[str, Any]]:
+    """Run the example's job; return how each subtask ended, without what is zero."""
+    if instance is None:
+        with dg.DagsterInstance.ephemeral() as ephemeral:
+            return run(shop, ephemeral)
+    job = shop.defs.resolve_job_def("mika_maintenance")
+    result = job.execute_in_process(instance=instance, raise_on_error=False)
+    return {
+        name: {key: value for key, value in told.items() if value and key != "duration_ms"}
+        for name, told in outcomes_of(instance, result.run_id).items()
+    }
+
+
+def document(documents: DocumentRepository, id_: str) -> Document:
+    return documents.read([id_])[id_]
+
+
+def test_a_run_has_work_for_each_of_the_nine_and_does_it(shop: Any) -> None:
+    done = {"status": "completed"}
+
+    assert run(shop) == {
+        "email_outbox": {**done, "scanned": 2, "leased": 2, "sent": 2},
+        "stuck_emails": {**done, "scanned": 1, "reclaimed": 1},
+        "raw_provider_payloads": {**done, "scanned": 1, "purged": 1},
+        "acp_sessions": {**done, "scanned": 2, "expired": 1, "purged": 1},
+        "stock_reservations": {
+            **done,
+            "reservations_scanned": 1,
+            "reservations_released": 1,
+            "stock_items": 1,
+        },
+        "ephemeral_records": {**done, "purged": 2},
+        "account_delete_requests": {"status": "completed", "scanned": 1, "completed": 1},
+        "stuck_workflows": {**done, "scanned": 1, "reclaimed": 1},
+        "webhook_retries": {**done, "scanned": 1, "retried": 1},
+    }
+
+
+def test_a_second_run_finds_nothing_and_sends_nothing(shop: Any) -> None:
+    run(shop)
+
+    assert run(shop) == {name: {"status": "completed"} for name in SUBTASK_NAMES}
+    assert sorted(envelope.email_id for envelope in shop.mail.taken.values()) == ["email_link", "email_order"]
+
+
+def test_emails_are_sent_and_recorded_as_sent_by_the_outbox_on_the_shops_own_documents(shop: Any) -> None:
+    run(shop)
+
+    sent = {envelope.email_id: envelope for envelope in shop.mail.taken.values()}
+    assert "https://shop.example/in/1" in sent["email_link"].text
+    assert "Walnut bowl" in sent["email_order"].text
+    for id_ in sent:
+        stored = document(shop.ops, id_)
+        assert stored["status"] == stored["record"]["status"] == "sent"
+        assert stored["record"]["providerMessageId"] == f"mail-{id_}"
+        assert "leaseKey" not in stored["record"]
+
+
+def test_what_is_stuck_is_given_up_and_what_is_due_again_is_replayed(shop: Any) -> None:
+    run(shop)
+
+    assert document(shop.ops, "email_stuck")["status"] == "failed"
+    assert document(shop.ops, "workflow_of_webhook_stuck")["status"] == "failed"
+    assert document(shop.ops, "workflow_of_webhook_due")["status"] == "completed"
+    assert "rawPayloadJson" not in document(shop.ops, "webhook_old")["record"]
+
+
+def test_the_stock_the_sessions_and_the_rows_are_what_is_left(shop: Any) -> None:
+    run(shop)
+
+    assert shop.stock.reserved == {"bowl": 0}
+    assert list(shop.stock.active()) == []
+    assert sorted(shop.acp_sessions) == ["acp_abandoned", "acp_live"]
+    assert shop.acp_sessions["acp_abandoned"]["status"] == "not_ready_for_payment"
+    assert list(shop.tokens.rows) == ["token_ada"]
+    assert list(shop.rate_limits) == ["limit_new"]
+
+
+def test_the_account_delete_leaves_nothing_of_the_person(shop: Any) -> None:
+    run(shop)
+
+    request = document(shop.ops, "delete_bo")
+    assert request["status"] == "completed"
+    assert request["record"]["metadata"]["maintenance"]["steps"]
+    left = [
+        document(shop.ops, "email_of_bo"),
+        document(shop.account, "customer_bo"),
+        document(shop.ledger, "order_bo"),
+        document(shop.session, "cart_bo"),
+    ]
+    assert not [each["id"] for each in left if "bo@shop.example" in str(each) or "Bo Ek" in str(each)]
+    assert document(shop.ledger, "order_ada")["aggregate"]["customer"]["email"] == "ada@shop.example"
+
+
+def test_the_summary_says_what_is_left(shop: Any) -> None:
+    def due(at: str) -> dict[str, int]:
+        selections = {"email_outbox": email.due(at), "stuck_workflows": workflow.stuck(at)}
+        backlog = shop.host.backlog.read(selections, now=at)
+        return {subtask: each.count for subtask, each in backlog.due.items()}
+
+    now = shop.data.JUST_NOW
+    beside = ("acp_sessions", "stock_reservations", "ephemeral_records")
+    assert due(now) == {"email_outbox": 2, "stuck_workflows": 1, **dict(zip(beside, (2, 1, 2), strict=True))}
+
+    told = run_job(shop.host).metadata["summary"]["overview"]
+    assert "| email_outbox | completed | scanned 2, leased 2, sent 2 |" in told
+    assert [line.rsplit("|", 2)[1].strip() for line in told.splitlines() if line.startswith("| ")][2:] == ["0"] * 9
+
+
+@pytest.mark.parametrize("piece", ["email_outbox", "acp_sessions", "ephemeral_purge", "reservation_release"])
+def test_a_broken_piece_fails_its_subtask_alone(shop: Any, piece: str) -> None:
+    subtask = {"ephemeral_purge": "ephemeral_records", "reservation_release": "stock_reservations"}.get(piece, piece)
+
+    parts = EmailParts() if piece == "email_outbox" else shop.host.email
+    ended = run_job(replace(shop.host, **{piece: Broken()}, email=parts))
+
+    assert {name for name, status in ended.statuses.items() if status == "failed"} == {subtask}
+    assert ended.statuses[subtask] == "failed"
+    assert len(ended.statuses) == len(SUBTASK_NAMES)
+    assert ended.success == (subtask != "stock_reservations")
+
+
+def test_an_email_that_the_provider_refuses_is_left_for_the_next_try(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop.mail, "send", Broken(RuntimeError("the provider says no")).send)
+
+    outcomes = run(shop)
+
+    assert outcomes["email_outbox"]["failed"] == 2
+    assert {told["status"] for told in outcomes.values()} == {"completed"}
+    stored = document(shop.ops, "email_link")
+    assert (stored["status"], stored["record"]["attemptCount"]) == ("failed", 1)
+    assert "the provider says no" in stored["record"]["lastError"]
+
+
+def test_a_site_that_refuses_a_replay_is_counted(shop: Any) -> None:
+    shop.ops.change(["workflow_of_webhook_due"], lambda _id, each: Change(named(each, "nobody's"), None))
+
+    outcome = run(shop)["webhook_retries"]
+
+    assert outcome["failed"] == 1
+    assert "there is no such workflow" in outcome["failed_ids"]
+
+
+def named(workflow_: Document, webhook_id: str) -> Document:
+    return {**workflow_, "record": {**workflow_["record"], "subjectId": webhook_id}}
+
+
+def test_a_replay_asked_for_twice_under_one_key_is_done_once(shop: Any) -> None:
+    site = shop.Site()
+    first = site.replay_webhook("webhook_due", idempotency_key="key")
+    finished = document(shop.ops, "workflow_of_webhook_due")
+
+    assert site.replay_webhook("webhook_due", idempotency_key="key") == first
+    assert document(shop.ops, "workflow_of_webhook_due") is finished
+
+
+def test_stock_that_cannot_be_released_fails_the_run_and_reaches_the_alert_sink(shop: Any) -> None:
+    del shop.stock.reserved["bowl"]
+    with dg.DagsterInstance.ephemeral() as instance:
+        repository = shop.defs.get_repository_def()
+        sensor = repository.get_sensor_def("mika_maintenance_alerts")
+
+        def tick(cursor: str | None) -> str | None:
+            context = dg.build_sensor_context(
+                instance=instance, cursor=cursor, repository_def=repository, sensor_name=sensor.name
+            )
+            ticked: str | None = sensor.evaluate_tick(context).cursor
+            return ticked
+
+        cursor = tick(None)
+        outcomes = run(shop, instance)
+        tick(cursor)
+
+    assert outcomes["stock_reservations"]["orphan_ids"] == "reservation_old"
+    assert {name for name, told in outcomes.items() if told["status"] == "failed"} == {"stock_reservations"}
+    (alert,) = shop.alerts
+    assert alert.job == "mika_maintenance"
+    assert "reservation_old" in alert.sentence
+
+
+def test_a_customer_with_an_orphan_keeps_all_reservations(shop: Any) -> None:
+    shop.stock.reservations["orphan"] = replace(shop.stock.reservations["reservation_bo"], item="gone")
+
+    released = shop.stock.release_customers(["customer_bo", "nobody"], now=NOW)
+
+    assert released["customer_bo"].orphans == ("orphan",)
+    assert (released["customer_bo"].released, released["nobody"].released) == (0, 0)
+    assert shop.stock.reservations["reservation_bo"].released_at is None
+
+
+def test_pieces_stop_when_their_time_is_spent_and_say_so(shop: Any) -> None:
+    def spent() -> bool:
+        return True
+
+    clock = SimpleNamespace(scheduled_at=shop.data.TOMORROW)
+    cleaned = shop.host.acp_sessions.clean_up(clock, limit=None, purge_after_hours=1, spent=spent)
+    released = shop.host.reservation_release.release_expired(due=shop.data.TOMORROW, now=NOW, spent=spent)
+
+    assert (cleaned.scanned, cleaned.has_more) == (0, True)
+    assert (released.scanned, released.has_more) == (0, True)
+
+
+# The documents in memory beside those in the database.
+
+
+@pytest.fixture
+def database(sqlite_sites: Sites) -> Iterator[Database]:
+    with open_database(sqlite_sites.new()) as opened:
+        yield opened
+
+
+OUT_OF_ATTEMPTS: Document = {"attemptCount": 5, "maxAttempts": 5}
+
+STORED: tuple[Document, ...] = (
+    builders.email("email_1"),
+    builders.email("email_2", nextAttemptAt=BEFORE),
+    builders.email("email_3", nextAttemptAt=NOW, status="failed"),
+    builders.email("email_4", nextAttemptAt=AFTER),
+    builders.email("email_ä", nextAttemptAt=BEFORE),
+    builders.email("email_5", status="sent", customerId="customer_1"),
+    builders.email("email_6", **OUT_OF_ATTEMPTS, leaseExpiresAt=BEFORE),
+    builders.email("email_7", **OUT_OF_ATTEMPTS, status="failed"),
+    builders.email("email_8", attemptCount="none"),
+    builders.email("email_9", nextAttemptAt=5),
+    builders.email("email_10", top={"record": "torn"}),
+    builders.email("email_11", top={"record": None, "status": "sent"}),
+    builders.webhook("webhook_1"),
+    builders.webhook("webhook_2", receivedAt=EARLIER),
+    builders.webhook("webhook_3", receivedAt=None),
+    builders.workflow("workflow_1", **OUT_OF_ATTEMPTS, status="running", leaseExpiresAt=BEFORE),
+    builders.workflow("workflow_2", nextAttemptAt=BEFORE),
+    builders.workflow("workflow_3", status="running", leaseExpiresAt=BEFORE),
+    builders.workflow("workflow_4", nextAttemptAt=BEFORE, maxAttempts=None),
+    builders.delete_request("delete_1"),
+    builders.delete_request("delete_2", top={"createdAt": BEFORE}),
+    {"id": "bare"},
+)
+
+SELECTIONS: Mapping[str, Selection] = {
+    "due emails": email.due(NOW),
+    "stuck emails": email.stuck(NOW),
+    "dead letters": email.dead_letters(NOW),
+    "purgeable webhooks": webhook.purgeable(NOW),
+    "stuck workflows": workflow.stuck(NOW),
+    "retryable webhooks": workflow.retryable_webhooks(NOW),
+    "account deletes": account_delete.queued(),
+    "somebody's emails": Selection(
+        "ops", OneOf(top("type"), ("email",)), OneOf(record("customerId"), ("customer_1",)), reports_malformed=False
+    ),
+}
+
+
+@pytest.fixture
+def both(database: Database) -> tuple[InMemory, InDatabase]:
+    builders.put(database, "ops", *STORED)
+    return InMemory(*STORED), InDatabase(database, "ops")
+
+
+def pages(documents: DocumentRepository, selection: Selection, limit: int) -> list[list[Candidate]]:
+    """Read the candidates page by page, until one is not full."""
+    read: list[list[Candidate]] = []
+    while not read or len(read[-1]) == limit:
+        read.append(list(documents.candidates(selection, after=read[-1][-1] if read else None, limit=limit)))
+    return read
+
+
+@pytest.mark.parametrize(("selection", "limit"), list(product(SELECTIONS, (1, 2, 100))))
+def test_the_candidates_are_those_of_the_database(
+    both: tuple[InMemory, InDatabase], selection: str, limit: int
+) -> None:
+    in_memory, in_database = both
+
+    found = pages(in_memory, SELECTIONS[selection], limit)
+
+    assert found[0]
+    assert found == pages(in_database, SELECTIONS[selection], limit)
+
+
+def test_these_candidates_include_malformed_ones(both: tuple[InMemory, InDatabase]) -> None:
+    due = both[0].candidates(email.due(NOW), after=None, limit=100)
+
+    assert {candidate.id for candidate in due if candidate.malformed} == {"email_8", "email_9", "email_10"}
+
+
+def test_the_same_documents_are_read(both: tuple[InMemory, InDatabase]) -> None:
+    ids = ["email_2", "gone", "email_1", "email_10"]
+
+    assert both[0].read(ids) == both[1].read(ids)
+    assert sorted(both[0].read(ids)) == ["email_1", "email_10", "email_2"]
+
+
+def rule(id_: str, document: Document) -> Change[str] | None:
+    """Change, leave, note without changing, or refuse a document, by its id."""
+    match id_:
+        case "email_1" | "email_ä":
+            return Change({**document, "status": "sent"}, f"sent {id_}")
+        case "email_2":
+            return None
+        case "email_3":
+            return Change(None, "seen only")
+        case _:
+            raise MalformedDocument(f"{id_} is not to my liking")
+
+
+IDS = ("email_ä", "gone", "email_2", "email_10", "email_3", "email_1")
+AS_STORED = {str(document["id"]): document for document in STORED}
+WRITTEN = {id_: AS_STORED.get(id_, {"id": id_, "status": "queued"}) for id_ in IDS}
+SEEN: Mapping[str, Mapping[str, Document] | None] = {
+    "not told": None,
+    "all but the one that is gone are as they were written": WRITTEN,
+    "all have changed": {id_: {**document, "status": "skipped"} for id_, document in WRITTEN.items()},
+}
+
+
+def told(changes: Changes[str]) -> tuple[object, ...]:
+    """Return what became of the documents, and in which order it is told."""
+    return list(changes.changed.items()), sorted(changes.left), dict(changes.malformed)
+
+
+@pytest.mark.parametrize(("seen", "wait"), list(product(SEEN, (False, True))))
+def test_changes_are_those_of_the_database(both: tuple[InMemory, InDatabase], seen: str, wait: bool) -> None:
+    in_memory, in_database = both
+
+    changes = in_memory.change(IDS, rule, wait=wait, seen=SEEN[seen])
+
+    assert told(changes) == told(in_database.change(IDS, rule, wait=wait, seen=SEEN[seen]))
+    assert list(changes.changed) == ["email_ä", "email_3", "email_1"]
+    assert changes.malformed == {"email_10": "email_10 is not to my liking"}
+    assert in_memory.read(list(AS_STORED)) == in_database.read(list(AS_STORED))
+    assert document(in_memory, "email_1")["status"] == "sent"
+
+
+def test_a_rule_that_breaks_changes_nothing(both: tuple[InMemory, InDatabase]) -> None:
+    def breaks(id_: str, document: Document) -> Change[None]:
+        if id_ == "email_2":
+            raise ZeroDivisionError
+        return Change({**document, "status": "sent"}, None)
+
+    for documents in both:
+        with pytest.raises(ZeroDivisionError):
+            documents.change(["email_1", "email_2"], breaks)
+
+        assert document(documents, "email_1") == AS_STORED["email_1"]
+
+
+def test_no_change_of_another_thread_is_lost() -> None:
+    documents = InMemory({"id": "counter", "n": 0})
+
+    def add(_turn: int) -> None:
+        documents.change(["counter"], lambda _id, counter: Change({**counter, "n": counter["n"] + 1}, None))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(400)))
+
+    assert document(documents, "counter")["n"] == 400

@@ -1,0 +1,87 @@
+"""Whole runs of shops that have the admin API, against a real site."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from mika_ops.config.loading import isolated_settings
+from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.store.opening import open_database
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops_testing.admin_api_server import Call, Reply, Site, done, refusal, running_site, says
+from mika_ops_testing.builders import put, workflow
+
+TOKEN = "ec_pat_canary"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with running_site() as running:
+        yield running
+
+
+def run(site: Site, **settings: str) -> RunReport:
+    return run_once(
+        isolated_settings(admin_api_url=site.url, admin_api_token=TOKEN, **settings), now="2026-03-01T12:00:00.000Z"
+    )
+
+
+def test_a_shop_with_the_admin_api_alone_releases_its_stock_and_skips_the_rest_with_reasons(site: Site) -> None:
+    affected = {"reservationsScanned": 4, "reservationsReleased": 3, "stockItems": 2}
+    site.will(says(done(affected=affected)))
+
+    report = run(site)
+
+    assert report.success
+    told = dict(report.subtasks)
+    released = told.pop("stock_reservations")
+    assert (released["status"], released["reservations_released"]) == ("completed", 3)
+    assert {outcome["status"] for outcome in told.values()} == {"skipped"}
+    assert all("not configured: " in outcome["reason"] for outcome in told.values())
+    assert len(told) == len(SUBTASK_NAMES) - 1
+    (call,) = site.calls
+    assert call.body == {
+        "now": "2026-03-01T12:00:00.000Z",
+        "idempotencyKey": f"{report.run_id}:stock_reservations",
+    }
+
+
+def test_a_release_that_the_site_refuses_fails_the_run_with_its_sentence(site: Site) -> None:
+    site.will(says({"error": {"code": "UNAUTHORIZED", "message": f"Unknown token {TOKEN}"}}, status=401))
+
+    report = run(site)
+
+    assert not report.success
+    error = report.subtasks["stock_reservations"]["error"]
+    assert "401, UNAUTHORIZED, Unknown token <token>; set MIKA_ADMIN_API_TOKEN" in error
+    assert TOKEN not in str(report)
+
+
+def test_a_replay_that_goes_wrong_in_any_way_counts_as_failed_by_its_id_and_the_others_go_on(
+    site: Site, url: str
+) -> None:
+    replies: dict[str, Reply] = {
+        "webhook_of_failed": says(done("failed", message="The provider says no.")),
+        "webhook_of_unsupported": says(done("unsupported")),
+        "webhook_of_refused": says(refusal(409, "busy", "In progress.", retryAfter=60), status=409),
+        "webhook_of_broken": says(b"<html>Oops</html>", status=500),
+    }
+
+    def reply_to(call: Call) -> Reply:
+        return replies.get(call.body["webhookId"], says(done("queued")))
+
+    site.reply_to = reply_to
+    names = ["a_first", "broken", "failed", "refused", "unsupported", "z_last"]
+    with open_database(url) as database:
+        put(database, "ops", *(workflow(name, nextAttemptAt="2026-02-28T12:00:00.000Z") for name in names))
+
+    report = run(site, database_url=url)
+
+    told = report.subtasks["webhook_retries"]
+    assert (told["status"], told["retried"], told["failed"]) == ("completed", 2, 4)
+    failed = sorted(told["failed_ids"].splitlines())
+    assert [line.partition(": ")[0] for line in failed] == sorted(replies)
+    assert any(line.endswith("it asks to wait 60 s: the next run tries again") for line in failed)
+    keys = {call.body["webhookId"]: call.body["idempotencyKey"] for call in site.calls}
+    assert keys == {f"webhook_of_{name}": f"{report.run_id}:webhook_of_{name}" for name in names}
+    assert report.success

@@ -1,0 +1,246 @@
+"""The checks of a shop's health: what each tells of a real shop, and from where on it fails."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mika_ops.config.errors import SettingsError
+from mika_ops.config.loading import isolated_settings, load_settings
+from mika_ops.monitoring.checks import CHECK_NAMES, CHECKS, Finding, judged
+from mika_ops.monitoring.snapshot import IDS_NAMED, Standing, standing_of
+from mika_ops.monitoring.thresholds import Thresholds
+from mika_ops.ports.backlog import Backlog, Due, LooksCloser, StockDrift
+from mika_ops.store.backlog import DatabaseBacklog
+from mika_ops.store.database import Database
+from mika_ops.store.schema.site import stock_events, stock_items
+from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops.subtasks.subtask import Limits
+from mika_ops_testing.builders import (
+    EARLIER,
+    NOW,
+    delete_request,
+    email,
+    order,
+    put,
+    put_raw,
+    put_rows,
+    reservation,
+    stock_item,
+    webhook,
+    workflow,
+)
+
+EXHAUSTED: dict[str, Any] = {"status": "failed", "attemptCount": 5}
+LONG_AGO = "2026-02-27T12:00:00.000Z"
+JUST_NOW = "2026-03-01T11:55:00.000Z"
+
+
+def standing(database: Database, **limits: Any) -> Standing:
+    return standing_of(DatabaseBacklog(database), Limits(**limits), now=NOW)
+
+
+def found(database: Database, **thresholds: Any) -> dict[str, Finding]:
+    return judged(standing(database), Thresholds(**thresholds))
+
+
+def failing(database: Database, **thresholds: Any) -> set[str]:
+    return {name for name, finding in found(database, **thresholds).items() if not finding.passed}
+
+
+def test_the_backlog_of_a_database_can_look_closer(database: Database) -> None:
+    assert isinstance(DatabaseBacklog(database), LooksCloser)
+
+
+def test_all_checks_pass_on_an_empty_shop_and_say_so_in_numbers(database: Database) -> None:
+    findings = found(database)
+
+    assert tuple(findings) == CHECK_NAMES
+    assert all(finding.passed for finding in findings.values())
+    assert {value for finding in findings.values() for value in finding.numbers.values()} == {0}
+
+
+def test_all_checks_pass_on_a_shop_in_order(database: Database) -> None:
+    put(
+        database,
+        "ops",
+        email(nextAttemptAt=JUST_NOW),
+        email("done", status="sent"),
+        delete_request(top={"createdAt": JUST_NOW}),
+    )
+    put(database, "ops", webhook(receivedAt=JUST_NOW), workflow(status="completed"))
+    put(database, "ledger", order())
+    put_rows(database, stock_items, stock_item(quantity_reserved=2))
+    put_rows(database, stock_events, reservation(expires_at=JUST_NOW), reservation("gone", status="released"))
+
+    assert failing(database, check_drifting_items=1) == set()
+
+
+def hold_expired(database: Database) -> None:
+    put_rows(database, stock_items, stock_item(quantity_reserved=1))
+    put_rows(database, stock_events, reservation(expires_at=EARLIER, quantity_delta=1))
+
+
+FAILING: dict[str, Callable[[Database], None]] = {
+    "oldest_due_email": lambda shop: put(shop, "ops", email(nextAttemptAt=EARLIER)),
+    "failed_emails": lambda shop: put(shop, "ops", email(**EXHAUSTED)),
+    "overdue_account_deletes": lambda shop: put(
+        shop, "ops", delete_request(status="failed", top={"createdAt": LONG_AGO})
+    ),
+    "workflows_left_stuck": lambda shop: put(shop, "ops", workflow(**EXHAUSTED)),
+    "overdue_raw_payloads": lambda shop: put(shop, "ops", webhook(receivedAt="2026-02-01T00:00:00.000Z")),
+    "overdue_reservations": hold_expired,
+    "reserved_stock": lambda shop: put_rows(shop, stock_items, stock_item(quantity_reserved=3)),
+    "malformed_documents": lambda shop: put_raw(shop, "ops", ("broken", "[]")),
+}
+
+
+@pytest.mark.parametrize("check", CHECK_NAMES)
+def test_each_check_fails_for_its_own_matter_alone(check: str, database: Database) -> None:
+    FAILING[check](database)
+
+    assert failing(database) == {check}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_each_check_passes_where_its_threshold_is_high_enough(check: Any, database: Database) -> None:
+    FAILING[check.name](database)
+
+    assert failing(database, **{check.threshold: 8_000}) == set()
+
+
+def test_a_failing_check_says_how_much_how_old_and_what_to_do(database: Database) -> None:
+    put(database, "ops", email(nextAttemptAt=EARLIER), email("b", nextAttemptAt=JUST_NOW))
+
+    finding = found(database)["oldest_due_email"]
+
+    assert finding.sentence == (
+        "emails due: 2, the oldest for 3 d; "
+        "see whether email_outbox is skipped, fails, or runs out of its limit or time"
+    )
+    assert finding.numbers == {"due": 2, "oldest_age_seconds": 259_200}
+
+
+@pytest.mark.parametrize("status", ["failed", "queued"])
+def test_an_account_delete_is_overdue_whether_it_failed_or_waits(status: str, database: Database) -> None:
+    put(database, "ops", delete_request(status=status, top={"createdAt": LONG_AGO}))
+
+    assert failing(database) == {"overdue_account_deletes"}
+
+
+def test_overdue_account_deletes_that_failed_are_named(database: Database) -> None:
+    requests = (delete_request(f"delete_{n:02}", status="failed", top={"createdAt": LONG_AGO}) for n in range(25))
+    put(database, "ops", *requests)
+
+    sentence = found(database)["overdue_account_deletes"].sentence
+
+    assert "that failed: 25, that wait: 0; the oldest was made 2 d ago" in sentence
+    assert sentence.endswith(", ".join(f"delete_{n:02}" for n in range(IDS_NAMED)) + " and 5 more")
+
+
+def test_a_completed_account_delete_is_nobodys_worry(database: Database) -> None:
+    put(database, "ops", delete_request(status="completed", top={"createdAt": LONG_AGO}))
+
+    assert failing(database) == set()
+
+
+def test_a_raw_payload_is_overdue_by_the_days_that_the_shop_keeps_it(database: Database) -> None:
+    put(database, "ops", webhook(receivedAt="2026-02-01T00:00:00.000Z"))
+
+    kept_for_longer = standing(database, raw_payload_retention_days=27.7)
+
+    assert judged(kept_for_longer, Thresholds())["overdue_raw_payloads"].passed
+
+
+def test_drifting_stock_is_named_and_what_is_below_zero_counted(database: Database) -> None:
+    put_rows(
+        database,
+        stock_items,
+        stock_item("fits", sellable_id="fits", quantity_reserved=5),
+        stock_item("below", sellable_id="below", quantity_reserved=-1),
+        stock_item("too_much", sellable_id="too_much", quantity_reserved=3),
+        stock_item("too_little", sellable_id="too_little", quantity_reserved=0),
+    )
+    later = "2026-03-02T12:00:00.000Z"
+    put_rows(
+        database,
+        stock_events,
+        reservation("a", stock_item_id="fits", quantity_delta=2, expires_at=later),
+        reservation("b", stock_item_id="fits", quantity_delta=3, expires_at=None),
+        reservation("c", stock_item_id="too_much", quantity_delta=2, expires_at=later),
+        reservation("d", stock_item_id="too_much", quantity_delta=9, status="consumed"),
+        reservation("e", stock_item_id="too_little", quantity_delta=1, expires_at=later),
+        reservation("f", stock_item_id="fits", kind="movement", status="active", quantity_delta=7),
+    )
+
+    assert DatabaseBacklog(database).stock_drift() == StockDrift(3, 1, ("below", "too_little", "too_much"))
+    assert found(database)["reserved_stock"].sentence.endswith(
+        "below zero: 1; correct quantity_reserved in mika_stock_items: below, too_little, too_much"
+    )
+
+
+def test_of_much_drifting_stock_the_first_are_named_and_all_counted(database: Database) -> None:
+    items = (stock_item(f"item_{n:02}", sellable_id=f"s{n}", quantity_reserved=1) for n in range(IDS_NAMED + 7))
+    put_rows(database, stock_items, *items)
+
+    drift = DatabaseBacklog(database).stock_drift()
+
+    assert (drift.items, len(drift.ids), drift.ids[0]) == (IDS_NAMED + 7, IDS_NAMED, "item_00")
+
+
+def test_what_a_reader_does_not_tell_is_not_judged() -> None:
+    class TellsEmailsOnly:
+        def read(self, selections: object, *, now: str) -> Backlog:
+            return Backlog({"email_outbox": Due(1, now)})
+
+    told = standing_of(TellsEmailsOnly(), Limits(), now=NOW)
+
+    assert told.drift is None
+    assert list(judged(told, Thresholds())) == ["oldest_due_email", "malformed_documents"]
+
+
+def test_nothing_at_all_is_judged_of_a_shop_that_tells_nothing() -> None:
+    assert judged(Standing(NOW), Thresholds()) == {}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(SUBTASK_NAMES), st.builds(Due, st.integers(0, 9), st.sampled_from([None, "?", NOW]))
+    ),
+    st.dictionaries(
+        st.sampled_from(SUBTASK_NAMES), st.builds(Due, st.integers(0, 9), st.sampled_from([None, "?", NOW]))
+    ),
+)
+def test_times_that_nobody_can_read_never_keep_a_check_from_an_answer(due: Any, failed: Any) -> None:
+    for finding in judged(Standing(NOW, Backlog(due), failed), Thresholds()).values():
+        assert finding.sentence
+        assert all(value >= 0 for value in finding.numbers.values())
+
+
+def test_every_check_belongs_to_a_subtask_or_to_the_shop_and_has_a_name_of_its_own() -> None:
+    assert {check.subtask for check in CHECKS} <= {None, *SUBTASK_NAMES}
+    assert len(set(CHECK_NAMES)) == len(CHECKS)
+    assert not set(CHECK_NAMES) & set(SUBTASK_NAMES)
+
+
+def test_which_checks_are_errors_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIKA_CHECK_ERRORS", "failed_emails, reserved_stock")
+
+    assert load_settings().check_errors == ("failed_emails", "reserved_stock")
+
+
+def test_an_error_that_is_no_check_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIKA_CHECK_ERRORS", "failed_mails")
+
+    with pytest.raises(
+        SettingsError, match=r"MIKA_CHECK_ERRORS: 'failed_mails' is no check: write of oldest_due_email,"
+    ):
+        load_settings()
+
+
+def test_an_owner_that_is_none_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'bob' is no owner: write team:name or an email address"):
+        isolated_settings(asset_owners=("bob",))

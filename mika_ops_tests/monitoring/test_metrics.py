@@ -1,0 +1,90 @@
+"""The figures of a run, by the same names for every subtask, and what becomes of them over an hour or a day."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mika_ops.monitoring.metrics import SUMMED, did_something, figures_of, rolled_up
+from mika_ops.monitoring.snapshot import Standing
+from mika_ops.ports.backlog import Backlog, Due
+from mika_ops.subtasks.registry import SUBTASKS
+from mika_ops.subtasks.subtask import Subtask
+from mika_ops_testing.builders import EARLIER, NOW
+
+BY_NAME = {subtask.name: subtask for subtask in SUBTASKS}
+
+
+def test_a_subtask_that_did_something_has_all_figures() -> None:
+    standing = Standing(NOW, Backlog({"email_outbox": Due(7, EARLIER)}), {"email_outbox": Due(2)})
+    outcome = {"status": "completed", "duration_ms": 500, "scanned": 32, "sent": 30, "failed": 2, "has_more": True}
+
+    assert figures_of(BY_NAME["email_outbox"], outcome, standing) == {
+        "done": 30,
+        "failed": 2,
+        "failed_runs": 0,
+        "duration_ms": 500,
+        "done_per_second": 60.0,
+        "due": 7,
+        "oldest_age_seconds": 259_200,
+        "failed_for_good": 2,
+    }
+
+
+def test_a_subtask_that_is_skipped_still_tells_what_waits_for_it() -> None:
+    standing = Standing(NOW, Backlog({"acp_sessions": Due(3)}))
+
+    figures = figures_of(BY_NAME["acp_sessions"], {"status": "skipped", "duration_ms": 0, "reason": "?"}, standing)
+
+    assert figures == {
+        "done": 0,
+        "failed": 0,
+        "failed_runs": 0,
+        "duration_ms": 0,
+        "due": 3,
+        "oldest_age_seconds": 0,
+    }
+
+
+@pytest.mark.parametrize("subtask", SUBTASKS, ids=lambda subtask: subtask.name)
+def test_what_a_subtask_did_is_the_sum_of_its_own_counts(subtask: Subtask) -> None:
+    outcome = {"status": "completed", "duration_ms": 1, "scanned": 99, **dict.fromkeys(subtask.done, 4)}
+
+    assert figures_of(subtask, outcome, None)["done"] == 4 * len(subtask.done)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "did"),
+    [
+        ({"status": "completed", "duration_ms": 12, "scanned": 0, "has_more": False}, False),
+        ({"status": "completed", "duration_ms": 12, "scanned": 1}, True),
+        ({"status": "completed", "duration_ms": 12, "has_more": True}, True),
+        ({"status": "failed", "duration_ms": 12, "error": "?"}, True),
+        ({"status": "skipped", "duration_ms": 0, "reason": "?"}, False),
+    ],
+)
+def test_a_subtask_did_something_where_it_counted_anything_or_failed(outcome: Any, did: bool) -> None:
+    assert did_something(outcome) is did
+
+
+def test_over_an_hour_what_was_done_adds_up_and_of_the_rest_the_highest_counts() -> None:
+    points = [
+        {"email_outbox.done": 3, "email_outbox.due": 9, "acp_sessions.failed_runs": 1},
+        {"email_outbox.done": 4, "email_outbox.due": 2, "email_outbox.duration_ms": 70},
+    ]
+
+    assert rolled_up(points) == {
+        "email_outbox.done": 7,
+        "email_outbox.due": 9,
+        "email_outbox.duration_ms": 70,
+        "acp_sessions.failed_runs": 1,
+    }
+
+
+FIGURES = st.dictionaries(st.sampled_from([*sorted(SUMMED), "due", "duration_ms"]), st.integers(0, 1_000))
+
+
+@given(st.lists(st.lists(FIGURES, max_size=4), max_size=4))
+def test_hours_added_up_to_a_day_come_to_the_same_as_the_runs_of_the_day(hours: Any) -> None:
+    assert rolled_up(map(rolled_up, hours)) == rolled_up(run for hour in hours for run in hour)
