@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, text
 
 from bench.shops import Shops, due_emails, fill
 from mika_ops.clock import Clock, utc_now
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.email.content.renderer import Brand, EmailRenderer
 from mika_ops.email.outbox.outbox import LeasedOutbox
 from mika_ops.ports.email import Envelope, SendResult
@@ -45,9 +45,11 @@ def drain_seconds(shops: Shops, count: int, *, provider_seconds: float, concurre
             EmailRenderer(Brand()),
             concurrency=concurrency,
         )
-        outbox.drain(Clock.at(utc_now()), limit=0, spent=never_spent)  # warms the connection and the templates
+        outbox.drain(
+            Clock.at(utc_now()), limit=0, out_of_time=never_out_of_time
+        )  # warms the connection and the templates
         started = time.perf_counter()
-        drained = outbox.drain(Clock.at(utc_now()), limit=None, spent=never_spent)
+        drained = outbox.drain(Clock.at(utc_now()), limit=None, out_of_time=never_out_of_time)
         seconds = time.perf_counter() - started
     if drained.sent != count:
         raise RuntimeError(f"{drained.sent} of {count} emails were sent: {drained.error}")

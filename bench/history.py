@@ -32,7 +32,7 @@ from mika_ops.demo.embedded_postgres import create_database, embedded_postgres
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.orchestration.retention.instance_history import InstanceHistory
-from mika_ops.orchestration.retention.policy import Retention, retain
+from mika_ops.orchestration.retention.policy import Retention, delete_expired
 from mika_ops_testing.sites import DatabaseKind
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -106,7 +106,7 @@ def main(runs: int) -> None:
             # Opened anew, as a run does: an instance remembers the runs that it has seen, and is faster with those.
             with dg.DagsterInstance.from_config(str(home)) as instance:
                 started = time.perf_counter()
-                done = retain(
+                done = delete_expired(
                     InstanceHistory(instance), [JOB_NAME], Retention(7, 30, KEPT), now=utc_now() + timedelta(days=8)
                 )
                 seconds = time.perf_counter() - started

@@ -12,7 +12,7 @@ from typing import Final
 from bench.shops import LINES, Shops, fill
 from mika_ops.config.loading import isolated_settings
 from mika_ops.documents.document import Document
-from mika_ops.scheduling.tick import Lookout, Waiting
+from mika_ops.scheduling.tick import BacklogProbe, PendingWork
 from mika_ops.store.database import Database
 from mika_ops.store.migrate import prepare_indexes
 from mika_ops.store.opening import open_database
@@ -99,11 +99,11 @@ def looked(shops: Shops, scale: float, *, prepared: bool) -> Look:
         url = shop.engine.url.render_as_string(hide_password=False)
         if shop.dialect == "sqlite":
             url = f"sqlite:///{shops.directory / f'shop-{shops.made}.db'}"
-        lookout = Lookout(isolated_settings(database_url=url, email_directory=shops.directory / "outbox"))
+        lookout = BacklogProbe(isolated_settings(database_url=url, email_directory=shops.directory / "outbox"))
 
         def look() -> None:
             waiting = lookout.look(NOW)
-            assert isinstance(waiting, Waiting)
+            assert isinstance(waiting, PendingWork)
             assert not any(waiting.due.values()), waiting
 
         # One after the other: a probe reads so much that a look after it would find nothing in the processor's caches.

@@ -19,7 +19,7 @@ from bench.email_outbox import SlowProvider
 from bench.shops import Shops, due_emails, fill, shops
 from bench.subtasks import CASES, Case, Cost, apart, cost_of, filled, peak_mb_now
 from mika_ops.clock import Clock, utc_now
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.email.content.renderer import Brand, EmailRenderer
 from mika_ops.email.outbox.outbox import LeasedOutbox
 from mika_ops.store.database import Database
@@ -66,9 +66,11 @@ def _drained(url: str, size: int) -> Cost:
     with open_database(url) as database:
         ops, ledger = Documents(database, "ops"), Documents(database, "ledger")
         outbox = LeasedOutbox(ops, ledger, SlowProvider(0), EmailRenderer(Brand()), concurrency=16)
-        outbox.drain(Clock.at(utc_now()), limit=0, spent=never_spent)  # warms the connection and the templates
+        outbox.drain(
+            Clock.at(utc_now()), limit=0, out_of_time=never_out_of_time
+        )  # warms the connection and the templates
         before, started = peak_mb_now(), time.perf_counter()
-        drained = outbox.drain(Clock.at(utc_now()), limit=None, spent=never_spent)
+        drained = outbox.drain(Clock.at(utc_now()), limit=None, out_of_time=never_out_of_time)
         assert drained.sent == size, drained.error
         return Cost(time.perf_counter() - started, peak_mb_now() - before)
 

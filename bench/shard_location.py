@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from mika_ops import EmailParts, Host, build_definitions
+from mika_ops import EmailOverrides, Host, build_definitions
 from mika_ops.ports.email import Envelope, SendResult
 
 SENT_FILE = "BENCH_SENT_FILE"
@@ -22,4 +22,4 @@ class SlowProvider:
         return SendResult(f"pm-{envelope.email_id}")
 
 
-defs = build_definitions(host=Host(email=EmailParts(sender=SlowProvider())))
+defs = build_definitions(host=Host(email=EmailOverrides(sender=SlowProvider())))

@@ -24,7 +24,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, event, insert, select, text
 
 from bench.shops import LINES, Shops, fill
-from mika_ops.assembly import assembled
+from mika_ops.assembly import open_host
 from mika_ops.clock import Clock
 from mika_ops.config.loading import isolated_settings
 from mika_ops.demo.embedded_postgres import create_database
@@ -34,7 +34,7 @@ from mika_ops.store.opening import open_database
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.subtasks.outcome import Completed
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import Limits, outcome_of
+from mika_ops.subtasks.subtask import RunOptions, outcome_of
 from mika_ops_testing.builders import (
     BEFORE,
     EARLIER,
@@ -400,7 +400,7 @@ def apart(work: Callable[[], Cost]) -> Cost:
 def cost_of(url: str, case: Case, size: int) -> Cost:
     clock = Clock.fixed(datetime.fromisoformat(NOW).astimezone(UTC))
     settings = isolated_settings(database_url=url)
-    with assembled(settings) as host:
+    with open_host(settings) as host:
         backlog: Any = host.backlog
         counted = {"statements": 0, "transactions": 0}
         event.listen(backlog.database.engine, "before_cursor_execute", lambda *_: _count(counted, "statements"))
@@ -408,7 +408,7 @@ def cost_of(url: str, case: Case, size: int) -> Cost:
         backlog.read({}, now=NOW)  # warms the connection
         before, counted["statements"], counted["transactions"] = peak_mb_now(), 0, 0
         started = time.perf_counter()
-        outcome = outcome_of(BY_NAME[case.subtask], host, clock, Limits(account_delete_scope="complete"))
+        outcome = outcome_of(BY_NAME[case.subtask], host, clock, RunOptions(account_delete_scope="complete"))
         seconds = time.perf_counter() - started
         assert isinstance(outcome, Completed), outcome
         done = sum(outcome.result.counts()[name] for name in BY_NAME[case.subtask].done)

@@ -46,7 +46,7 @@ from mika_ops.orchestration.observability.assets import DAILY, HOURLY, asset_key
 from mika_ops.orchestration.observability.rollup import DAY, HOUR, roll_up
 from mika_ops.orchestration.retention.instance_history import InstanceHistory
 from mika_ops.orchestration.retention.job import HISTORY_JOB_NAME
-from mika_ops.orchestration.retention.policy import Retention, retain
+from mika_ops.orchestration.retention.policy import Retention, delete_expired
 from mika_ops_testing.sites import DatabaseKind, lay_out
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
@@ -275,7 +275,7 @@ def sleep(bench: Bench, day: datetime, ticks: list[InstigatorTick]) -> None:
             if days > 0:
                 before = (night - timedelta(days=days)).timestamp()
                 bench.instance.purge_ticks(tick.instigator_origin_id, tick.selector_id or "", before, [status])
-    retain(InstanceHistory(bench.instance), [JOB_NAME], Retention(7, 30, 100), now=night)
+    delete_expired(InstanceHistory(bench.instance), [JOB_NAME], Retention(7, 30, 100), now=night)
 
 
 def long_view_of(bench: Bench) -> list[dg.AssetObservation]:

@@ -15,7 +15,7 @@ from itertools import takewhile
 
 from examples import own_host_data as data
 from examples.own_host_documents import Documents
-from mika_ops import EmailParts, Host, build_definitions, from_function, made_by
+from mika_ops import EmailOverrides, Host, build_definitions, from_function, lazily
 from mika_ops.clock import Clock, utc_now
 from mika_ops.documents.document import ABSENT, Document, with_record
 from mika_ops.documents.selection import Selection
@@ -32,12 +32,12 @@ from mika_ops.ports import (
     Due,
     Envelope,
     EphemeralPurge,
+    OutOfTime,
     ReleasedReservations,
     ReplayedWebhook,
     ReservationRelease,
     SendResult,
-    Spent,
-    never_spent,
+    never_out_of_time,
 )
 from mika_ops.rules.acp_session import expired, is_expired, is_purgeable
 from mika_ops.timestamps import Timestamp, to_timestamp
@@ -85,10 +85,10 @@ class Stock:
         return len(ids)
 
 
-def release_expired(*, due: Timestamp, now: Timestamp, spent: Spent) -> ReleasedReservations:
+def release_expired(*, due: Timestamp, now: Timestamp, out_of_time: OutOfTime) -> ReleasedReservations:
     """Release what nobody bought in time."""
     waiting = [id_ for id_, each in stock.active() if each.expires_at <= due]
-    scanned = list(takewhile(lambda _id: not spent(), waiting))
+    scanned = list(takewhile(lambda _id: not out_of_time(), waiting))
     orphans = stock.orphans(scanned)
     released = [id_ for id_ in scanned if id_ not in orphans]
     items = {stock.reservations[id_].item for id_ in released}
@@ -107,9 +107,9 @@ class Tokens:
 
     rows: dict[str, tuple[str, Timestamp]]
 
-    def purge_expired(self, *, due: Timestamp, spent: Spent) -> int:
+    def purge_expired(self, *, due: Timestamp, out_of_time: OutOfTime) -> int:
         gone = [key for key, (_, expires_at) in self.rows.items() if expires_at <= due]
-        return self._delete(takewhile(lambda _key: not spent(), gone))
+        return self._delete(takewhile(lambda _key: not out_of_time(), gone))
 
     def delete_tokens(self, subjects: Sequence[str]) -> Mapping[str, int]:
         return {
@@ -121,12 +121,12 @@ class Tokens:
         return len([self.rows.pop(key) for key in keys])
 
 
-def purge_expired(*, due: Timestamp, spent: Spent) -> int:
+def purge_expired(*, due: Timestamp, out_of_time: OutOfTime) -> int:
     """Delete the expired tokens, and the expired rate limits, which this shop keeps apart from them."""
     gone = [key for key, expires_at in rate_limits.items() if expires_at <= due]
     for key in gone:
         del rate_limits[key]
-    return len(gone) + tokens.purge_expired(due=due, spent=spent)
+    return len(gone) + tokens.purge_expired(due=due, out_of_time=out_of_time)
 
 
 def due_sessions(at: Timestamp) -> list[str]:
@@ -134,11 +134,13 @@ def due_sessions(at: Timestamp) -> list[str]:
     return [id_ for id_, each in acp_sessions.items() if is_purgeable(each, at) or is_expired(each, at)]
 
 
-def clean_up_sessions(clock: Clock, *, limit: int | None, purge_after_hours: float, spent: Spent) -> CleanedSessions:
+def clean_up_sessions(
+    clock: Clock, *, limit: int | None, purge_after_hours: float, out_of_time: OutOfTime
+) -> CleanedSessions:
     """Delete the checkout sessions whose time has come, and expire those that were abandoned."""
     at, expired_count, purged = clock.scheduled_at, 0, 0
     due = sorted(due_sessions(at), key=lambda id_: str(acp_sessions[id_]["updatedAt"]))
-    for id_ in takewhile(lambda _id: not spent(), due[:limit]):
+    for id_ in takewhile(lambda _id: not out_of_time(), due[:limit]):
         if is_purgeable(acp_sessions[id_], at):
             del acp_sessions[id_]
             purged += 1
@@ -169,7 +171,7 @@ class Site:
     answers: dict[str, ReplayedWebhook] = field(default_factory=dict)
 
     def release_expired_reservations(self, *, now: Timestamp, idempotency_key: str) -> ReleasedReservations:
-        return release_expired(due=now, now=now, spent=never_spent)
+        return release_expired(due=now, now=now, out_of_time=never_out_of_time)
 
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
         # Asked again under the same key, as after an answer that was lost, it does nothing more and answers the same.
@@ -231,9 +233,9 @@ host = Host(
     ephemeral_purge=from_function(EphemeralPurge, purge_expired),
     acp_sessions=from_function(AcpSessionCleanup, clean_up_sessions),
     reservation_release=from_function(ReservationRelease, release_expired),
-    admin_api=made_by(site_at_work),
+    admin_api=lazily(site_at_work),
     backlog=from_function(BacklogReader, waiting),
-    email=EmailParts(sender=mail),  # our outbox, on the ops and ledger documents above
+    email=EmailOverrides(sender=mail),  # our outbox, on the ops and ledger documents above
     alert_sink=from_function(AlertSink, alerts.append),
 )
 

@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mika_ops.component import MikaMaintenance
     from mika_ops.config.settings import Settings
-    from mika_ops.host.host import EmailParts, Host
-    from mika_ops.host.lazy import made_by
+    from mika_ops.host.host import EmailOverrides, Host
+    from mika_ops.host.lazy import lazily
     from mika_ops.host.validation import from_function
     from mika_ops.orchestration.definitions import build_definitions
 
-__all__ = ["EmailParts", "Host", "MikaMaintenance", "Settings", "build_definitions", "from_function", "made_by"]
+__all__ = ["EmailOverrides", "Host", "MikaMaintenance", "Settings", "build_definitions", "from_function", "lazily"]
 
 _HOMES = {
-    "EmailParts": "mika_ops.host.host",
+    "EmailOverrides": "mika_ops.host.host",
     "Host": "mika_ops.host.host",
     "MikaMaintenance": "mika_ops.component",
     "Settings": "mika_ops.config.settings",
     "build_definitions": "mika_ops.orchestration.definitions",
     "from_function": "mika_ops.host.validation",
-    "made_by": "mika_ops.host.lazy",
+    "lazily": "mika_ops.host.lazy",
 }
 
 

@@ -16,9 +16,9 @@ from mika_ops.email.content.brand import Brand
 from mika_ops.email.directory import FileSink
 from mika_ops.email.outbox.outbox import LeasedOutbox
 from mika_ops.email.smtp.sender import SmtpSender
-from mika_ops.host.components import PIECES
-from mika_ops.host.host import NO_PARTS, EmailParts, Host
-from mika_ops.host.lazy import host_in_hand
+from mika_ops.host.components import COMPONENTS
+from mika_ops.host.host import NO_OVERRIDES, EmailOverrides, Host
+from mika_ops.host.lazy import resolve_host
 from mika_ops.ports.admin_api import AdminApi
 from mika_ops.ports.email import EmailComposer, EmailOutbox, EmailSender, Envelope
 from mika_ops.rules import email as email_rules
@@ -29,7 +29,7 @@ from mika_ops.store.ephemeral import EphemeralRows
 from mika_ops.store.opening import open_database
 from mika_ops.store.stock import StockRows
 
-_FROM_DATABASE = frozenset(PIECES) - {"email_outbox", "admin_api"}
+_FROM_DATABASE = frozenset(COMPONENTS) - {"email_outbox", "admin_api"}
 
 SINK_SENDER = "mika-ops <mika-ops@localhost>"
 """The sender of emails that are written into a folder where none is set."""
@@ -38,9 +38,9 @@ SINK_SENDER = "mika-ops <mika-ops@localhost>"
 _NOTHING_SUPPLIED = Host()
 
 
-def configured_pieces(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> frozenset[str]:
+def configured_components(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> frozenset[str]:
     """Return which pieces of ``Host`` there will be, supplied or asked for by the settings, without opening any."""
-    pieces = {name for name in PIECES if getattr(supplied, name) is not None}
+    pieces = {name for name in COMPONENTS if getattr(supplied, name) is not None}
     if settings.database_url is not None:
         pieces |= _FROM_DATABASE
     if settings.admin_api_url is not None:
@@ -51,23 +51,23 @@ def configured_pieces(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) ->
     return frozenset(pieces)
 
 
-def require_outbox(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> None:
+def require_database_for_email(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> None:
     """Raise ``SettingsError`` where the settings say how to send emails and nothing holds an outbox to send from."""
     sends = settings.smtp_url is not None or settings.email_directory is not None
-    if sends and "email_outbox" not in configured_pieces(settings, supplied):
+    if sends and "email_outbox" not in configured_components(settings, supplied):
         raise SettingsError("emails are configured without MIKA_DATABASE_URL, where the outbox is")
 
 
 @contextmanager
-def assembled(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> Iterator[Host]:
+def open_host(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> Iterator[Host]:
     """Open what the settings ask for, changing nothing, and close it at the end; what is ``supplied`` comes first.
 
-    Raises ``UnusableDatabase`` where the database cannot be reached or is no Mika site's, and ``WrongHost`` where a
+    Raises ``UnusableDatabase`` where the database cannot be reached or is no Mika site's, and ``InvalidHost`` where a
     piece that a host has made does not fit its port.
     """
     with ExitStack() as stack:
-        supplied = host_in_hand(supplied)
-        own = {name: piece for name in PIECES if (piece := getattr(supplied, name)) is not None}
+        supplied = resolve_host(supplied)
+        own = {name: piece for name in COMPONENTS if (piece := getattr(supplied, name)) is not None}
         host = replace(_opened(settings, stack), email=supplied.email, **own)
         if host.email_outbox is None and host.ops is not None and host.ledger is not None:
             sender = host.email.sender if host.email.sender is not None else _sender(settings, stack)
@@ -132,13 +132,13 @@ def _secret(value: SecretStr | None) -> str | None:
 
 
 def _outbox(
-    settings: Settings, ops: DocumentRepository, ledger: DocumentRepository, sender: EmailSender, parts: EmailParts
+    settings: Settings, ops: DocumentRepository, ledger: DocumentRepository, sender: EmailSender, parts: EmailOverrides
 ) -> EmailOutbox:
     return LeasedOutbox(
         ops=ops,
         ledger=ledger,
         sender=sender,
-        composer=_ComposerOnFirstUse(settings, parts),
+        composer=LazyComposer(settings, parts),
         lease=timedelta(minutes=settings.email_lease_minutes),
         send_timeout=timedelta(seconds=settings.smtp_connect_timeout_seconds + settings.smtp_timeout_seconds),
         concurrency=settings.email_concurrency,
@@ -147,7 +147,7 @@ def _outbox(
     )
 
 
-def email_renderer(settings: Settings, parts: EmailParts = NO_PARTS) -> EmailComposer:
+def email_renderer(settings: Settings, parts: EmailOverrides = NO_OVERRIDES) -> EmailComposer:
     """Return what makes the shop's emails; its templates are read when the first email needs them."""
     from mika_ops.email.content.renderer import EmailRenderer
 
@@ -160,10 +160,10 @@ def email_renderer(settings: Settings, parts: EmailParts = NO_PARTS) -> EmailCom
     )
 
 
-class _ComposerOnFirstUse:
+class LazyComposer:
     """Loads the templates with the first email: a run without any, as most are, need not wait for them."""
 
-    def __init__(self, settings: Settings, parts: EmailParts) -> None:
+    def __init__(self, settings: Settings, parts: EmailOverrides) -> None:
         self._settings = settings
         self._parts = parts
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-Spent = Callable[[], bool]
+OutOfTime = Callable[[], bool]
 """Says whether the time for this work is used up; asked between batches."""
 
 
-def never_spent() -> bool:
+def never_out_of_time() -> bool:
     """Say that there is time: the default where no budget is set."""
     return False

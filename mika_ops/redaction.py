@@ -10,7 +10,7 @@ _TOKEN: Final = re.compile(r"\b(?:ec_pat_|Bearer\s+)\S+", re.IGNORECASE)
 LONGEST_SENTENCE: Final = 500
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Return the text on one line, without links, addresses and tokens, and not longer than a sentence should be.
 
     What cannot be printed is left out as well: a NUL or half of a surrogate pair cannot be stored by Postgres.
@@ -21,6 +21,6 @@ def redacted(text: str) -> str:
     return flat if len(flat) <= LONGEST_SENTENCE else flat[: LONGEST_SENTENCE - 1] + "…"
 
 
-def error_sentence(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Say what an error says, safely; an error without words is named by its type."""
-    return redacted(str(error)) or type(error).__name__
+    return redact(str(error)) or type(error).__name__

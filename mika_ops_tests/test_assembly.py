@@ -2,17 +2,17 @@ from pathlib import Path
 
 import pytest
 
-from mika_ops.assembly import assembled, configured_pieces
+from mika_ops.assembly import configured_components, open_host
 from mika_ops.clock import Clock
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.settings import Settings
-from mika_ops.host.components import PIECES
+from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
 from mika_ops.store.database import Database
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.store.schema.own import own
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import Limits, outcome_of
+from mika_ops.subtasks.subtask import RunOptions, outcome_of
 from mika_ops_testing.builders import email, get, put
 
 FROM_DATABASE = {
@@ -31,11 +31,11 @@ ADMIN_API = {"admin_api_url": "http://127.0.0.1:1", "admin_api_token": "ec_pat_x
 
 
 def present(host: Host) -> set[str]:
-    return {name for name in PIECES if getattr(host, name) is not None}
+    return {name for name in COMPONENTS if getattr(host, name) is not None}
 
 
 def assembled_pieces(settings: Settings) -> set[str]:
-    with assembled(settings) as host:
+    with open_host(settings) as host:
         return present(host)
 
 
@@ -66,8 +66,8 @@ def test_the_admin_api_needs_no_database() -> None:
 def test_every_piece_has_a_port_that_what_is_assembled_fits(url: str) -> None:
     settings = isolated_settings(database_url=url, email_directory=Path("emails"), **ADMIN_API)
 
-    with assembled(settings) as host:
-        assert [name for name, piece in PIECES.items() if not isinstance(getattr(host, name), piece.port)] == []
+    with open_host(settings) as host:
+        assert [name for name, piece in COMPONENTS.items() if not isinstance(getattr(host, name), piece.port)] == []
 
 
 def test_what_is_configured_is_known_without_opening_anything(url: str) -> None:
@@ -77,7 +77,7 @@ def test_what_is_configured_is_known_without_opening_anything(url: str) -> None:
         isolated_settings(database_url=url, email_directory=Path("emails")),
         isolated_settings(**ADMIN_API),
     ):
-        assert configured_pieces(settings) == assembled_pieces(settings)
+        assert configured_components(settings) == assembled_pieces(settings)
 
 
 def test_a_site_without_our_tables_has_no_acp_sessions(database: Database, url: str) -> None:
@@ -106,8 +106,8 @@ def test_the_assembled_outbox_writes_emails_with_the_shops_name(database: Databa
     put(database, "ops", email())
     settings = isolated_settings(database_url=url, email_directory=Path("emails"), site_name="The lamp shop")
 
-    with assembled(settings) as host:
-        assert outcome_of(SUBTASKS[0], host, clock, Limits()).status == "completed"
+    with open_host(settings) as host:
+        assert outcome_of(SUBTASKS[0], host, clock, RunOptions()).status == "completed"
 
     (written,) = Path("emails").glob("*.eml")
     assert "The lamp shop" in written.read_text()

@@ -20,13 +20,13 @@ def test_every_public_name_is_there(name: str) -> None:
 
 def test_the_public_names_are_the_host_its_parts_its_settings_and_the_definitions() -> None:
     assert sorted(mika_ops.__all__) == [
-        "EmailParts",
+        "EmailOverrides",
         "Host",
         "MikaMaintenance",
         "Settings",
         "build_definitions",
         "from_function",
-        "made_by",
+        "lazily",
     ]
     assert set(mika_ops.__all__) <= set(dir(mika_ops))
 

@@ -19,7 +19,7 @@ import httpx
 from pydantic import SecretStr
 
 from mika_ops.admin_api.responses import AdminApiError, AdminApiUnavailable, Answer
-from mika_ops.redaction import redacted
+from mika_ops.redaction import redact
 
 LONGEST_ANSWER_BYTES: Final = 1_000_000
 """More than any answer of the admin API: a longer one is not read to its end."""
@@ -51,7 +51,7 @@ class AccessToken:
 
     def told(self, text: str) -> str:
         """Return what somebody else said as one line that is safe to tell: without the token, addresses and links."""
-        return redacted(self.hidden_in(text))
+        return redact(self.hidden_in(text))
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let a log record pass, without the token: this makes it a filter of ``logging``."""

@@ -20,7 +20,7 @@ from mika_ops.config.loading import for_shop
 from mika_ops.config.settings import Settings
 from mika_ops.config.validators import PREFIX
 from mika_ops.ports.alerts import Alert, AlertSink
-from mika_ops.redaction import redacted
+from mika_ops.redaction import redact
 
 logger: Final = logging.getLogger("mika_ops.alerts")
 
@@ -33,7 +33,7 @@ SEND_SECONDS: Final = 15.0
 """The longest that one delivery may take: a server that answers a byte at a time keeps nobody waiting."""
 
 _SHORTEST_SECRET: Final = 3
-_TOLD_LOGGERS: Final = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
+_ALERT_LOGGERS: Final = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
 
 
 class NotDelivered(Exception):
@@ -107,7 +107,7 @@ class AppriseAlerts:
         for part in sorted(parts, key=len, reverse=True):
             if len(part) >= _SHORTEST_SECRET:
                 reason = re.sub(re.escape(part), "…", reason, flags=re.IGNORECASE)
-        return redacted(reason)
+        return redact(reason)
 
 
 def channels(settings: Settings, *, shop: str | None = None) -> Sequence[AlertSink]:
@@ -159,7 +159,7 @@ def _kept_back() -> Iterator[list[str]]:
 @cache
 def _loaded() -> None:
     """Load Apprise with its plugins, one of which uses what Python is about to drop, and listen to what they log."""
-    for name in _TOLD_LOGGERS:
+    for name in _ALERT_LOGGERS:
         logging.getLogger(name).addFilter(_is_elsewhere)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

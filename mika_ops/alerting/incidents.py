@@ -20,22 +20,22 @@ RUN: Final = "run"
 """The incident of runs that fail as a whole, by no subtask's fault: no subtask has this name."""
 
 
-SILENCE: Final = "silence"
+NO_RUNS: Final = "silence"
 """The incident of no finished run at all."""
 
 
 LONGEST_COOLDOWN: Final = timedelta(days=1)
 
 
-ACCEPTED_AFTER: Final = timedelta(days=7)
+SKIP_ACCEPTED_AFTER: Final = timedelta(days=7)
 """A subtask that has been skipped for so long is meant to be: nobody is told any more."""
 
 
-FREE_REOPENINGS: Final = 2
+FLAPS_BEFORE_DAMPING: Final = 2
 """How often an incident that comes back within the cooldown is told at once; from then on, once a cooldown."""
 
 
-class Trouble(StrEnum):
+class IncidentKind(StrEnum):
     """What an incident is about."""
 
     RUN_FAILED = "run"
@@ -46,7 +46,7 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True)
-class Observation:
+class FinishedRun:
     """What one finished run says: how its subtasks ended, and whether it ``failed``.
 
     ``blamed``: the subtasks whose failure failed the run; ``failing_checks``: those whose failing is an error,
@@ -66,7 +66,7 @@ class Observation:
     passing_checks: frozenset[str] = frozenset()
 
 
-class Track(BaseModel):
+class ChannelState(BaseModel):
     """What one channel knows of an incident: how many messages since it opened, the last when, and whether its end."""
 
     model_config = ConfigDict(frozen=True)
@@ -80,26 +80,26 @@ class Incident(BaseModel):
     """Something that is wrong, or was until ``ended``; it is kept for a cooldown, for it may come back.
 
     ``times``: the runs that showed it since ``first_seen``; ``run_id``: the newest of them, ``failed_run`` whether that
-    run failed; ``ended_by``: the run that showed its end; ``as_it_is_since``: since when the trouble is of this kind;
+    run failed; ``ended_by``: the run that showed its end; ``kind_since``: since when the trouble is of this kind;
     ``reopened``: how often it came back; ``tracks``: by channel.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    trouble: Trouble
+    trouble: IncidentKind
     first_seen: datetime
     last_seen: datetime
-    as_it_is_since: datetime
+    kind_since: datetime
     times: int = 1
     run_id: str | None = None
     failed_run: bool = False
     ended: datetime | None = None
     ended_by: str | None = None
     reopened: int = 0
-    tracks: tuple[Track, ...] = ()
+    tracks: tuple[ChannelState, ...] = ()
 
 
-class State(BaseModel):
+class MonitorState(BaseModel):
     """What is known of a job. ``heard``: when a run last finished, or the watch began; ``ran``: what used to run."""
 
     model_config = ConfigDict(frozen=True)
@@ -110,7 +110,7 @@ class State(BaseModel):
 
 
 @dataclass(frozen=True)
-class Message:
+class Notification:
     """What one channel is to be told now. ``key`` is the name of the subtask or the check, ``run`` or ``silence``."""
 
     kind: AlertKind
@@ -124,85 +124,87 @@ class Message:
         return self.incident.ended_by if self.kind == "recovered" else self.incident.run_id
 
 
-SilentAfter = Callable[[datetime], datetime]
+OverdueAt = Callable[[datetime], datetime]
 """Says until when a run must have finished, given when the last one did."""
 
 
-def observed(
-    state: State,
-    observations: Iterable[Observation],
+def apply_runs(
+    state: MonitorState,
+    observations: Iterable[FinishedRun],
     *,
     now: datetime,
     cooldown: timedelta,
     channels: int = 1,
-    silent_after: SilentAfter | None = None,
-) -> State:
+    overdue_at: OverdueAt | None = None,
+) -> MonitorState:
     """Return the state after some finished runs, oldest first, and after the time that has passed.
 
-    ``channels``: how many there are to tell. ``silent_after``: ``None`` where silence is not to be judged.
+    ``channels``: how many there are to tell. ``overdue_at``: ``None`` where silence is not to be judged.
     """
     ran, heard = set(state.ran), state.heard
     incidents = {key: _for_channels(incident, channels) for key, incident in state.incidents.items()}
     for seen in observations:
         heard = max(heard, seen.at)
-        _end(incidents, SILENCE, seen.at, seen.run_id, cooldown)
+        _end(incidents, NO_RUNS, seen.at, seen.run_id, cooldown)
         if not seen.canceled:
-            _take(seen, ran, incidents, cooldown, channels)
-    if silent_after is not None and now >= silent_after(heard) and _is_over(incidents.get(SILENCE)):
-        _open(incidents, SILENCE, Trouble.SILENT, Observation("", heard), cooldown, channels)
+            _apply_run(seen, ran, incidents, cooldown, channels)
+    if overdue_at is not None and now >= overdue_at(heard) and _is_over(incidents.get(NO_RUNS)):
+        _open(incidents, NO_RUNS, IncidentKind.SILENT, FinishedRun("", heard), cooldown, channels)
     for key, incident in list(incidents.items()):
-        accepted = incident.trouble is Trouble.SUBTASK_SKIPPED and now - incident.as_it_is_since >= ACCEPTED_AFTER
+        accepted = incident.trouble is IncidentKind.SUBTASK_SKIPPED and now - incident.kind_since >= SKIP_ACCEPTED_AFTER
         if accepted:
             ran.discard(key)
-        if accepted or _is_forgotten(incident, now, cooldown):
+        if accepted or _is_expired(incident, now, cooldown):
             del incidents[key]
     return state.model_copy(update={"heard": heard, "ran": tuple(sorted(ran)), "incidents": incidents})
 
 
-def without_silence(state: State) -> State:
+def without_no_runs(state: MonitorState) -> MonitorState:
     """Return the state without the incident of silence: where no schedule is registered, silence is no trouble."""
     return state.model_copy(
-        update={"incidents": {key: incident for key, incident in state.incidents.items() if key != SILENCE}}
+        update={"incidents": {key: incident for key, incident in state.incidents.items() if key != NO_RUNS}}
     )
 
 
-def messages(state: State, *, now: datetime, cooldown: timedelta) -> Iterator[Message]:
+def due_notifications(state: MonitorState, *, now: datetime, cooldown: timedelta) -> Iterator[Notification]:
     """Yield what each channel is to be told at ``now``, an incident's opening before its end."""
     for key, incident in state.incidents.items():
         for channel, track in enumerate(incident.tracks):
-            if track.closed or _is_held(incident, track, now, cooldown):
+            if track.closed or _is_damped(incident, track, now, cooldown):
                 continue
             if track.told == 0:
-                yield Message("opened", key, incident, channel)
+                yield Notification("opened", key, incident, channel)
             elif incident.ended is None and track.at is not None and now >= track.at + _wait(cooldown, track.told):
-                yield Message("reminder", key, incident, channel)
+                yield Notification("reminder", key, incident, channel)
             if incident.ended is not None:
-                yield Message("recovered", key, incident, channel)
+                yield Notification("recovered", key, incident, channel)
 
 
-def told(state: State, message: Message, *, now: datetime) -> State:
+def mark_notified(state: MonitorState, message: Notification, *, now: datetime) -> MonitorState:
     """Return the state after a message was delivered."""
     incident = state.incidents[message.key]
     tracks = list(incident.tracks)
     if message.kind == "recovered":
-        tracks[message.channel] = Track(at=now, closed=True)
+        tracks[message.channel] = ChannelState(at=now, closed=True)
     else:
-        tracks[message.channel] = Track(told=tracks[message.channel].told + 1, at=now)
+        tracks[message.channel] = ChannelState(told=tracks[message.channel].told + 1, at=now)
     changed = incident.model_copy(update={"tracks": tuple(tracks)})
     return state.model_copy(update={"incidents": state.incidents | {message.key: changed}})
 
 
-def _take(seen: Observation, ran: set[str], incidents: dict[str, Incident], cooldown: timedelta, channels: int) -> None:
+def _apply_run(
+    seen: FinishedRun, ran: set[str], incidents: dict[str, Incident], cooldown: timedelta, channels: int
+) -> None:
     if seen.failed and not seen.failed_subtasks & seen.blamed:
-        _open(incidents, RUN, Trouble.RUN_FAILED, seen, cooldown, channels)
+        _open(incidents, RUN, IncidentKind.RUN_FAILED, seen, cooldown, channels)
     else:
         _end(incidents, RUN, seen.at, seen.run_id, cooldown)
     for name in sorted(seen.failed_subtasks):
-        _open(incidents, name, Trouble.SUBTASK_FAILED, seen, cooldown, channels)
+        _open(incidents, name, IncidentKind.SUBTASK_FAILED, seen, cooldown, channels)
     for name in sorted(seen.skipped_subtasks & ran):
-        _open(incidents, name, Trouble.SUBTASK_SKIPPED, seen, cooldown, channels)
+        _open(incidents, name, IncidentKind.SUBTASK_SKIPPED, seen, cooldown, channels)
     for name in sorted(seen.failing_checks):
-        _open(incidents, name, Trouble.CHECK_FAILED, seen, cooldown, channels)
+        _open(incidents, name, IncidentKind.CHECK_FAILED, seen, cooldown, channels)
     for name in sorted(seen.completed_subtasks | seen.passing_checks):
         _end(incidents, name, seen.at, seen.run_id, cooldown)
     ran |= seen.failed_subtasks | seen.completed_subtasks
@@ -211,8 +213,8 @@ def _take(seen: Observation, ran: set[str], incidents: dict[str, Incident], cool
 def _open(
     incidents: dict[str, Incident],
     key: str,
-    trouble: Trouble,
-    seen: Observation,
+    trouble: IncidentKind,
+    seen: FinishedRun,
     cooldown: timedelta,
     channels: int,
 ) -> None:
@@ -224,9 +226,9 @@ def _open(
         "failed_run": seen.failed,
     }
     before = incidents.get(key)
-    if before is None or _is_forgotten(before, seen.at, cooldown):
-        tracks = (Track(),) * channels
-        incidents[key] = Incident(first_seen=seen.at, as_it_is_since=seen.at, tracks=tracks, **newest)
+    if before is None or _is_expired(before, seen.at, cooldown):
+        tracks = (ChannelState(),) * channels
+        incidents[key] = Incident(first_seen=seen.at, kind_since=seen.at, tracks=tracks, **newest)
         return
     newest["times"] = before.times + 1
     if before.trouble is not trouble:
@@ -237,7 +239,7 @@ def _open(
             "ended_by": None,
             "reopened": before.reopened + 1,
             "as_it_is_since": seen.at,
-            "tracks": tuple(Track(at=track.at) if track.closed else track for track in before.tracks),
+            "tracks": tuple(ChannelState(at=track.at) if track.closed else track for track in before.tracks),
         }
     incidents[key] = before.model_copy(update=newest)
 
@@ -248,7 +250,7 @@ def _end(incidents: dict[str, Incident], key: str, at: datetime, run_id: str, co
         return
     # What was held back and is over by itself need not be told at all.
     tracks = tuple(
-        Track(at=track.at, closed=True) if _is_held(incident, track, at, cooldown) else track
+        ChannelState(at=track.at, closed=True) if _is_damped(incident, track, at, cooldown) else track
         for track in incident.tracks
     )
     incidents[key] = incident.model_copy(update={"ended": at, "ended_by": run_id, "tracks": tracks})
@@ -258,7 +260,7 @@ def _is_over(incident: Incident | None) -> bool:
     return incident is None or incident.ended is not None
 
 
-def _is_forgotten(incident: Incident, now: datetime, cooldown: timedelta) -> bool:
+def _is_expired(incident: Incident, now: datetime, cooldown: timedelta) -> bool:
     return (
         incident.ended is not None
         and now >= incident.ended + cooldown
@@ -266,9 +268,9 @@ def _is_forgotten(incident: Incident, now: datetime, cooldown: timedelta) -> boo
     )
 
 
-def _is_held(incident: Incident, track: Track, now: datetime, cooldown: timedelta) -> bool:
+def _is_damped(incident: Incident, track: ChannelState, now: datetime, cooldown: timedelta) -> bool:
     """Say whether a channel is spared for now: the incident comes and goes, and the channel has just heard of it."""
-    flaps = incident.reopened > FREE_REOPENINGS and track.told == 0
+    flaps = incident.reopened > FLAPS_BEFORE_DAMPING and track.told == 0
     return flaps and track.at is not None and now < track.at + cooldown
 
 
@@ -282,5 +284,5 @@ def _for_channels(incident: Incident, channels: int) -> Incident:
     """Return the incident with a track for each channel; a new channel need not hear of what is over already."""
     if len(incident.tracks) == channels:
         return incident
-    new = (Track(closed=incident.ended is not None),) * (channels - len(incident.tracks))
+    new = (ChannelState(closed=incident.ended is not None),) * (channels - len(incident.tracks))
     return incident.model_copy(update={"tracks": (incident.tracks + new)[:channels]})

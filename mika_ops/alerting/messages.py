@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime
 
-from mika_ops.alerting.incidents import RUN, SILENCE, Message, Trouble
+from mika_ops.alerting.incidents import NO_RUNS, RUN, IncidentKind, Notification
 from mika_ops.monitoring.checks import CHECKS
 from mika_ops.ports.alerts import Alert
 from mika_ops.timestamps import to_timestamp
 
 
-def alert_of(message: Message, *, job: str, cause: str | None = None, url: str | None = None) -> Alert:
+def alert_of(message: Notification, *, job: str, cause: str | None = None, url: str | None = None) -> Alert:
     """Put a message into a sentence. ``cause``: what the newest run said, safe to be kept; ``url``: a link to it."""
     incident = message.incident
     worded = _recovered if message.kind == "recovered" else _troubled
@@ -26,36 +26,36 @@ def alert_of(message: Message, *, job: str, cause: str | None = None, url: str |
     )
 
 
-def _title(message: Message) -> str:
+def _title(message: Notification) -> str:
     if message.kind == "recovered":
-        if message.key == SILENCE:
+        if message.key == NO_RUNS:
             return "runs again"
         return f"{message.key} passes again" if _is_check(message) else f"{message.key} works again"
     told = {
-        Trouble.RUN_FAILED: "run failed",
-        Trouble.SUBTASK_FAILED: f"{message.key} failed",
-        Trouble.SUBTASK_SKIPPED: f"{message.key} is skipped",
-        Trouble.CHECK_FAILED: f"{message.key} fails",
-        Trouble.SILENT: "no run finishes",
+        IncidentKind.RUN_FAILED: "run failed",
+        IncidentKind.SUBTASK_FAILED: f"{message.key} failed",
+        IncidentKind.SUBTASK_SKIPPED: f"{message.key} is skipped",
+        IncidentKind.CHECK_FAILED: f"{message.key} fails",
+        IncidentKind.SILENT: "no run finishes",
     }[message.incident.trouble]
     return f"still: {told}" if message.kind == "reminder" else told
 
 
-def _troubled(message: Message, job: str, cause: str | None) -> str:
+def _troubled(message: Notification, job: str, cause: str | None) -> str:
     incident, name = message.incident, message.key
     because = f": {cause}" if cause else ""
     match incident.trouble:
-        case Trouble.RUN_FAILED:
+        case IncidentKind.RUN_FAILED:
             what = f"{job} run {incident.run_id} failed{because}"
-        case Trouble.SUBTASK_FAILED if incident.failed_run:
+        case IncidentKind.SUBTASK_FAILED if incident.failed_run:
             what = f"{job} run {incident.run_id} failed: {name}{because}"
-        case Trouble.SUBTASK_FAILED:
+        case IncidentKind.SUBTASK_FAILED:
             what = f"{job}: {name} failed in run {incident.run_id}{because}"
-        case Trouble.SUBTASK_SKIPPED:
+        case IncidentKind.SUBTASK_SKIPPED:
             what = f"{job}: {name} used to run, and was skipped in run {incident.run_id}{because}"
-        case Trouble.CHECK_FAILED:
+        case IncidentKind.CHECK_FAILED:
             what = f"{job}: the check {name} fails since run {incident.run_id}{because}"
-        case Trouble.SILENT:
+        case IncidentKind.SILENT:
             since = _minute(incident.last_seen)
             return (
                 f"{'Still: ' if message.kind == 'reminder' else ''}{job}: no run has finished since {since}. "
@@ -67,10 +67,10 @@ def _troubled(message: Message, job: str, cause: str | None) -> str:
     return f"{still}{what} (first seen {_minute(incident.first_seen)}, {how_often}{ended})"
 
 
-def _recovered(message: Message, job: str, _cause: str | None) -> str:
+def _recovered(message: Notification, job: str, _cause: str | None) -> str:
     incident = message.incident
     assert incident.ended is not None  # noqa: S101 - what is over has an end
-    if message.key == SILENCE:
+    if message.key == NO_RUNS:
         return (
             f"{job} runs again: run {incident.ended_by} finished at {_minute(incident.ended)}; "
             f"before, none had since {_minute(incident.last_seen)}"
@@ -84,14 +84,14 @@ def _recovered(message: Message, job: str, _cause: str | None) -> str:
     )
 
 
-def _is_check(message: Message) -> bool:
-    return message.incident.trouble is Trouble.CHECK_FAILED
+def _is_check(message: Notification) -> bool:
+    return message.incident.trouble is IncidentKind.CHECK_FAILED
 
 
-def _subtask_of(message: Message) -> str | None:
+def _subtask_of(message: Notification) -> str | None:
     if _is_check(message):
         return next((check.subtask for check in CHECKS if check.name == message.key), None)
-    return None if message.key in (RUN, SILENCE) else message.key
+    return None if message.key in (RUN, NO_RUNS) else message.key
 
 
 def _minute(moment: datetime) -> str:

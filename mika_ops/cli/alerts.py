@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from mika_ops.cli.errors import settings_told, stop, with_sentences
+from mika_ops.cli.errors import fail, read_settings, reports_errors
 from mika_ops.ports.alerts import Alert
 
 
@@ -17,15 +17,15 @@ def alerts() -> None:
 
 
 @alerts.command("test")
-@with_sentences
+@reports_errors
 def send_test() -> None:
     """Send one test alert to every address of MIKA_ALERT_URLS.
 
     Exits with 0 where all took it, 1 where one did not, and 2 where none is set or one is wrong.
     """
-    settings = settings_told()
+    settings = read_settings()
     if not settings.alert_urls:
-        stop("MIKA_ALERT_URLS is not set: alerts go to the log alone; set it to Apprise addresses, commas between")
+        fail("MIKA_ALERT_URLS is not set: alerts go to the log alone; set it to Apprise addresses, commas between")
     # Loaded for those who have addresses only: Apprise takes a while.
     from mika_ops.alerting.channels import NotDelivered, channels
 

@@ -12,19 +12,19 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from mika_ops.cli.errors import settings_told, stop, with_sentences
+from mika_ops.cli.errors import fail, read_settings, reports_errors
 from mika_ops.cli.tables import show
 from mika_ops.clock import utc_now
-from mika_ops.config.settings import limits_from
+from mika_ops.config.settings import run_options_from
 from mika_ops.config.validators import require_time
-from mika_ops.formatting import age_told, named
-from mika_ops.monitoring.snapshot import Standing, standing_of
+from mika_ops.formatting import format_age, format_ids
+from mika_ops.monitoring.snapshot import ShopSnapshot, take_snapshot
 from mika_ops.ports.backlog import Due
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.opening import open_database
 from mika_ops.subtasks.registry import SUBTASK_NAMES, due_selections
-from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.timestamps import Timestamp, to_timestamp
 
 
@@ -32,29 +32,29 @@ from mika_ops.timestamps import Timestamp, to_timestamp
 class Look:
     """What waits, for maintenance and for people, and which documents cannot be read, by subtask."""
 
-    standing: Standing
+    standing: ShopSnapshot
     malformed_ids: Mapping[str, Sequence[str]]
 
 
 @click.command()
 @click.option("--now", metavar="TIME", help="Judge what is due at this time (ISO 8601), instead of now.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a table.")
-@with_sentences
+@reports_errors
 def backlog(now: str | None, as_json: bool) -> None:
     """Show what waits for each subtask, since when, and what waits for a person. Changes nothing.
 
     What failed for good is tried by nobody any more: emails (see `mika-ops email failed`), workflows and account-delete
     requests. Malformed documents are left alone until somebody mends or removes them.
     """
-    settings = settings_told()
+    settings = read_settings()
     try:
         at = to_timestamp(utc_now() if now is None else require_time(now))
     except ValueError as error:
-        stop(str(error))
+        fail(str(error))
     if settings.database_url is None:
-        stop("MIKA_DATABASE_URL is not set: there is no database to look for a backlog in")
+        fail("MIKA_DATABASE_URL is not set: there is no database to look for a backlog in")
     with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
-        look = looked(database, at, limits_from(settings))
+        look = looked(database, at, run_options_from(settings))
     if as_json:
         click.echo(json.dumps(_facts(look)))
         return
@@ -63,10 +63,10 @@ def backlog(now: str | None, as_json: bool) -> None:
         click.echo(sentence)
 
 
-def looked(database: Database, now: Timestamp, limits: Limits) -> Look:
+def looked(database: Database, now: Timestamp, limits: RunOptions) -> Look:
     """Look at all that waits: one round trip, and one more for each kind of thing that a person has to look at."""
     reader, due = DatabaseBacklog(database), due_selections(now, limits)
-    standing = standing_of(reader, limits, now=now, naming=SUBTASK_NAMES)
+    standing = take_snapshot(reader, limits, now=now, naming=SUBTASK_NAMES)
     unread = {
         name: reader.malformed_ids(due[name]) for name, counts in standing.backlog.due.items() if counts.malformed
     }
@@ -83,7 +83,7 @@ def _table(look: Look) -> Table:
         age = None if due is None else due.age(look.standing.now)
         cells = [
             "–" if due is None else f"{due.count:,}",
-            "–" if age is None else age_told(age),
+            "–" if age is None else format_age(age),
             "–" if due is None else f"{due.malformed:,}",
             "–" if failed is None else f"{failed.count:,}",
         ]
@@ -94,18 +94,18 @@ def _table(look: Look) -> Table:
 def _sentences(look: Look) -> list[str]:
     standing, backlog = look.standing, look.standing.backlog
     told = [
-        f"Failed for good, {name}: {named(ids, standing.failed[name].count)}."
+        f"Failed for good, {name}: {format_ids(ids, standing.failed[name].count)}."
         for name, ids in standing.failed_ids.items()
     ]
     told += [
-        f"Malformed, {name}: {named(ids, backlog.due[name].malformed)}; mend or remove them."
+        f"Malformed, {name}: {format_ids(ids, backlog.due[name].malformed)}; mend or remove them."
         for name, ids in look.malformed_ids.items()
     ]
     if backlog.unreadable:
-        ids = named(backlog.unreadable_ids, backlog.unreadable)
+        ids = format_ids(backlog.unreadable_ids, backlog.unreadable)
         told.append(f"No JSON objects with a type, so that they are nobody's: {ids}; mend or remove them.")
     if standing.drift is not None and standing.drift.items:
-        ids = named(standing.drift.ids, standing.drift.items)
+        ids = format_ids(standing.drift.ids, standing.drift.items)
         told.append(f"Stock items whose reserved quantity is not what their active reservations hold: {ids}.")
     return told
 

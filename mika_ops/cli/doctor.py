@@ -12,9 +12,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from mika_ops.cli.errors import settings_told, with_sentences
+from mika_ops.cli.errors import read_settings, reports_errors
 from mika_ops.cli.tables import show
-from mika_ops.doctor.diagnosis import Diagnosis, examine
+from mika_ops.doctor.diagnosis import Diagnosis, diagnose
 
 _STYLES: Final = {
     "ok": "green",
@@ -29,14 +29,14 @@ _STYLES: Final = {
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of tables.")
-@with_sentences
+@reports_errors
 def doctor(as_json: bool) -> None:
     """Try everything that the MIKA_ variables ask for, and say what a run would make of each subtask. Changes nothing.
 
     The database is read and asked what may be written, the mail server is logged in to and sent nothing, and the admin
     API is called for nothing. Exits with 0 where nothing is broken, 1 where something is.
     """
-    diagnosis = examine(settings_told())
+    diagnosis = diagnose(read_settings())
     if as_json:
         click.echo(json.dumps(_facts(diagnosis)))
     else:

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from mika_ops.cli.errors import settings_told, stop, warn, with_sentences
+from mika_ops.cli.errors import fail, read_settings, reports_errors, warn
 from mika_ops.cli.failed_emails import failed, requeue
 from mika_ops.clock import utc_now
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS, MAGIC_LINK, PURPOSES
@@ -36,22 +36,22 @@ email.add_command(requeue)
     show_default=True,
     help="The folder to write into; it is made where it is not there.",
 )
-@with_sentences
+@reports_errors
 def preview(kind: str, purpose: str | None, out: Path) -> None:
     """Write a sample email of a kind into files: its HTML, its text and its subject.
 
     It looks as the MIKA_ variables say: brand, locale and templates. Nothing is sent, and no database is read.
     """
     if purpose is not None and kind != MAGIC_LINK:
-        stop(f"--purpose is for {MAGIC_LINK} only: leave it out for {kind}")
-    settings = settings_told()
+        fail(f"--purpose is for {MAGIC_LINK} only: leave it out for {kind}")
+    settings = read_settings()
     from mika_ops.assembly import email_renderer
     from mika_ops.email.content.samples import sample_email, sample_order
     from mika_ops.email.content.template_set import TemplateSet
 
     templates = TemplateSet(settings.email_templates)
     if problems := templates.problems():
-        stop("\nmika-ops: ".join(problems))
+        fail("\nmika-ops: ".join(problems))
     for told in templates.unused_files():
         warn(told)
     if kind in EXTRA_KINDS and kind not in settings.email_extra_kinds:
@@ -63,9 +63,9 @@ def preview(kind: str, purpose: str | None, out: Path) -> None:
         envelope = renderer.render(sample, sample_order(kind))
         _write(envelope, out, name)
     except (EmailSkipped, EmailUnrenderable) as error:
-        stop(str(error))
+        fail(str(error))
     except OSError as error:
-        stop(f"the preview cannot be written into {out}: {error.strerror}")
+        fail(f"the preview cannot be written into {out}: {error.strerror}")
 
 
 def _write(envelope: Envelope, folder: Path, name: str) -> None:

@@ -15,7 +15,7 @@ from mika_ops.store.errors import DatabaseError
 P = ParamSpec("P")
 
 
-def with_sentences(command: Callable[P, None]) -> Callable[P, None]:
+def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
     """Tell what is wrong in one sentence, without a traceback, and exit with 2."""
 
     @wraps(command)
@@ -23,20 +23,20 @@ def with_sentences(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (SettingsError, DatabaseError) as error:
-            stop(str(error))
+            fail(str(error))
 
     return told
 
 
-def settings_told() -> Settings:
+def read_settings() -> Settings:
     """Read the settings, and warn of variables that look like one and are none.
 
     Raises ``SettingsError`` where one cannot be used.
     """
     settings = load_settings()
-    from mika_ops.assembly import require_outbox
+    from mika_ops.assembly import require_database_for_email
 
-    require_outbox(settings)
+    require_database_for_email(settings)
     for told in unknown_variables():
         warn(told)
     return settings
@@ -47,7 +47,7 @@ def warn(sentence: str) -> None:
     click.echo(f"Warning: {sentence}", err=True)
 
 
-def stop(sentence: str) -> NoReturn:
+def fail(sentence: str) -> NoReturn:
     """Tell why the command cannot go on, and exit with 2."""
     click.echo(f"mika-ops: {sentence}", err=True)
     sys.exit(2)

@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mika_ops.cli.errors import settings_told, stop, warn, with_sentences
+from mika_ops.cli.errors import fail, read_settings, reports_errors, warn
 from mika_ops.clock import Clock, utc_now
 from mika_ops.email.dead_letters import DeadLetter, Plan, Requeueing, all_dead, dead_letters, in_batches, planned
-from mika_ops.formatting import age_told
-from mika_ops.redaction import redacted
+from mika_ops.formatting import format_age
+from mika_ops.redaction import redact
 from mika_ops.rules.email import dead_letters as failed_for_good
 from mika_ops.rules.email import skipped_letters
 from mika_ops.store.backlog import DatabaseBacklog
@@ -51,7 +51,7 @@ WIDTH_IN_A_PIPE: Final = 160
 )
 @click.option("--addresses", is_flag=True, help="Show the part of the recipient's address after the @ as well.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line.")
-@with_sentences
+@reports_errors
 def failed(kinds: tuple[str, ...], skipped: bool, limit: int | None, addresses: bool, as_json: bool) -> None:
     """List the emails that failed for good: no attempt is left, and only a person can put them back."""
     _require_text(kinds)
@@ -83,7 +83,7 @@ def failed(kinds: tuple[str, ...], skipped: bool, limit: int | None, addresses: 
 )
 @click.option("--by", metavar="NAME", help="Who asks for it, as the emails will say; by default your user name.")
 @click.option("--yes", is_flag=True, help=f"Do not ask before more than {ASKED_BEFORE_MORE_THAN} emails.")
-@with_sentences
+@reports_errors
 def requeue(ids: tuple[str, ...], all_failed: bool, kinds: tuple[str, ...], by: str | None, yes: bool) -> None:
     """Put emails back into the outbox, as if they were new: those with these ids, or all that failed for good.
 
@@ -91,11 +91,11 @@ def requeue(ids: tuple[str, ...], all_failed: bool, kinds: tuple[str, ...], by: 
     and --all-failed leaves it alone.
     """
     if not ids and not all_failed:
-        stop("nothing to requeue is named: give the ids of emails, or --all-failed")
+        fail("nothing to requeue is named: give the ids of emails, or --all-failed")
     if ids and all_failed:
-        stop("give either the ids of emails or --all-failed, not both")
+        fail("give either the ids of emails or --all-failed, not both")
     if kinds and not all_failed:
-        stop("--kind goes with --all-failed only")
+        fail("--kind goes with --all-failed only")
     _require_text(ids + kinds)
     name = _name(by)
     with _shop() as database:
@@ -133,9 +133,9 @@ def at_a_terminal() -> bool:
 
 @contextmanager
 def _shop() -> Iterator[Database]:
-    settings = settings_told()
+    settings = read_settings()
     if settings.database_url is None:
-        stop("MIKA_DATABASE_URL is not set: there is no database to look for emails in")
+        fail("MIKA_DATABASE_URL is not set: there is no database to look for emails in")
     with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
         yield database
 
@@ -145,10 +145,10 @@ def _name(by: str | None) -> str:
         try:
             by = getpass.getuser()
         except (ImportError, KeyError, OSError):
-            stop("your user name is not known here: say who asks for it with --by NAME")
+            fail("your user name is not known here: say who asks for it with --by NAME")
     name = by.strip()
     if not name or not name.isprintable() or len(name) > LONGEST_NAME:
-        stop(f"--by must be a name of 1 to {LONGEST_NAME} characters, on one line")
+        fail(f"--by must be a name of 1 to {LONGEST_NAME} characters, on one line")
     return name
 
 
@@ -157,14 +157,14 @@ def _require_text(given: Sequence[str]) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            stop(f"{text!r} is not UTF-8: nothing in the shop is called that")
+            fail(f"{text!r} is not UTF-8: nothing in the shop is called that")
 
 
 def _is_wanted(number: int, *, yes: bool) -> bool:
     if number <= ASKED_BEFORE_MORE_THAN or yes:
         return True
     if not at_a_terminal():
-        stop(f"{_emails(number)} would be put back into the outbox: say --yes, as there is no terminal to ask on")
+        fail(f"{_emails(number)} would be put back into the outbox: say --yes, as there is no terminal to ask on")
     return click.confirm(f"Put {_emails(number)} back into the outbox?")
 
 
@@ -184,7 +184,7 @@ def _tell(plan: Plan, *, all_failed: bool) -> None:
 def _tell_refused(refused: Mapping[str, str]) -> None:
     for id_, why in refused.items():
         # What is no email's id was typed by somebody, and may be an address.
-        click.echo(f"Not requeued: {redacted(id_)}: {why}", err=True)
+        click.echo(f"Not requeued: {redact(id_)}: {why}", err=True)
 
 
 def _table(letters: Sequence[DeadLetter], now: Timestamp, *, addresses: bool) -> Table:
@@ -203,7 +203,7 @@ def _table(letters: Sequence[DeadLetter], now: Timestamp, *, addresses: bool) ->
             letter.kind or "–",
             f"{_shown(letter.attempts)} of {_shown(letter.max_attempts)}",
             letter.error or "none recorded",
-            "–" if age is None else age_told(age),
+            "–" if age is None else format_age(age),
             *([_masked(letter)] if addresses else []),
         ]
         table.add_row(*(Text(cell) for cell in cells))

@@ -14,7 +14,7 @@ from mika_ops.cli.alerts import alerts
 from mika_ops.cli.backlog import backlog
 from mika_ops.cli.doctor import doctor
 from mika_ops.cli.email import email
-from mika_ops.cli.errors import settings_told, stop, with_sentences
+from mika_ops.cli.errors import fail, read_settings, reports_errors
 from mika_ops.cli.tables import plan_facts, plan_table, run_facts, run_table, show
 from mika_ops.clock import utc_now
 from mika_ops.config.validators import require_limits, require_subtasks, require_time
@@ -45,7 +45,7 @@ def main() -> None:
 )
 @click.option("--dry-run", "is_dry", is_flag=True, help="Show what a run would do, by counts and ids; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a table.")
-@with_sentences
+@reports_errors
 def run(
     only: tuple[str, ...],
     skip: tuple[str, ...],
@@ -61,14 +61,14 @@ def run(
     started. A failed release of stock fails the run; any other failure is shown, and --strict exits with 3 for it.
     """
     if is_dry and strict:
-        stop("--strict says how a run ended, and --dry-run makes none: leave one of them out")
-    settings = settings_told()
+        fail("--strict says how a run ended, and --dry-run makes none: leave one of them out")
+    settings = read_settings()
     try:
         subtasks = _chosen(only, skip)
         limits = require_limits(dict(_parsed_limit(text) for text in limit))
         scheduled_at = to_timestamp(utc_now() if now is None else require_time(now))
     except ValueError as error:
-        stop(str(error))
+        fail(str(error))
     from mika_ops.cli.shop import backlog_of, dry_run
     from mika_ops.orchestration.run_once import run_once
 
@@ -106,16 +106,16 @@ def db() -> None:
 
 
 @db.command()
-@with_sentences
+@reports_errors
 def prepare() -> None:
     """Create what is mika-ops' own where it is not there yet: tables of ACP checkout sessions, two small indexes.
 
     The indexes hold documents that are not over, so that a look at a shop costs the same however much is finished.
     Everything works without them.
     """
-    settings = settings_told()
+    settings = read_settings()
     if settings.database_url is None:
-        stop("MIKA_DATABASE_URL is not set: there is no database to prepare")
+        fail("MIKA_DATABASE_URL is not set: there is no database to prepare")
     with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
         prepare_tables(database)
         made = prepare_indexes(database)

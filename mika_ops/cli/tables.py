@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mika_ops.formatting import named, told
+from mika_ops.formatting import format_ids, format_outcome
 from mika_ops.ports.backlog import Backlog
-from mika_ops.subtasks.dry_run import Intent, Plan
+from mika_ops.subtasks.dry_run import Preview, RunPreview
 from mika_ops.subtasks.outcome import Skipped
 
 WIDTH_IN_A_PIPE: Final = 160
@@ -30,7 +30,12 @@ def run_table(result: Mapping[str, Mapping[str, Any]], left: Backlog | None) -> 
         table.add_column("left", justify="right")
     for name, outcome in result.items():
         status = str(outcome["status"])
-        row = [Text(name), Text(status, _STYLES[status]), Text(told(outcome)), Text(str(outcome["duration_ms"]))]
+        row = [
+            Text(name),
+            Text(status, _STYLES[status]),
+            Text(format_outcome(outcome)),
+            Text(str(outcome["duration_ms"])),
+        ]
         if left is not None:
             row.append(Text(str(left.due[name].count) if name in left.due else "–"))
         table.add_row(*row)
@@ -45,7 +50,7 @@ def run_facts(result: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
     }
 
 
-def plan_table(plan: Plan) -> Table:
+def plan_table(plan: RunPreview) -> Table:
     """Return what a run would do as a table."""
     table = Table(title="mika_maintenance, dry run: nothing was changed", title_justify="left", expand=False)
     table.add_column("subtask", no_wrap=True)
@@ -60,7 +65,7 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def plan_facts(plan: Plan) -> dict[str, dict[str, Any]]:
+def plan_facts(plan: RunPreview) -> dict[str, dict[str, Any]]:
     """Return what a run would do for programs; unlike a run's outcomes, what would be done has the status planned."""
     return {
         name: {"status": intent.status, "reason": intent.reason}
@@ -78,12 +83,12 @@ def show(table: Table) -> None:
     console.print(table)
 
 
-def _intended(intent: Intent) -> str:
-    told_of_it = [intent.note or "", named(intent.ids, intent.taken or 0)] if intent.taken != 0 else []
+def _intended(intent: Preview) -> str:
+    told_of_it = [intent.note or "", format_ids(intent.ids, intent.taken or 0)] if intent.taken != 0 else []
     if intent.due and intent.taken == 0:
         told_of_it.append("the limit is 0")
     if intent.malformed:
-        ids = f": {named(intent.malformed_ids, intent.malformed)}" if intent.malformed_ids else ""
+        ids = f": {format_ids(intent.malformed_ids, intent.malformed)}" if intent.malformed_ids else ""
         told_of_it.append(f"{intent.malformed:,} malformed would be left alone{ids}")
     return "; ".join(part for part in told_of_it if part) or "nothing due"
 

@@ -14,7 +14,7 @@ _EXTRAS: Final = {"celery": "dagster_celery", "k8s": "dagster_k8s"}
 """The module that an executor needs, where it comes with an extra of its own name."""
 
 
-class Workers(BaseModel):
+class ExecutorSettings(BaseModel):
     """How a run is spread. The settings have each as a variable."""
 
     executor: ExecutorName = Field(
@@ -46,7 +46,7 @@ class Workers(BaseModel):
         return url
 
 
-def missing_for(workers: Workers) -> str | None:
+def missing_requirement(workers: ExecutorSettings) -> str | None:
     """Say what the executor misses and how to supply it, or return ``None`` where it has all."""
     name = workers.executor
     if name in _EXTRAS and find_spec(_EXTRAS[name]) is None:
@@ -56,7 +56,7 @@ def missing_for(workers: Workers) -> str | None:
     return None
 
 
-def broker_problem(workers: Workers) -> str | None:
+def broker_problem(workers: ExecutorSettings) -> str | None:
     """Say why the broker cannot be used, or return ``None`` where it answers."""
     from kombu.connection import Connection
 

@@ -13,7 +13,7 @@ from pydantic_settings import (
 )
 
 from mika_ops.config.cron import EVERY_MINUTE, require_cron, require_time_zone
-from mika_ops.config.executor import Workers
+from mika_ops.config.executor import ExecutorSettings
 from mika_ops.config.secret_files import SecretFiles
 from mika_ops.config.validators import LIMITED_SUBTASKS, PREFIX, require_limits, require_link
 from mika_ops.email.address import sender_mailbox
@@ -23,10 +23,10 @@ from mika_ops.monitoring.checks import CHECK_NAMES
 from mika_ops.monitoring.thresholds import Thresholds
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
 from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
-from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.subtask import RunOptions
 
 
-class Settings(Workers, Thresholds, BaseSettings):
+class Settings(ExecutorSettings, Thresholds, BaseSettings):
     """The settings of one shop. A field ``name`` is read from ``MIKA_NAME``; all are optional.
 
     The environment comes before the file ``.env``, and that before the files of ``MIKA_SECRETS_DIRECTORY``.
@@ -366,9 +366,9 @@ class Settings(Workers, Thresholds, BaseSettings):
             )
 
 
-def limits_from(settings: Settings) -> Limits:
+def run_options_from(settings: Settings) -> RunOptions:
     """Return what the settings say of every subtask's limits."""
-    return Limits(
+    return RunOptions(
         raw_payload_retention_days=settings.raw_payload_retention_days,
         acp_session_purge_after_hours=settings.acp_session_purge_after_hours,
         account_delete_scope=settings.account_delete_scope,

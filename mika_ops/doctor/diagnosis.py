@@ -1,7 +1,7 @@
 """Trying every configured piece for real, and changing nothing: what is broken, and what a run will make of it.
 
 One broken piece never keeps the others from being tried. To try one thing more, write a function that yields what it
-found and add it to ``EXAMINATIONS``, or to ``DATABASE_EXAMINATIONS`` where it looks into the open database. What such a
+found and add it to ``PROBES``, or to ``DATABASE_PROBES`` where it looks into the open database. What such a
 function raises is a finding, too: that the thing is broken.
 """
 
@@ -14,33 +14,33 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from pydantic import SecretStr
 from sqlalchemy import Table
 
-from mika_ops.assembly import configured_pieces, email_renderer, smtp_sender
+from mika_ops.assembly import configured_components, email_renderer, smtp_sender
 from mika_ops.clock import utc_now
-from mika_ops.config.executor import broker_problem, missing_for
+from mika_ops.config.executor import broker_problem, missing_requirement
 from mika_ops.config.settings import Settings
 from mika_ops.config.validators import PREFIX
 from mika_ops.email.content.samples import sample_email, sample_order
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS, MAGIC_LINK, PURPOSES
-from mika_ops.host.components import PIECES
+from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
 from mika_ops.ports.email import EmailUnrenderable
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 from mika_ops.store.database import Database
 from mika_ops.store.errors import DatabaseError
 from mika_ops.store.introspection import (
-    RIGHTS,
+    PRIVILEGES,
     document_indexes_of,
     own_tables,
-    unreadable,
-    unwritable,
+    read_problems,
     version_of,
+    write_problems,
 )
 from mika_ops.store.migrate import missing_indexes, wrong_version
 from mika_ops.store.opening import engine_for, open_database
 from mika_ops.store.schema.own import acp_sessions, own
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import Subtask, missing_piece
+from mika_ops.subtasks.subtask import Subtask, missing_components_of
 
 S = TypeVar("S")
 
@@ -63,7 +63,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Expectation:
+class SubtaskForecast:
     """What a run would make of one subtask; and why, where it would not run it."""
 
     name: str
@@ -76,7 +76,7 @@ class Diagnosis:
     """All checks, and what they mean for each subtask, in the order of a run."""
 
     checks: Sequence[Check]
-    subtasks: Sequence[Expectation]
+    subtasks: Sequence[SubtaskForecast]
 
     @property
     def ok(self) -> bool:
@@ -85,7 +85,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Examination(Generic[S]):
+class Probe(Generic[S]):
     """One thing to try. ``stops``: the pieces that do not work where trying it fails."""
 
     name: str
@@ -95,7 +95,7 @@ class Examination(Generic[S]):
 
 _OUTBOX: Final = frozenset({"email_outbox"})
 _ADMIN_API: Final = frozenset({"admin_api"})
-_FROM_DATABASE: Final = frozenset(PIECES) - _ADMIN_API
+_FROM_DATABASE: Final = frozenset(COMPONENTS) - _ADMIN_API
 
 _BY_TABLE: Final[Mapping[str, frozenset[str]]] = {
     plugin_storage.name: frozenset({"ops", "account", "ledger", "session", "email_outbox", "backlog"}),
@@ -106,29 +106,29 @@ _BY_TABLE: Final[Mapping[str, frozenset[str]]] = {
 }
 """The pieces that need each table."""
 
-_STANDS_IN: Final[Any] = object()
+_PRESENT: Final[Any] = object()
 """A piece that is there, for whom it is enough to know that."""
 
 
-def examine(settings: Settings) -> Diagnosis:
+def diagnose(settings: Settings) -> Diagnosis:
     """Try everything that the settings ask for, each within its own time-out. Changes nothing, and never raises."""
-    checks = [check for examination in EXAMINATIONS for check in _found(examination, settings)]
+    checks = [check for examination in PROBES for check in _found(examination, settings)]
     return Diagnosis(checks, [_expected(subtask, settings, checks) for subtask in SUBTASKS])
 
 
-def _found(examination: Examination[S], subject: S) -> Iterator[Check]:
+def _found(examination: Probe[S], subject: S) -> Iterator[Check]:
     try:
         yield from examination.look(subject)
     except Exception as error:  # noqa: BLE001 - one broken piece must not keep the others from being tried
-        yield Check(examination.name, "broken", error_sentence(error), stops=examination.stops)
+        yield Check(examination.name, "broken", describe_error(error), stops=examination.stops)
 
 
-def _expected(subtask: Subtask, settings: Settings, checks: Sequence[Check]) -> Expectation:
+def _expected(subtask: Subtask, settings: Settings, checks: Sequence[Check]) -> SubtaskForecast:
     absent = _stopped_by(checks, "not configured")
-    host = Host(**dict.fromkeys(configured_pieces(settings) - absent, _STANDS_IN))
-    reason = missing_piece(subtask, host)
+    host = Host(**dict.fromkeys(configured_components(settings) - absent, _PRESENT))
+    reason = missing_components_of(subtask, host)
     if reason is not None:
-        return Expectation(subtask.name, "skipped", reason)
+        return SubtaskForecast(subtask.name, "skipped", reason)
     needed = set()
     for need in subtask.needs:
         names = (need,) if isinstance(need, str) else need
@@ -136,8 +136,8 @@ def _expected(subtask: Subtask, settings: Settings, checks: Sequence[Check]) -> 
         needed.add(next(name for name in names if getattr(host, name) is not None))
     broken = [check.name for check in checks if check.status == "broken" and check.stops & needed]
     if broken:
-        return Expectation(subtask.name, "cannot run", f"broken: {', '.join(broken)}")
-    return Expectation(subtask.name, "runs")
+        return SubtaskForecast(subtask.name, "cannot run", f"broken: {', '.join(broken)}")
+    return SubtaskForecast(subtask.name, "runs")
 
 
 def _stopped_by(checks: Sequence[Check], status: CheckStatus) -> frozenset[str]:
@@ -154,7 +154,7 @@ def _settings(settings: Settings) -> Iterator[Check]:
 
 def _database(settings: Settings) -> Iterator[Check]:
     if settings.database_url is None:
-        yield Check("database", "not configured", f"{PIECES['ops'].setting} to the site's own database")
+        yield Check("database", "not configured", f"{COMPONENTS['ops'].setting} to the site's own database")
         return
     url = settings.database_url.get_secret_value()
     try:
@@ -165,7 +165,7 @@ def _database(settings: Settings) -> Iterator[Check]:
         return
     with open_database(url, plugin_id=settings.plugin_id) as database:
         yield Check("database", "ok", f"{version_of(database)}, a Mika site's; plugin id {database.plugin_id!r}")
-        for examination in DATABASE_EXAMINATIONS:
+        for examination in DATABASE_PROBES:
             yield from _found(examination, database)
 
 
@@ -185,17 +185,17 @@ def _own_tables(database: Database) -> Iterator[Check]:
 
 def _reading(database: Database) -> Iterator[Check]:
     tables = _tables_of(database)
-    yield _of_tables("reading", unreadable(database, tables), f"{len(tables)} tables can be read")
+    yield _of_tables("reading", read_problems(database, tables), f"{len(tables)} tables can be read")
 
 
 def _writing(database: Database) -> Iterator[Check]:
     tables = _tables_of(database)
-    yield _of_tables("writing", unwritable(database, tables), f"{len(tables)} tables can be written; none was")
+    yield _of_tables("writing", write_problems(database, tables), f"{len(tables)} tables can be written; none was")
 
 
 def _tables_of(database: Database) -> list[Table]:
     present = own_tables(database)
-    return [table for table in RIGHTS if table.name not in own.tables or table.name in present]
+    return [table for table in PRIVILEGES if table.name not in own.tables or table.name in present]
 
 
 def _of_tables(name: str, wrong: Mapping[str, str], fine: str) -> Check:
@@ -284,7 +284,7 @@ def _templates(settings: Settings) -> Iterator[Check]:
 def _admin_api(settings: Settings) -> Iterator[Check]:
     token = _secret(settings.admin_api_token)
     if settings.admin_api_url is None or token is None:
-        yield Check("admin API", "not configured", PIECES["admin_api"].setting, stops=_ADMIN_API)
+        yield Check("admin API", "not configured", COMPONENTS["admin_api"].setting, stops=_ADMIN_API)
         return
     from mika_ops.admin_api.client import MikaAdminApi
 
@@ -304,10 +304,10 @@ def _alerts(settings: Settings) -> Iterator[Check]:
 
 
 def _workers(settings: Settings) -> Iterator[Check]:
-    if missing := missing_for(settings):
-        yield Check("workers", "broken", missing, stops=frozenset(PIECES))
+    if missing := missing_requirement(settings):
+        yield Check("workers", "broken", missing, stops=frozenset(COMPONENTS))
     elif settings.executor == "celery" and (problem := broker_problem(settings)):
-        yield Check("workers", "broken", problem, stops=frozenset(PIECES))
+        yield Check("workers", "broken", problem, stops=frozenset(COMPONENTS))
     elif settings.shards > 1 and settings.executor == "in_process":
         told = "MIKA_SHARDS is of no use with MIKA_EXECUTOR=in_process, where one process does all shards in turn"
         yield Check("workers", "warning", told)
@@ -315,21 +315,21 @@ def _workers(settings: Settings) -> Iterator[Check]:
         yield Check("workers", "ok", f"{settings.executor} executes runs, in at most {settings.shards} shards")
 
 
-EXAMINATIONS: Final[tuple[Examination[Settings], ...]] = (
-    Examination("settings", frozenset(), _settings),
-    Examination("database", _FROM_DATABASE, _database),
-    Examination("email", _OUTBOX, _email),
-    Examination("email templates", _OUTBOX, _templates),
-    Examination("admin API", _ADMIN_API, _admin_api),
-    Examination("alerts", frozenset(), _alerts),
-    Examination("workers", frozenset(PIECES), _workers),
+PROBES: Final[tuple[Probe[Settings], ...]] = (
+    Probe("settings", frozenset(), _settings),
+    Probe("database", _FROM_DATABASE, _database),
+    Probe("email", _OUTBOX, _email),
+    Probe("email templates", _OUTBOX, _templates),
+    Probe("admin API", _ADMIN_API, _admin_api),
+    Probe("alerts", frozenset(), _alerts),
+    Probe("workers", frozenset(COMPONENTS), _workers),
 )
 """Everything that is tried, in the order in which it is told."""
 
-DATABASE_EXAMINATIONS: Final[tuple[Examination[Database], ...]] = (
-    Examination("ACP tables", _BY_TABLE[acp_sessions.name], _own_tables),
-    Examination("reading", _FROM_DATABASE, _reading),
-    Examination("writing", _FROM_DATABASE, _writing),
-    Examination("indexes", frozenset(), _indexes),
+DATABASE_PROBES: Final[tuple[Probe[Database], ...]] = (
+    Probe("ACP tables", _BY_TABLE[acp_sessions.name], _own_tables),
+    Probe("reading", _FROM_DATABASE, _reading),
+    Probe("writing", _FROM_DATABASE, _writing),
+    Probe("indexes", frozenset(), _indexes),
 )
 """Everything that is tried in the database once it is open."""

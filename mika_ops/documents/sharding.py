@@ -50,12 +50,12 @@ def all_shards(count: int) -> list[Shard]:
     return [Shard(index, count) for index in range(count)]
 
 
-def worth(shards: int, due: int) -> int:
+def useful_shards(shards: int, due: int) -> int:
     """Return how many of the ``shards`` are worth their cost where so many documents are due: at least one."""
     return max(1, min(shards, due))
 
 
-def put_together(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merge_outcomes(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what all shards came to, from what each told of itself, in the same shape.
 
     Counts are added, and the longest duration is that of all. The whole failed where a shard did, with each error once;

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
-from mika_ops.deadline import Spent, never_spent
+from mika_ops.deadline import OutOfTime, never_out_of_time
 from mika_ops.documents.document import Document
 from mika_ops.documents.repository import Candidate, Change, DocumentRepository
 from mika_ops.documents.selection import Selection
@@ -48,7 +48,7 @@ class Sweep:
     selection: Selection
     name: str
     limit: int | None = None
-    spent: Spent = never_spent
+    out_of_time: OutOfTime = never_out_of_time
     timer: Callable[[], float] = time.monotonic
     shard: Shard | None = None
     helps: bool = False
@@ -66,7 +66,7 @@ class Sweep:
             self.report_malformed([candidate.id for candidate in page if candidate.malformed])
             for start in range(0, len(readable), size):
                 ids = readable[start : start + min(size, self._room())]
-                if not ids or self.spent():
+                if not ids or self.out_of_time():
                     self.has_more = True
                     return
                 self.scanned += len(ids)

@@ -15,7 +15,7 @@ from mika_ops.documents.repository import Change, DocumentRepository
 from mika_ops.documents.selection import Selection
 from mika_ops.documents.sweep import BATCH, Sweep
 from mika_ops.email.address import mailbox
-from mika_ops.redaction import redacted
+from mika_ops.redaction import redact
 from mika_ops.rules import email
 from mika_ops.timestamps import Timestamp, to_datetime
 
@@ -158,7 +158,7 @@ def _unreadable(why: str) -> str:
 
 
 def _sentence(value: Any) -> str | None:
-    return redacted(value) or None if isinstance(value, str) else None
+    return redact(value) or None if isinstance(value, str) else None
 
 
 def _number(value: Any) -> float | None:

@@ -1,5 +1,5 @@
 """Errors about what a host supplies."""
 
 
-class WrongHost(TypeError):
+class InvalidHost(TypeError):
     """A host supplies something that does not fit. The message names the piece and what it lacks."""

@@ -17,7 +17,7 @@ from mika_ops.ports.stock import ReservationRelease, StockRepository
 
 
 @dataclass(frozen=True)
-class EmailParts:
+class EmailOverrides:
     """What a host may change about emails while the outbox stays the one that the settings describe.
 
     ``sender`` takes the place of SMTP and of the folder; ``retry_delay`` gives the wait after a failed attempt, by the
@@ -32,7 +32,7 @@ class EmailParts:
     account_url: AccountUrl | None = None
 
 
-NO_PARTS: Final = EmailParts()
+NO_OVERRIDES: Final = EmailOverrides()
 """Emails as the settings describe them."""
 
 
@@ -40,7 +40,7 @@ NO_PARTS: Final = EmailParts()
 class Host:
     """The pieces of one shop, each an object that fits its port, or ``None``; and its own parts of emails.
 
-    A piece may also be made by the first run of a process (``mika_ops.made_by``), and be a function where its port has
+    A piece may also be made by the first run of a process (``mika_ops.lazily``), and be a function where its port has
     one method only (``mika_ops.from_function``). ``alert_sink`` delivers the alerts.
     """
 
@@ -56,5 +56,5 @@ class Host:
     ephemeral_purge: EphemeralPurge | None = None
     admin_api: AdminApi | None = None
     backlog: BacklogReader | None = None
-    email: EmailParts = NO_PARTS
+    email: EmailOverrides = NO_OVERRIDES
     alert_sink: AlertSink | None = None

@@ -7,42 +7,42 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast, overload
 
-from mika_ops.host.components import PIECES
-from mika_ops.host.errors import WrongHost
+from mika_ops.host.components import COMPONENTS
+from mika_ops.host.errors import InvalidHost
 from mika_ops.host.host import Host
 from mika_ops.host.port_check import mismatch
 from mika_ops.ports.email import EmailSender
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 
 T = TypeVar("T")
 
 
 @overload
-def made_by(make: Callable[[], AbstractContextManager[T]]) -> T: ...
+def lazily(make: Callable[[], AbstractContextManager[T]]) -> T: ...
 
 
 @overload
-def made_by(make: Callable[[], T]) -> T: ...
+def lazily(make: Callable[[], T]) -> T: ...
 
 
-def made_by(make: Callable[[], T | AbstractContextManager[T]]) -> T:
+def lazily(make: Callable[[], T | AbstractContextManager[T]]) -> T:
     """Have a piece made when the first run of a process needs the shop, and closed when the process ends.
 
     One that cannot be made fails the run before anything is changed.
 
     ``make`` returns the piece, or a context manager around it, such as ``contextlib.contextmanager`` makes; a piece
     that is itself one, or has a method ``close``, is closed too. The value returned here stands for the piece in
-    ``Host`` and in ``EmailParts``, and nowhere else.
+    ``Host`` and in ``EmailOverrides``, and nowhere else.
     """
-    return cast("T", Made(make))
+    return cast("T", Lazy(make))
 
 
-class Made(Generic[T]):
+class Lazy(Generic[T]):
     """A piece that is made when it is first asked for."""
 
     def __init__(self, make: Callable[[], T | AbstractContextManager[T]]) -> None:
         if not callable(make):
-            raise WrongHost(f"made_by takes a function that makes the piece, not {type(make).__name__}")
+            raise InvalidHost(f"lazily takes a function that makes the piece, not {type(make).__name__}")
         self._make = make
         self._lock = threading.Lock()
         self._piece: list[T] = []
@@ -66,22 +66,27 @@ class Made(Generic[T]):
             return self._piece[0]
 
 
-def in_hand(where: str, port: type, value: T) -> T:
-    """Return a supplied piece, made now where the host has it made. Raises ``WrongHost`` where that does not fit."""
-    if not isinstance(value, Made):
+def resolve_component(where: str, port: type, value: T) -> T:
+    """Return a supplied piece, made now where the host has it made. Raises ``InvalidHost`` where that does not fit."""
+    if not isinstance(value, Lazy):
         return value
     try:
         piece: T = value.get()
     except Exception as failure:  # noqa: BLE001 - its text may hold a password, so only a sentence goes on
-        raise WrongHost(f"{where} could not be made by {value.name}: {error_sentence(failure)}") from None
+        raise InvalidHost(f"{where} could not be made by {value.name}: {describe_error(failure)}") from None
     sentence = mismatch(f"{where}, which {value.name} made,", port, piece)
     if sentence:
-        raise WrongHost(sentence)
+        raise InvalidHost(sentence)
     return piece
 
 
-def host_in_hand(host: Host) -> Host:
-    """Return a host whose pieces, and sender of emails, can be used. Raises ``WrongHost`` as ``in_hand`` does."""
-    pieces = {name: in_hand(f"Host({name})", piece.port, getattr(host, name)) for name, piece in PIECES.items()}
-    sender = in_hand("EmailParts(sender)", EmailSender, host.email.sender)
+def resolve_host(host: Host) -> Host:
+    """Return a host whose components and email sender can be used.
+
+    Raises ``InvalidHost`` as ``resolve_component`` does.
+    """
+    pieces = {
+        name: resolve_component(f"Host({name})", piece.port, getattr(host, name)) for name, piece in COMPONENTS.items()
+    }
+    sender = resolve_component("EmailOverrides(sender)", EmailSender, host.email.sender)
     return replace(host, **pieces, email=replace(host.email, sender=sender))

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from mika_ops.formatting import age_told, named
-from mika_ops.monitoring.snapshot import Standing
+from mika_ops.formatting import format_age, format_ids
+from mika_ops.monitoring.snapshot import ShopSnapshot
 from mika_ops.monitoring.thresholds import Thresholds
 from mika_ops.ports.backlog import Due
 from mika_ops.timestamps import Timestamp
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What a check found: whether its matter is in order, in a sentence and in the numbers that the UI plots."""
 
     passed: bool
@@ -36,16 +36,16 @@ class Check:
     subtask: str | None
     description: str
     threshold: str
-    find: Callable[[Standing, Thresholds], Finding | None]
+    find: Callable[[ShopSnapshot, Thresholds], CheckResult | None]
 
 
-def judged(standing: Standing, thresholds: Thresholds) -> dict[str, Finding]:
+def run_checks(standing: ShopSnapshot, thresholds: Thresholds) -> dict[str, CheckResult]:
     """Return what the checks find, by name, in order; one of which the standing does not tell is left out."""
     found = {check.name: check.find(standing, thresholds) for check in CHECKS}
     return {name: finding for name, finding in found.items() if finding is not None}
 
 
-def _oldest_due_email(standing: Standing, thresholds: Thresholds) -> Finding | None:
+def _oldest_due_email(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     limit = timedelta(minutes=thresholds.check_due_email_minutes)
     return _waiting(
         standing.backlog.due.get("email_outbox"),
@@ -56,19 +56,19 @@ def _oldest_due_email(standing: Standing, thresholds: Thresholds) -> Finding | N
     )
 
 
-def _failed_emails(standing: Standing, thresholds: Thresholds) -> Finding | None:
+def _failed_emails(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     failed = standing.failed.get("email_outbox")
     if failed is None:
         return None
     told = f"emails that failed for good: {failed.count:,}{_since(failed, standing.now)}"
-    return Finding(
+    return CheckResult(
         failed.count <= thresholds.check_failed_emails,
         f"{told}; see `mika-ops email failed` for why, and `mika-ops email requeue`" if failed.count else told,
         {"failed_for_good": failed.count},
     )
 
 
-def _overdue_account_deletes(standing: Standing, thresholds: Thresholds) -> Finding | None:
+def _overdue_account_deletes(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     name = "account_delete_requests"
     failed, waiting = standing.failed.get(name), standing.backlog.due.get(name)
     if failed is None or waiting is None:
@@ -78,18 +78,18 @@ def _overdue_account_deletes(standing: Standing, thresholds: Thresholds) -> Find
     told = f"account-delete requests that failed: {failed.count:,}, that wait: {waiting.count:,}"
     ids = standing.failed_ids.get(name, ())
     if oldest > limit:
-        told += f"; the oldest was made {age_told(oldest)} ago, and the law wants an answer in time"
+        told += f"; the oldest was made {format_age(oldest)} ago, and the law wants an answer in time"
         if failed.count:
             told += "; mend what the error in the record of each failed one tells, and set its status to queued"
-            told += f": {named(ids, failed.count)}" if ids else ""
-    return Finding(
+            told += f": {format_ids(ids, failed.count)}" if ids else ""
+    return CheckResult(
         oldest <= limit,
         told,
         {"failed": failed.count, "waiting": waiting.count, "oldest_age_seconds": round(oldest.total_seconds())},
     )
 
 
-def _workflows_left_stuck(standing: Standing, thresholds: Thresholds) -> Finding | None:
+def _workflows_left_stuck(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     name = "stuck_workflows"
     failed, stuck = standing.failed.get(name), standing.backlog.due.get(name)
     if failed is None or stuck is None:
@@ -99,14 +99,14 @@ def _workflows_left_stuck(standing: Standing, thresholds: Thresholds) -> Finding
         f"workflows that failed for good: {failed.count:,}{_since(failed, standing.now)}, still stuck: {stuck.count:,}"
     )
     ids = standing.failed_ids.get(name, ())
-    return Finding(
+    return CheckResult(
         count <= thresholds.check_stuck_workflows,
-        f"{told}; look at each in the site's admin: {named(ids, failed.count)}" if ids else told,
+        f"{told}; look at each in the site's admin: {format_ids(ids, failed.count)}" if ids else told,
         {"failed_for_good": failed.count, "stuck": stuck.count},
     )
 
 
-def _overdue_raw_payloads(standing: Standing, thresholds: Thresholds) -> Finding | None:
+def _overdue_raw_payloads(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     # A payload becomes due by its age: what it has waited since then is less by the days that it is kept.
     retention = timedelta(days=min(standing.limits.raw_payload_retention_days, 36_500))
     return _waiting(
@@ -119,7 +119,7 @@ def _overdue_raw_payloads(standing: Standing, thresholds: Thresholds) -> Finding
     )
 
 
-def _overdue_reservations(standing: Standing, thresholds: Thresholds) -> Finding | None:
+def _overdue_reservations(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     return _waiting(
         standing.backlog.due.get("stock_reservations"),
         standing.now,
@@ -129,7 +129,7 @@ def _overdue_reservations(standing: Standing, thresholds: Thresholds) -> Finding
     )
 
 
-def _reserved_stock(standing: Standing, thresholds: Thresholds) -> Finding | None:
+def _reserved_stock(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     drift = standing.drift
     if drift is None:
         return None
@@ -137,21 +137,21 @@ def _reserved_stock(standing: Standing, thresholds: Thresholds) -> Finding | Non
     if drift.items:
         told += (
             f", below zero: {drift.negative:,}; correct quantity_reserved in mika_stock_items: "
-            f"{named(drift.ids, drift.items)}"
+            f"{format_ids(drift.ids, drift.items)}"
         )
-    return Finding(
+    return CheckResult(
         drift.items <= thresholds.check_drifting_items, told, {"drifting": drift.items, "negative": drift.negative}
     )
 
 
-def _malformed_documents(standing: Standing, thresholds: Thresholds) -> Finding | None:
+def _malformed_documents(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     backlog = standing.backlog
     if not backlog.due:
         return None
     malformed = sum(due.malformed for due in backlog.due.values())
     count = malformed + backlog.unreadable
     told = f"documents that no subtask can read: {count:,}"
-    return Finding(
+    return CheckResult(
         count <= thresholds.check_malformed_documents,
         f"{told}; name them by `mika-ops backlog`, and mend or remove them" if count else told,
         {"malformed": malformed, "unreadable": backlog.unreadable},
@@ -229,14 +229,14 @@ def _waiting(
     what: str,
     remedy: str,
     due_after: timedelta = timedelta(0),
-) -> Finding | None:
+) -> CheckResult | None:
     """Find whether the oldest of what is due has been so for longer than it may."""
     if due is None:
         return None
     age = due.age(now) or due_after
     late = max(timedelta(0), age - due_after)
-    told = f"{what}: {due.count:,}" + (f", the oldest for {age_told(late)}" if due.count else "")
-    return Finding(
+    told = f"{what}: {due.count:,}" + (f", the oldest for {format_age(late)}" if due.count else "")
+    return CheckResult(
         late <= limit,
         told if late <= limit else f"{told}; {remedy}",
         {"due": due.count, "oldest_age_seconds": round(late.total_seconds())},
@@ -245,4 +245,4 @@ def _waiting(
 
 def _since(due: Due, now: Timestamp) -> str:
     age = due.age(now)
-    return "" if age is None or not due.count else f", the oldest made {age_told(age)} ago"
+    return "" if age is None or not due.count else f", the oldest made {format_age(age)} ago"

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from mika_ops.monitoring.snapshot import Standing
+from mika_ops.monitoring.snapshot import ShopSnapshot
 from mika_ops.subtasks.subtask import Subtask
 
-Figures: TypeAlias = Mapping[str, float]
+Metrics: TypeAlias = Mapping[str, float]
 """Numbers by name: ``done`` and ``failed`` items, ``failed_runs``, ``duration_ms``, ``done_per_second``, and after the
 run what is ``due``, ``oldest_age_seconds`` and ``failed_for_good``."""
 
@@ -18,7 +18,7 @@ SUMMED: Final = frozenset({"done", "failed", "failed_runs", "runs"})
 """What adds up over time; of all others the highest counts."""
 
 
-def figures_of(subtask: Subtask, outcome: Mapping[str, Any], standing: Standing | None) -> dict[str, float]:
+def subtask_metrics(subtask: Subtask, outcome: Mapping[str, Any], standing: ShopSnapshot | None) -> dict[str, float]:
     """Return the figures of one subtask in one run.
 
     ``outcome``: its status, duration and counts by name; ``standing``: what the run left, where that is known.
@@ -42,13 +42,13 @@ def figures_of(subtask: Subtask, outcome: Mapping[str, Any], standing: Standing 
     return figures
 
 
-def did_something(outcome: Mapping[str, Any]) -> bool:
+def had_work(outcome: Mapping[str, Any]) -> bool:
     """Say whether a subtask found anything to do, or failed."""
     counts = (value for name, value in outcome.items() if isinstance(value, int | float) and name != "duration_ms")
     return outcome["status"] == "failed" or any(counts)
 
 
-def rolled_up(points: Iterable[Figures]) -> dict[str, float]:
+def aggregate_metrics(points: Iterable[Metrics]) -> dict[str, float]:
     """Return the sums and maxima of figures over time. A name may say whose the figure is: ``email_outbox.done``."""
     values: defaultdict[str, list[float]] = defaultdict(list)
     for point in points:

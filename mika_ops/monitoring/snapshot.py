@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mika_ops.documents.selection import Selection
-from mika_ops.ports.backlog import Backlog, BacklogReader, Due, LooksCloser, StockDrift
+from mika_ops.ports.backlog import Backlog, BacklogInspector, BacklogReader, Due, StockDrift
 from mika_ops.rules import account_delete, email, workflow
 from mika_ops.subtasks.registry import due_selections
-from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.timestamps import Timestamp
 
 
-def failed_for_good(now: Timestamp) -> dict[str, Selection]:
+def permanently_failed(now: Timestamp) -> dict[str, Selection]:
     """Return which documents wait for a person at ``now``, by the subtask that they are closest to, oldest first."""
     return {
         "email_outbox": email.dead_letters(now),
@@ -33,7 +33,7 @@ _FAILED: Final = "failed:"
 
 
 @dataclass(frozen=True)
-class Standing:
+class ShopSnapshot:
     """What a shop has at ``now``: the backlog, what failed for good by subtask with the first ids, and drifting stock.
 
     What nobody could tell is not there. ``limits`` are those under which something is due.
@@ -44,21 +44,23 @@ class Standing:
     failed: Mapping[str, Due] = field(default_factory=dict)
     failed_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     drift: StockDrift | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: RunOptions = field(default_factory=RunOptions)
 
 
-def standing_of(reader: BacklogReader, limits: Limits, *, now: Timestamp, naming: Collection[str] = NAMED) -> Standing:
+def take_snapshot(
+    reader: BacklogReader, limits: RunOptions, *, now: Timestamp, naming: Collection[str] = NAMED
+) -> ShopSnapshot:
     """Read a shop's standing at ``now``: one look at all that waits, and one at the stock.
 
     ``naming``: the subtasks for which what failed for good is named, by one more look where there is any.
     """
-    failing = failed_for_good(now)
+    failing = permanently_failed(now)
     marked = {f"{_FAILED}{name}": selection for name, selection in failing.items()}
     found = reader.read({**due_selections(now, limits), **marked}, now=now)
     waiting = dict(found.due)
     failed = {name.removeprefix(_FAILED): waiting.pop(name) for name in marked if name in waiting}
-    closer = reader if isinstance(reader, LooksCloser) else None
-    return Standing(
+    closer = reader if isinstance(reader, BacklogInspector) else None
+    return ShopSnapshot(
         now=now,
         backlog=Backlog(waiting, found.unreadable, found.unreadable_ids),
         failed=failed,

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from mika_ops.assembly import require_outbox
+from mika_ops.assembly import require_database_for_email
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import for_shop, load_settings, require_shop_name
 from mika_ops.config.settings import Settings
 from mika_ops.host.host import Host
-from mika_ops.host.validation import require_fitting
+from mika_ops.host.validation import validate_host
 from mika_ops.orchestration.alerts.sensors import alert_sensor, history_alert_sensor
 from mika_ops.orchestration.execution.executors import executor_for
 from mika_ops.orchestration.maintenance.job import maintenance_job
@@ -27,14 +27,14 @@ def build_definitions(
     settings ask for. With ``maintenance_enabled`` off there is no schedule. ``name`` keeps several shops in one code
     location apart (``dagster.Definitions.merge``): ``eu`` has the job ``mika_maintenance_eu``, variables that start
     with ``MIKA_EU_``, and resources of its own. Connects to nothing. Raises ``SettingsError`` where the environment
-    cannot be used, and ``WrongHost`` where a piece does not fit.
+    cannot be used, and ``InvalidHost`` where a piece does not fit.
     """
     if name is not None:
         require_shop_name(name)
-    host = None if host is None else require_fitting(host)
+    host = None if host is None else validate_host(host)
     settings = load_settings(shop=name) if settings is None else settings
     try:
-        require_outbox(settings, host or Host())
+        require_database_for_email(settings, host or Host())
         executor = executor_for(settings, shop=name)
     except SettingsError as error:
         raise SettingsError(for_shop(name, str(error))) from None

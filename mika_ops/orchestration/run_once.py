@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mika_ops.assembly import assembled
+from mika_ops.assembly import open_host
 from mika_ops.clock import utc_now
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.settings import Settings
@@ -53,7 +53,7 @@ def run_once(
     from mika_ops.orchestration.maintenance.ops import metadata_of, outcomes_of
     from mika_ops.orchestration.maintenance.resources import resources_for
 
-    with assembled(settings):
+    with open_host(settings):
         pass
     job = maintenance_job(console_level="CRITICAL")
     definitions = dg.Definitions(jobs=[job], resources=resources_for(settings))

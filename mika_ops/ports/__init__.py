@@ -6,7 +6,7 @@ raise anything: the subtask that called then ends *failed* with the error's sent
 texts (``mika_ops.timestamps``). No method may put an address, a link or a token into an error's message.
 """
 
-from mika_ops.deadline import Spent, never_spent
+from mika_ops.deadline import OutOfTime, never_out_of_time
 from mika_ops.documents.repository import (
     Candidate,
     Change,
@@ -19,7 +19,7 @@ from mika_ops.documents.repository import (
 from mika_ops.ports.acp_sessions import AcpSessionCleanup, CleanedSessions
 from mika_ops.ports.admin_api import AdminApi, ReplayedWebhook
 from mika_ops.ports.alerts import Alert, AlertKind, AlertSink
-from mika_ops.ports.backlog import Backlog, BacklogReader, Due, LooksCloser, NamesRows, StockDrift
+from mika_ops.ports.backlog import Backlog, BacklogInspector, BacklogReader, Due, NamesRows, StockDrift
 from mika_ops.ports.email import (
     AbandoningSender,
     DrainedEmail,
@@ -46,6 +46,7 @@ __all__ = [
     "AlertKind",
     "AlertSink",
     "Backlog",
+    "BacklogInspector",
     "BacklogReader",
     "Candidate",
     "Change",
@@ -64,9 +65,9 @@ __all__ = [
     "Envelope",
     "EphemeralPurge",
     "EphemeralRepository",
-    "LooksCloser",
     "NamesRows",
     "Note",
+    "OutOfTime",
     "ReleasedReservations",
     "ReplayedWebhook",
     "RepositoryUnavailable",
@@ -76,8 +77,7 @@ __all__ = [
     "SenderThrottled",
     "SenderUnavailable",
     "ShardableOutbox",
-    "Spent",
     "StockDrift",
     "StockRepository",
-    "never_spent",
+    "never_out_of_time",
 ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class CleanedSessions:
 class AcpSessionCleanup(Protocol):
     """Cleans up ACP checkout sessions: a session store's method, or a host's function in an object."""
 
-    def clean_up(self, clock: Clock, *, limit: int | None, purge_after_hours: float, spent: Spent) -> CleanedSessions:
+    def clean_up(
+        self, clock: Clock, *, limit: int | None, purge_after_hours: float, out_of_time: OutOfTime
+    ) -> CleanedSessions:
         """Purge and expire the sessions that are due, least recently updated first, at most ``limit`` of them.
 
         ``mika_ops.rules.acp_session`` says which are due at ``clock.scheduled_at`` (``is_purgeable``, then

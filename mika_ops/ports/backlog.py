@@ -71,7 +71,7 @@ class NamesRows(Protocol):
 
 
 @runtime_checkable
-class LooksCloser(Protocol):
+class BacklogInspector(Protocol):
     """A backlog reader that can also say what no count tells, for the checks of a shop's health."""
 
     def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:

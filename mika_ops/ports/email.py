@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 from mika_ops.documents.document import Document
 from mika_ops.documents.sharding import Shard
 from mika_ops.timestamps import Timestamp
@@ -141,7 +141,7 @@ class DrainedOutbox:
 class EmailOutbox(Protocol):
     """Drains the email outbox."""
 
-    def drain(self, clock: Clock, *, limit: int | None, spent: Spent) -> DrainedOutbox:
+    def drain(self, clock: Clock, *, limit: int | None, out_of_time: OutOfTime) -> DrainedOutbox:
         """Send what is due, at most ``limit`` emails, until nothing is due or the time is spent."""
         ...
 

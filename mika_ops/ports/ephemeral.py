@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 from mika_ops.timestamps import Timestamp
 
 
@@ -11,7 +11,7 @@ from mika_ops.timestamps import Timestamp
 class EphemeralPurge(Protocol):
     """Purges expired ephemeral rows."""
 
-    def purge_expired(self, *, due: Timestamp, spent: Spent) -> int:
+    def purge_expired(self, *, due: Timestamp, out_of_time: OutOfTime) -> int:
         """Delete rows with ``expires_at <= due``, in bounded batches, until none is left; return how many."""
         ...
 

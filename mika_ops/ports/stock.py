@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 from mika_ops.timestamps import Timestamp
 
 
@@ -34,7 +34,7 @@ class CustomerReservations:
 class ReservationRelease(Protocol):
     """Releases expired stock reservations."""
 
-    def release_expired(self, *, due: Timestamp, now: Timestamp, spent: Spent) -> ReleasedReservations:
+    def release_expired(self, *, due: Timestamp, now: Timestamp, out_of_time: OutOfTime) -> ReleasedReservations:
         """Release every active reservation with ``expires_at <= due``, stamped ``now``, in bounded transactions.
 
         A reservation whose stock item does not exist is left untouched and named in ``orphans``.

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from mika_ops.assembly import configured_pieces
-from mika_ops.config.settings import Settings, limits_from
-from mika_ops.host.components import PIECES
+from mika_ops.assembly import configured_components
+from mika_ops.config.settings import Settings, run_options_from
+from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
-from mika_ops.host.lazy import in_hand
+from mika_ops.host.lazy import resolve_component
 from mika_ops.ports.backlog import Backlog, BacklogReader
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 from mika_ops.rules import email
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
@@ -34,7 +34,7 @@ _NOT_THE_SHOPS_DATA: Final = frozenset({"backlog", "admin_api"})
 
 
 @dataclass(frozen=True)
-class Runs:
+class RecentRuns:
     """What is known of a job's runs: those under way, by id with their start; and how and when the last one ended."""
 
     under_way: Mapping[str, datetime] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PendingWork:
     """How much waits for each subtask that can run, and when the next email is due."""
 
     due: Mapping[str, int] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Decision:
+class TickDecision:
     """Whether to run, and why; ``warning`` tells of runs that have been going for too long."""
 
     launch: bool
@@ -59,7 +59,9 @@ class Decision:
     warning: str | None = None
 
 
-def decided(runs: Runs, look: Callable[[], Waiting | None], *, now: datetime, settings: Settings) -> Decision:
+def decide_tick(
+    runs: RecentRuns, look: Callable[[], PendingWork | None], *, now: datetime, settings: Settings
+) -> TickDecision:
     """Decide whether a tick at ``now`` starts a run.
 
     ``look`` says what waits; ``None`` where nobody can tell. Where it raises, a run is started: it shows the error.
@@ -73,12 +75,14 @@ def decided(runs: Runs, look: Callable[[], Waiting | None], *, now: datetime, se
         warning = f"runs have been going for longer than MIKA_LONG_RUN_MINUTES and are not waited for: {told}"
     if going:
         id_, since = next(iter(going.items()))
-        return Decision(False, f"run {id_} is still going, for {_for(now - since)}", warning)
+        return TickDecision(False, f"run {id_} is still going, for {_for(now - since)}", warning)
     launch, why = _reason(runs, look, now, settings)
-    return Decision(launch, why, warning)
+    return TickDecision(launch, why, warning)
 
 
-def _reason(runs: Runs, look: Callable[[], Waiting | None], now: datetime, settings: Settings) -> tuple[bool, str]:
+def _reason(
+    runs: RecentRuns, look: Callable[[], PendingWork | None], now: datetime, settings: Settings
+) -> tuple[bool, str]:
     if settings.idle_ticks == "run":
         return True, "every tick runs"
     if runs.ended_at is None:
@@ -90,7 +94,7 @@ def _reason(runs: Runs, look: Callable[[], Waiting | None], now: datetime, setti
     try:
         waiting = look()
     except Exception as failure:  # noqa: BLE001 - a tick that fails alerts nobody; a run that fails does
-        return True, f"the backlog cannot be read: {error_sentence(failure)}"
+        return True, f"the backlog cannot be read: {describe_error(failure)}"
     if waiting is None:
         return True, "what waits is known to the host alone"
     due = {name: count for name, count in waiting.due.items() if count}
@@ -111,7 +115,7 @@ def _for(time: timedelta) -> str:
     return f"{round(minutes)} min" if minutes >= 1 else f"{round(time.total_seconds())} s"
 
 
-class Lookout:
+class BacklogProbe:
     """Looks what waits, tick after tick, over a connection to Postgres that is kept; one that has died is replaced."""
 
     def __init__(
@@ -122,24 +126,24 @@ class Lookout:
         self._timer = timer
         self._opened_at = 0.0
         self._host = host or Host()
-        pieces = configured_pieces(settings, self._host)
+        pieces = configured_components(settings, self._host)
         self._able = [
             subtask.name for subtask in SUBTASKS if can_run(subtask, pieces) and settings.limits.get(subtask.name) != 0
         ]
         self._lock = threading.Lock()
         self._database: Database | None = None
-        self._closer: weakref.finalize[..., Lookout] | None = None
+        self._closer: weakref.finalize[..., BacklogProbe] | None = None
 
-    def look(self, now: Timestamp) -> Waiting | None:
+    def look(self, now: Timestamp) -> PendingWork | None:
         """Return what waits at ``now`` for the subtasks that can run, or ``None`` where only the host could tell.
 
         Raises what the database raises, after one more try over a new connection.
         """
         if not self._able:
-            return Waiting()
+            return PendingWork()
         if self._host.backlog is not None:
-            reader = in_hand("Host(backlog)", BacklogReader, self._host.backlog)
-            backlog = reader.read(due_selections(now, limits_from(self._settings)), now=now)
+            reader = resolve_component("Host(backlog)", BacklogReader, self._host.backlog)
+            backlog = reader.read(due_selections(now, run_options_from(self._settings)), now=now)
             return self._waiting(backlog) if backlog.due.keys() >= set(self._able) else None
         if self._settings.database_url is None or self._has_data_of_its_own():
             return None
@@ -165,7 +169,7 @@ class Lookout:
         return self._database.dialect != "sqlite" and self._timer() - self._opened_at < KEPT_SECONDS
 
     def _has_data_of_its_own(self) -> bool:
-        return any(getattr(self._host, name) is not None for name in PIECES if name not in _NOT_THE_SHOPS_DATA)
+        return any(getattr(self._host, name) is not None for name in COMPONENTS if name not in _NOT_THE_SHOPS_DATA)
 
     def _opened(self) -> Database:
         if self._database is None:
@@ -178,14 +182,14 @@ class Lookout:
             self._closer = weakref.finalize(self, self._database.close)
         return self._database
 
-    def _look_over(self, database: Database, now: Timestamp) -> Waiting:
-        backlog = DatabaseBacklog(database).read(due_selections(now, limits_from(self._settings)), now=now)
+    def _look_over(self, database: Database, now: Timestamp) -> PendingWork:
+        backlog = DatabaseBacklog(database).read(due_selections(now, run_options_from(self._settings)), now=now)
         waiting = self._waiting(backlog)
         if any(waiting.due.values()) or "email_outbox" not in self._able:
             return waiting
         upcoming = Documents(database, "ops").candidates(email.due(_NEVER), after=None, limit=1)
         at = next((candidate.sorted_by for candidate in upcoming if candidate.sorted_by > now), None)
-        return Waiting(waiting.due, at)
+        return PendingWork(waiting.due, at)
 
-    def _waiting(self, backlog: Backlog) -> Waiting:
-        return Waiting({name: backlog.due[name].count for name in self._able if name in backlog.due})
+    def _waiting(self, backlog: Backlog) -> PendingWork:
+        return PendingWork({name: backlog.due[name].count for name in self._able if name in backlog.due})

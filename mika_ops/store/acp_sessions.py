@@ -17,14 +17,14 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, literal, or_, select, tuple_
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 from mika_ops.documents.document import Document, MalformedDocument
 from mika_ops.ports.acp_sessions import CleanedSessions
 from mika_ops.rules import acp_session
 from mika_ops.store.database import Database
 from mika_ops.store.documents import parsed, written_out
 from mika_ops.store.errors import DatabaseError
-from mika_ops.store.in_list import among
+from mika_ops.store.in_list import in_list
 from mika_ops.store.migrate import wrong_version
 from mika_ops.store.schema.own import acp_idempotency_keys, acp_sessions
 from mika_ops.timestamps import Timestamp
@@ -48,7 +48,9 @@ class AcpSessionStore:
         if sessions:
             self.database.write(lambda connection: insert_sessions(connection, sessions))
 
-    def clean_up(self, clock: Clock, *, limit: int | None, purge_after_hours: float, spent: Spent) -> CleanedSessions:
+    def clean_up(
+        self, clock: Clock, *, limit: int | None, purge_after_hours: float, out_of_time: OutOfTime
+    ) -> CleanedSessions:
         """Purge and expire the sessions that are due, least recently updated first; each is tried once.
 
         Raises ``DatabaseError`` where the tables are of another version than ours.
@@ -63,7 +65,7 @@ class AcpSessionStore:
             room = BATCH if limit is None else min(BATCH, limit - scanned)
             page = self._due(due, after=after, limit=room + 1)
             taken, has_more = page[:room], len(page) > room
-            if not taken or spent():
+            if not taken or out_of_time():
                 return CleanedSessions(scanned, expired, purged, bool(page), tuple(malformed))
             batch = self.database.write(
                 partial(self._clean, ids=[row.id for row in taken], due=due, now=clock.stamp(), purge_after=purge_after)
@@ -91,7 +93,7 @@ class AcpSessionStore:
     def _clean(
         self, connection: Connection, *, ids: Sequence[str], due: Timestamp, now: Timestamp, purge_after: timedelta
     ) -> CleanedSessions:
-        chosen = among(self.database.dialect, _row.id, ids)
+        chosen = in_list(self.database.dialect, _row.id, ids)
         locked = select(_row.id, _row.data).where(chosen).order_by(_row.id).with_for_update(skip_locked=True)
         purged: list[str] = []
         expired: dict[str, dict[str, object]] = {}
@@ -107,8 +109,8 @@ class AcpSessionStore:
                 malformed.append(row.id)
         if purged:
             keys = acp_idempotency_keys.c.session_id
-            connection.execute(delete(acp_idempotency_keys).where(among(self.database.dialect, keys, purged)))
-            connection.execute(delete(acp_sessions).where(among(self.database.dialect, _row.id, purged)))
+            connection.execute(delete(acp_idempotency_keys).where(in_list(self.database.dialect, keys, purged)))
+            connection.execute(delete(acp_sessions).where(in_list(self.database.dialect, _row.id, purged)))
         if expired:
             names = next(iter(expired.values()))
             connection.execute(

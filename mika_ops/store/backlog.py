@@ -42,7 +42,7 @@ _MADE: Final = top("createdAt")
 
 @dataclass(frozen=True)
 class DatabaseBacklog:
-    """The backlog in the site's database. Fits ``BacklogReader``, ``NamesRows`` and ``LooksCloser``."""
+    """The backlog in the site's database. Fits ``BacklogReader``, ``NamesRows`` and ``BacklogInspector``."""
 
     database: Database
 
@@ -50,7 +50,7 @@ class DatabaseBacklog:
         """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables."""
         database, times = self.database, Times()
         marked = tuple((name, times.marked(selection)) for name, selection in selections.items())
-        with database.reading(keep_plans=True) as connection:
+        with database.reading(generic_plan=True) as connection:
             found = execute(connection, times, _all_that_waits, _Site.of(database), marked, times.mark(now))
             rows = {row.name: row for row in found}
             unreadable, named = rows.pop(_UNREADABLE).due, ()

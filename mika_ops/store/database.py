@@ -40,32 +40,32 @@ class Database:
         return self.engine.dialect.name
 
     @contextmanager
-    def reading(self, *, keep_plans: bool = False) -> Iterator[Connection]:
+    def reading(self, *, generic_plan: bool = False) -> Iterator[Connection]:
         """Open a connection for reading only; it holds no lock that keeps a writer waiting.
 
-        ``keep_plans``: its statements are best run in the same way whatever values are bound, so that Postgres, once it
-        knows them, need not plan them anew.
+        ``generic_plan``: its statements are best run in the same way whatever values are bound, so that Postgres, once
+        it knows them, need not plan them anew.
         """
-        with translated(), self.engine.connect().execution_options(mika_keeps_plans=keep_plans) as connection:
+        with translated(), self.engine.connect().execution_options(mika_keeps_plans=generic_plan) as connection:
             yield connection
             # To roll back has the driver forget all statements that it has prepared.
             connection.commit()
 
-    def write(self, work: Callable[[Connection], T], *, keep_plans: bool = False) -> T:
+    def write(self, work: Callable[[Connection], T], *, generic_plan: bool = False) -> T:
         """Do work in one short transaction: all or nothing, retried a few times where another was in the way.
 
-        ``keep_plans`` as for ``reading``. Raises ``DatabaseError`` where trying again does not help.
+        ``generic_plan`` as for ``reading``. Raises ``DatabaseError`` where trying again does not help.
         """
         with translated():
-            done: T = _retrying(is_transient, self.sleep)(self._write_once, work, keep_plans=keep_plans)
+            done: T = _retrying(is_transient, self.sleep)(self._write_once, work, generic_plan=generic_plan)
             return done
 
-    def _write_once(self, work: Callable[[Connection], T], *, keep_plans: bool) -> T:
+    def _write_once(self, work: Callable[[Connection], T], *, generic_plan: bool) -> T:
         # SQLite takes one writer at a time and has the others poll: this process's own threads wait in line instead.
         in_line = self.writing if self.dialect == "sqlite" else nullcontext()
         with (
             in_line,
-            self.engine.connect().execution_options(mika_writes=True, mika_keeps_plans=keep_plans) as connection,
+            self.engine.connect().execution_options(mika_writes=True, mika_keeps_plans=generic_plan) as connection,
             connection.begin(),
         ):
             return work(connection)

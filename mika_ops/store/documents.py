@@ -12,7 +12,7 @@ from mika_ops.documents.repository import Candidate, Change, Changes, Note, Rule
 from mika_ops.documents.selection import Collection, Selection
 from mika_ops.store.database import Database
 from mika_ops.store.errors import RowRefused
-from mika_ops.store.in_list import among
+from mika_ops.store.in_list import in_list
 from mika_ops.store.json_sql import JsonSql
 from mika_ops.store.schema.site import plugin_storage
 from mika_ops.store.statement_cache import Times, execute
@@ -59,7 +59,7 @@ _REPLACE: Final = {
 """Writes documents in bulk where each is still as it was seen."""
 
 
-class _Moved(Exception):
+class _Conflict(Exception):
     """A document is not as it was seen any more."""
 
 
@@ -105,12 +105,12 @@ class Documents:
         try:
             texts = self._texts_unlocked(ids, seen)
             if texts is not None:
-                return self._change_unlocked(ids, rule, texts)
-        except (_Moved, MalformedDocument, RowRefused):
+                return self._change_optimistically(ids, rule, texts)
+        except (_Conflict, MalformedDocument, RowRefused):
             pass  # Nothing was written: look again, one by one where it must be.
         try:
             return self.database.write(
-                lambda connection: self._change_locked(connection, ids, rule, wait), keep_plans=True
+                lambda connection: self._change_locked(connection, ids, rule, wait), generic_plan=True
             )
         except RowRefused as refusal:
             if len(ids) == 1:
@@ -158,8 +158,8 @@ class Documents:
         # SQLite keeps bytes where they were written instead of a text, and they equal none.
         return {row.id: row.data for row in rows if isinstance(row.data, str)}
 
-    def _change_unlocked(self, ids: Sequence[str], rule: Rule[Note], texts: Mapping[str, str]) -> Changes[Note]:
-        """Write what the rule makes of documents with these texts. Raises ``_Moved`` where one is not so any more.
+    def _change_optimistically(self, ids: Sequence[str], rule: Rule[Note], texts: Mapping[str, str]) -> Changes[Note]:
+        """Write what the rule makes of documents with these texts. Raises ``_Conflict`` where one is not so any more.
 
         Comparing while writing costs less than locking, reading and then writing.
         """
@@ -169,15 +169,15 @@ class Documents:
             change = rule(id_, parsed(texts[id_])) if id_ in texts else None
             if change is None or change.document is None:
                 # What the rule leaves alone is decided on the document as it is now.
-                raise _Moved
+                raise _Conflict
             changed[id_], written[id_] = change, written_out(change.document)
 
         def work(connection: Connection) -> None:
             columns = {"id": ids, "data": list(written.values()), "seen": [texts[id_] for id_ in ids]}
             if self._write(connection, _REPLACE, **columns) != len(ids):
-                raise _Moved
+                raise _Conflict
 
-        self.database.write(work, keep_plans=True)
+        self.database.write(work, generic_plan=True)
         return Changes(changed)
 
     def _write(self, connection: Connection, statements: Mapping[str, TextClause], **columns: Sequence[str]) -> int:
@@ -197,7 +197,7 @@ class Documents:
         return {"plugin_id": self.database.plugin_id, "collection": self.collection, "now": self.database.row_time()}
 
     def _with_ids(self, ids: Sequence[str]) -> Any:
-        return select(_storage.id, _storage.data).where(self._ours, among(self.database.dialect, _storage.id, ids))
+        return select(_storage.id, _storage.data).where(self._ours, in_list(self.database.dialect, _storage.id, ids))
 
     @property
     def _ours(self) -> Any:

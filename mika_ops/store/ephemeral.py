@@ -9,9 +9,9 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select, text
 
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 from mika_ops.store.database import Database
-from mika_ops.store.in_list import among
+from mika_ops.store.in_list import in_list
 from mika_ops.store.schema.site import ephemeral_records
 from mika_ops.timestamps import Timestamp
 
@@ -39,12 +39,12 @@ class EphemeralRows:
 
     database: Database
 
-    def purge_expired(self, *, due: Timestamp, spent: Spent) -> int:
+    def purge_expired(self, *, due: Timestamp, out_of_time: OutOfTime) -> int:
         """Delete what expired, oldest first, batch by batch."""
         statement = _OLDEST[self.database.dialect]
         values = {"due": due, "limit": BATCH}
         purged = 0
-        while not spent():
+        while not out_of_time():
             deleted = self.database.write(lambda connection: connection.execute(statement, values).rowcount)
             purged += deleted
             if deleted < BATCH:
@@ -55,7 +55,9 @@ class EphemeralRows:
         """Delete the tokens and cache markers of these subjects, batch by batch."""
         theirs = (
             select(_row.key)
-            .where(among(self.database.dialect, _row.subject_hash, subjects), _row.kind.in_(("token", "cache_marker")))
+            .where(
+                in_list(self.database.dialect, _row.subject_hash, subjects), _row.kind.in_(("token", "cache_marker"))
+            )
             .limit(BATCH)
         )
         statement = delete(ephemeral_records).where(_row.key.in_(theirs)).returning(_row.subject_hash)

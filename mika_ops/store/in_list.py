@@ -8,7 +8,7 @@ from sqlalchemy import ARRAY, ColumnElement, any_, bindparam, func, select
 from sqlalchemy.types import Text
 
 
-def among(dialect: str, column: ColumnElement[Any], ids: Sequence[str]) -> ColumnElement[bool]:
+def in_list(dialect: str, column: ColumnElement[Any], ids: Sequence[str]) -> ColumnElement[bool]:
     """Return the condition that a column is one of these texts, looked up by the column's index."""
     if dialect == "postgresql":
         return column == any_(bindparam(None, list(ids), type_=ARRAY(Text), unique=True))

@@ -24,7 +24,7 @@ LONGEST_LOOK_MS: Final = 5_000
 LONGEST_POSTGRES_NAME: Final = 63
 """Postgres cuts longer names off."""
 
-RIGHTS: Final[Mapping[Table, tuple[str, ...]]] = {
+PRIVILEGES: Final[Mapping[Table, tuple[str, ...]]] = {
     plugin_storage: ("SELECT", "UPDATE"),
     stock_items: ("SELECT", "UPDATE"),
     stock_events: ("SELECT", "UPDATE"),
@@ -86,7 +86,7 @@ def own_tables(database: Database) -> frozenset[str]:
         return frozenset(own.tables) & frozenset(inspect(connection).get_table_names())
 
 
-def unreadable(database: Database, tables: Sequence[Table]) -> dict[str, str]:
+def read_problems(database: Database, tables: Sequence[Table]) -> dict[str, str]:
     """Read a row of each table, with all of its columns; say by table why one could not be read."""
     told = {}
     for table in tables:
@@ -101,7 +101,7 @@ def unreadable(database: Database, tables: Sequence[Table]) -> dict[str, str]:
     return told
 
 
-def unwritable(database: Database, tables: Sequence[Table]) -> dict[str, str]:
+def write_problems(database: Database, tables: Sequence[Table]) -> dict[str, str]:
     """Say by table why it cannot be written as maintenance does, as far as can be told without writing.
 
     Raises ``DatabaseError`` where nothing can be written: the database is read-only, or somebody holds it for too long.
@@ -187,7 +187,7 @@ def _missing_rights(connection: Connection, table: Table) -> list[str]:
     # A right on some columns is enough to read and to update; rows are deleted whole.
     asked = {
         right: text(f"SELECT {'has_table' if right == 'DELETE' else 'has_any_column'}_privilege(:name, :right)")
-        for right in RIGHTS[table]
+        for right in PRIVILEGES[table]
     }
     return [
         right

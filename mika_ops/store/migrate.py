@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, select, text
 
 from mika_ops.store.database import Database
 from mika_ops.store.errors import DatabaseError
-from mika_ops.store.schema.indexes import OPEN_WORK_PREFIX, open_work_indexes
+from mika_ops.store.schema.indexes import UNFINISHED_PREFIX, unfinished_indexes
 from mika_ops.store.schema.own import OWN_VERSION, acp_sessions, own, own_version
 
 _OURS: Final = {
@@ -64,7 +64,7 @@ def missing_indexes(database: Database) -> dict[str, str]:
         return {}
     with database.reading() as connection:
         there = set(_found(connection, _OURS[database.dialect]))
-    return {name: made for name, made in open_work_indexes(database.dialect).items() if name not in there}
+    return {name: made for name, made in unfinished_indexes(database.dialect).items() if name not in there}
 
 
 def prepare_indexes(database: Database) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def prepare_indexes(database: Database) -> tuple[str, ...]:
     who owns the table may.
     """
     missing = missing_indexes(database)
-    wanted = open_work_indexes(database.dialect)
+    wanted = unfinished_indexes(database.dialect)
     if database.dialect == "sqlite":
         with database.reading() as connection:
             there = _found(connection, _OURS["sqlite"])
@@ -99,4 +99,4 @@ def prepare_indexes(database: Database) -> tuple[str, ...]:
 
 
 def _found(connection: Connection, statement: str) -> list[str]:
-    return list(connection.execute(text(statement), {"ours": f"{OPEN_WORK_PREFIX}%"}).scalars())
+    return list(connection.execute(text(statement), {"ours": f"{UNFINISHED_PREFIX}%"}).scalars())

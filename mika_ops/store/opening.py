@@ -28,14 +28,14 @@ def open_database(url: str, *, plugin_id: str = "mika") -> Database:
     engine = engine_for(url)
     try:
         with translated(UnusableDatabase):
-            opened: Database = _retrying(is_disconnect, time.sleep)(_looked_over, engine, plugin_id)
+            opened: Database = _retrying(is_disconnect, time.sleep)(_inspect, engine, plugin_id)
             return opened
     except BaseException:
         engine.dispose()
         raise
 
 
-def _looked_over(engine: Engine, plugin_id: str) -> Database:
+def _inspect(engine: Engine, plugin_id: str) -> Database:
     with engine.connect() as connection:
         tables = set(inspect(connection).get_table_names())
         _require_site(connection, tables, plugin_id)

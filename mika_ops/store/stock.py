@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, TextClause, and_, select, text
 
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 from mika_ops.ports.stock import CustomerReservations, ReleasedReservations
 from mika_ops.store.database import Database
-from mika_ops.store.in_list import among
+from mika_ops.store.in_list import in_list
 from mika_ops.store.schema.site import stock_events, stock_items
 from mika_ops.timestamps import Timestamp
 
@@ -35,13 +35,13 @@ class StockRows:
 
     database: Database
 
-    def release_expired(self, *, due: Timestamp, now: Timestamp, spent: Spent) -> ReleasedReservations:
+    def release_expired(self, *, due: Timestamp, now: Timestamp, out_of_time: OutOfTime) -> ReleasedReservations:
         """Release what expired, oldest first; reservations without an item are left untouched and named."""
         expired = and_(_active(), _event.expires_at <= due)
         released, has_more = 0, False
         items: set[str] = set()
         while True:
-            if spent():
+            if out_of_time():
                 has_more = self._any(expired)
                 break
             count, touched = self.database.write(partial(self._release_expired, due=due, now=now))
@@ -55,7 +55,7 @@ class StockRows:
 
     def release_customers(self, customer_ids: Sequence[str], *, now: Timestamp) -> Mapping[str, CustomerReservations]:
         """Release these customers' active reservations; a customer with an orphan keeps all of theirs."""
-        theirs = and_(_active(), among(self.database.dialect, _event.customer_id, customer_ids))
+        theirs = and_(_active(), in_list(self.database.dialect, _event.customer_id, customer_ids))
         orphaned = self._orphans(theirs)
         result = {customer: CustomerReservations(orphans=tuple(ids)) for customer, ids in orphaned.items()}
         free = [customer for customer in customer_ids if customer not in orphaned]

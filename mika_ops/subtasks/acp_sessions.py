@@ -4,7 +4,7 @@ from mika_ops.clock import Clock
 from mika_ops.documents.sweep import MALFORMED_IDS_KEPT
 from mika_ops.host.host import Host
 from mika_ops.subtasks.outcome import SubtaskResult
-from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 
 
 class AcpSessionsResult(SubtaskResult):
@@ -18,10 +18,13 @@ class AcpSessionsResult(SubtaskResult):
     malformed_ids: tuple[str, ...] = ()
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> AcpSessionsResult:
+def run(host: Host, clock: Clock, limits: RunOptions) -> AcpSessionsResult:
     """Clean up sessions, least recently updated first."""
-    cleaned = piece(host.acp_sessions).clean_up(
-        clock, limit=limits.limit, purge_after_hours=limits.acp_session_purge_after_hours, spent=limits.spent
+    cleaned = required(host.acp_sessions).clean_up(
+        clock,
+        limit=limits.limit,
+        purge_after_hours=limits.acp_session_purge_after_hours,
+        out_of_time=limits.out_of_time,
     )
     return AcpSessionsResult(
         scanned=cleaned.scanned,

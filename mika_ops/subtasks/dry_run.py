@@ -14,19 +14,19 @@ from mika_ops.host.host import Host
 from mika_ops.ports.backlog import Backlog, NamesRows
 from mika_ops.subtasks.outcome import NOT_CHOSEN, Skipped
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import Limits, Subtask, missing_piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, missing_components_of
 from mika_ops.timestamps import Timestamp
 
 IDS_NAMED: Final = 20
 PAGE: Final = 200
 
-THE_SITE_DECIDES: Final = "the site decides what is due"
+SITE_DECIDES: Final = "the site decides what is due"
 NOBODY_KNOWS: Final = "nothing here can say what is due"
 KEYS_ARE_SECRETS: Final = "not named: their keys are secrets"
 
 
 @dataclass(frozen=True)
-class Intent:
+class Preview:
     """What a subtask would do.
 
     ``due``: how much waits for it; ``taken``: how much of that a run would take within its limit; both are ``None``
@@ -42,19 +42,20 @@ class Intent:
     note: str | None = None
 
 
-Plan: TypeAlias = Mapping[str, Intent | Skipped]
+RunPreview: TypeAlias = Mapping[str, Preview | Skipped]
 """What becomes of each subtask, by name, in the order of a run."""
 
 
-def planned(
-    host: Host, *, now: Timestamp, subtasks: Collection[str], limits: Mapping[str, int], bounds: Limits
-) -> Plan:
+def preview(
+    host: Host, *, now: Timestamp, subtasks: Collection[str], limits: Mapping[str, int], bounds: RunOptions
+) -> RunPreview:
     """Return what a run of these subtasks at ``now`` would do. Changes nothing.
 
     ``limits``: at most so many, by subtask; ``bounds``: whatever else bounds every subtask.
     """
     reasons = {
-        subtask.name: missing_piece(subtask, host) if subtask.name in subtasks else NOT_CHOSEN for subtask in SUBTASKS
+        subtask.name: missing_components_of(subtask, host) if subtask.name in subtasks else NOT_CHOSEN
+        for subtask in SUBTASKS
     }
     selections = {
         subtask.name: subtask.due(now, bounds)
@@ -63,23 +64,23 @@ def planned(
     }
     backlog = Backlog() if host.backlog is None else host.backlog.read(selections, now=now)
 
-    def become(subtask: Subtask) -> Intent | Skipped:
+    def become(subtask: Subtask) -> Preview | Skipped:
         name = subtask.name
         reason = reasons[name]
         if reason is not None:
             return Skipped(reason=reason)
         if name == "stock_reservations" and host.reservation_release is None:
-            return Intent(note=THE_SITE_DECIDES)
+            return Preview(note=SITE_DECIDES)
         due = backlog.due.get(name)
         if due is None:
-            return Intent(note=NOBODY_KNOWS)
+            return Preview(note=NOBODY_KNOWS)
         taken = min(due.count, limits.get(name, due.count))
         wanted = min(taken, IDS_NAMED)
         if name not in selections:
             rows = _first_rows(host.backlog, name, now, wanted)
-            return Intent(due.count, taken, rows, note=KEYS_ARE_SECRETS if name == "ephemeral_records" else None)
+            return Preview(due.count, taken, rows, note=KEYS_ARE_SECRETS if name == "ephemeral_records" else None)
         ids, malformed_ids = first_of(getattr(host, selections[name].collection), selections[name], wanted)
-        return Intent(due.count, taken, ids, due.malformed, malformed_ids)
+        return Preview(due.count, taken, ids, due.malformed, malformed_ids)
 
     return {subtask.name: become(subtask) for subtask in SUBTASKS}
 

@@ -5,7 +5,7 @@ from mika_ops.host.host import Host
 from mika_ops.ports.email import DrainedEmail, EmailOutbox, ShardableOutbox
 from mika_ops.rules import email
 from mika_ops.subtasks.outcome import SubtaskFailed, SweptResult
-from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 
 
 class EmailOutboxResult(SweptResult):
@@ -22,16 +22,16 @@ class EmailOutboxResult(SweptResult):
     stopped_reason: str | None = None
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> EmailOutboxResult:
+def run(host: Host, clock: Clock, limits: RunOptions) -> EmailOutboxResult:
     """Drain the outbox. Raises ``SubtaskFailed`` where it had to stop early, with what was sent until then."""
-    outbox: EmailOutbox = piece(host.email_outbox)
+    outbox: EmailOutbox = required(host.email_outbox)
     if limits.shard is not None:
         if isinstance(outbox, ShardableOutbox):
             outbox = outbox.for_shard(limits.shard)
         elif limits.shard.index > 0:
             # A host's own outbox that cannot be split is drained by one worker alone.
             return EmailOutboxResult()
-    drained = outbox.drain(clock, limit=limits.limit, spent=limits.spent)
+    drained = outbox.drain(clock, limit=limits.limit, out_of_time=limits.out_of_time)
     result = EmailOutboxResult(**{name: getattr(drained, name) for name in EmailOutboxResult.model_fields})
     if drained.error is not None:
         raise SubtaskFailed(drained.error, result)

@@ -3,7 +3,7 @@
 from mika_ops.clock import Clock
 from mika_ops.host.host import Host
 from mika_ops.subtasks.outcome import SubtaskResult
-from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 
 
 class EphemeralRecordsResult(SubtaskResult):
@@ -12,10 +12,10 @@ class EphemeralRecordsResult(SubtaskResult):
     purged: int = 0
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> EphemeralRecordsResult:
+def run(host: Host, clock: Clock, limits: RunOptions) -> EphemeralRecordsResult:
     """Purge expired rows by the host's function, else by the ephemeral repository."""
-    purge = host.ephemeral_purge or piece(host.ephemeral)
-    return EphemeralRecordsResult(purged=purge.purge_expired(due=clock.scheduled_at, spent=limits.spent))
+    purge = host.ephemeral_purge or required(host.ephemeral)
+    return EphemeralRecordsResult(purged=purge.purge_expired(due=clock.scheduled_at, out_of_time=limits.out_of_time))
 
 
 SUBTASK = Subtask(

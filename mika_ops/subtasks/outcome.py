@@ -4,12 +4,12 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mika_ops.redaction import redacted
+from mika_ops.redaction import redact
 
 NOT_CHOSEN: Final = "not chosen for this run"
 """Why a subtask is skipped that the run leaves out."""
 
-_TOLD_LAST: Final = ("malformed", "has_more")
+_SHOWN_LAST: Final = ("malformed", "has_more")
 
 
 class SubtaskResult(BaseModel):
@@ -20,12 +20,12 @@ class SubtaskResult(BaseModel):
     def counts(self) -> dict[str, int | float | bool]:
         """Return the counts alone, by name, as they are shown to people."""
         counts = {name: value for name, value in self if isinstance(value, bool | int | float)}
-        told_last = {name: counts.pop(name) for name in _TOLD_LAST if name in counts}
+        told_last = {name: counts.pop(name) for name in _SHOWN_LAST if name in counts}
         return counts | told_last
 
     def words(self) -> dict[str, str]:
         """Return what the subtask says of itself in words, by name, without addresses, links and tokens."""
-        return {name: redacted(value) for name, value in self if isinstance(value, str)}
+        return {name: redact(value) for name, value in self if isinstance(value, str)}
 
     def named_ids(self) -> dict[str, tuple[str, ...]]:
         """Return what a person has to look at, by name: ids of documents and rows, never personal data."""

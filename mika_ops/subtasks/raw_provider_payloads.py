@@ -6,7 +6,7 @@ from mika_ops.documents.sweep import Sweep
 from mika_ops.host.host import Host
 from mika_ops.rules import webhook
 from mika_ops.subtasks.outcome import SweptResult
-from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 from mika_ops.timestamps import Timestamp
 
 
@@ -16,14 +16,14 @@ class RawProviderPayloadsResult(SweptResult):
     purged: int = 0
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> RawProviderPayloadsResult:
+def run(host: Host, clock: Clock, limits: RunOptions) -> RawProviderPayloadsResult:
     """Purge raw payloads, oldest first."""
     sweep = Sweep(
-        piece(host.ops),
+        required(host.ops),
         due(clock.scheduled_at, limits),
         "raw_provider_payloads",
         limits.limit,
-        limits.spent,
+        limits.out_of_time,
         shard=limits.shard,
         helps=True,
     )
@@ -31,7 +31,7 @@ def run(host: Host, clock: Clock, limits: Limits) -> RawProviderPayloadsResult:
     return RawProviderPayloadsResult(purged=sweep.changed, **sweep.counts())
 
 
-def due(now: Timestamp, limits: Limits) -> Selection:
+def due(now: Timestamp, limits: RunOptions) -> Selection:
     """Select what is past the retention at ``now``."""
     return webhook.purgeable(webhook.retention_cutoff(now, limits.raw_payload_retention_days))
 

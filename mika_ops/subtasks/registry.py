@@ -14,7 +14,7 @@ from mika_ops.subtasks import (
     webhook_retries,
 )
 from mika_ops.subtasks.account_delete import requests
-from mika_ops.subtasks.subtask import Limits, Subtask
+from mika_ops.subtasks.subtask import RunOptions, Subtask
 from mika_ops.timestamps import Timestamp
 
 SUBTASKS: Final[tuple[Subtask, ...]] = (
@@ -32,6 +32,6 @@ SUBTASKS: Final[tuple[Subtask, ...]] = (
 SUBTASK_NAMES: Final = tuple(subtask.name for subtask in SUBTASKS)
 
 
-def due_selections(now: Timestamp, limits: Limits) -> dict[str, Selection]:
+def due_selections(now: Timestamp, limits: RunOptions) -> dict[str, Selection]:
     """Return which documents wait for which subtask at ``now``, for those that work on documents."""
     return {subtask.name: subtask.due(now, limits) for subtask in SUBTASKS if subtask.due is not None}

@@ -3,7 +3,7 @@
 from mika_ops.clock import Clock
 from mika_ops.host.host import Host
 from mika_ops.subtasks.outcome import SubtaskFailed, SubtaskResult
-from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 
 ORPHANS_NAMED = 20
 
@@ -18,17 +18,17 @@ class StockReservationsResult(SubtaskResult):
     orphan_ids: tuple[str, ...] = ()
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> StockReservationsResult:
+def run(host: Host, clock: Clock, limits: RunOptions) -> StockReservationsResult:
     """Release expired reservations by the host's function, else by the admin API.
 
     Raises ``SubtaskFailed`` where some have no stock item: all others are released all the same.
     """
     if host.reservation_release is not None:
         released = host.reservation_release.release_expired(
-            due=clock.scheduled_at, now=clock.stamp(), spent=limits.spent
+            due=clock.scheduled_at, now=clock.stamp(), out_of_time=limits.out_of_time
         )
     else:
-        released = piece(host.admin_api).release_expired_reservations(
+        released = required(host.admin_api).release_expired_reservations(
             now=clock.scheduled_at, idempotency_key=f"{limits.idempotency_key}:stock_reservations"
         )
     result = StockReservationsResult(

@@ -5,7 +5,7 @@ from mika_ops.documents.sweep import Sweep
 from mika_ops.host.host import Host
 from mika_ops.rules import email
 from mika_ops.subtasks.outcome import SweptResult
-from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 
 
 class StuckEmailsResult(SweptResult):
@@ -14,9 +14,9 @@ class StuckEmailsResult(SweptResult):
     reclaimed: int = 0
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> StuckEmailsResult:
+def run(host: Host, clock: Clock, limits: RunOptions) -> StuckEmailsResult:
     """Reclaim stuck emails, oldest first."""
-    sweep = Sweep(piece(host.ops), email.stuck(clock.scheduled_at), "stuck_emails", limits.limit, limits.spent)
+    sweep = Sweep(required(host.ops), email.stuck(clock.scheduled_at), "stuck_emails", limits.limit, limits.out_of_time)
     sweep.change(lambda document: email.reclaimed(document, now=clock.stamp()))
     return StuckEmailsResult(reclaimed=sweep.changed, **sweep.counts())
 

@@ -5,7 +5,7 @@ from mika_ops.documents.sweep import Sweep
 from mika_ops.host.host import Host
 from mika_ops.rules import workflow
 from mika_ops.subtasks.outcome import SweptResult
-from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 
 
 class StuckWorkflowsResult(SweptResult):
@@ -14,9 +14,11 @@ class StuckWorkflowsResult(SweptResult):
     reclaimed: int = 0
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> StuckWorkflowsResult:
+def run(host: Host, clock: Clock, limits: RunOptions) -> StuckWorkflowsResult:
     """Reclaim stuck workflows, oldest lease first."""
-    sweep = Sweep(piece(host.ops), workflow.stuck(clock.scheduled_at), "stuck_workflows", limits.limit, limits.spent)
+    sweep = Sweep(
+        required(host.ops), workflow.stuck(clock.scheduled_at), "stuck_workflows", limits.limit, limits.out_of_time
+    )
     sweep.change(lambda document: workflow.reclaimed(document, now=clock.stamp()))
     return StuckWorkflowsResult(reclaimed=sweep.changed, **sweep.counts())
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import Spent, never_spent
+from mika_ops.deadline import OutOfTime, never_out_of_time
 from mika_ops.documents.selection import Selection
 from mika_ops.documents.sharding import Shard
-from mika_ops.host.components import PIECES
+from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
 from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
 from mika_ops.subtasks.outcome import Completed, Failed, Outcome, Skipped, SubtaskFailed, SubtaskResult
@@ -30,15 +30,16 @@ AccountDeleteScope: TypeAlias = Literal["complete", "reference"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunOptions:
     """What bounds one subtask in one run.
 
-    ``limit``: at most so many documents or rows, exactly as upstream; ``None`` drains until nothing is due or ``spent``
-    says that the run's time is used up. ``shard``: the part that is to be done, where several workers share the work.
+    ``limit``: at most so many documents or rows, exactly as upstream; ``None`` drains until nothing is due or
+    ``out_of_time`` says that the run's time is used up. ``shard``: the part that is to be done, where several
+    workers share the work.
     """
 
     limit: int | None = None
-    spent: Spent = never_spent
+    out_of_time: OutOfTime = never_out_of_time
     shard: Shard | None = None
     idempotency_key: str = "maintenance"
     raw_payload_retention_days: float = DEFAULT_RETENTION_DAYS
@@ -52,24 +53,24 @@ class Subtask:
 
     ``name`` is its one name everywhere: op, metadata, CLI and configuration. ``due`` gives the documents that wait
     for it, where it works on documents; ``done`` names those counts of its result that add up to what it did. One
-    that is ``shardable`` does the part that ``Limits.shard`` names.
+    that is ``shardable`` does the part that ``RunOptions.shard`` names.
     """
 
     name: str
     description: str
     needs: tuple[Need, ...]
-    run: Callable[[Host, Clock, Limits], SubtaskResult]
+    run: Callable[[Host, Clock, RunOptions], SubtaskResult]
     done: tuple[str, ...]
-    due: Callable[[Timestamp, Limits], Selection] | None = None
+    due: Callable[[Timestamp, RunOptions], Selection] | None = None
     limited: bool = True
     shardable: bool = False
 
 
 def outcome_of(
-    subtask: Subtask, host: Host, clock: Clock, limits: Limits, *, timer: Callable[[], float] = time.monotonic
+    subtask: Subtask, host: Host, clock: Clock, limits: RunOptions, *, timer: Callable[[], float] = time.monotonic
 ) -> Outcome:
     """Run one subtask to its outcome. Never raises for a subtask that fails; an interruption passes through."""
-    reason = missing_piece(subtask, host)
+    reason = missing_components_of(subtask, host)
     if reason is not None:
         return Skipped(reason=reason)
     started = timer()
@@ -80,11 +81,11 @@ def outcome_of(
     try:
         result = subtask.run(host, clock, limits)
     except SubtaskFailed as failure:
-        return Failed(error=error_sentence(failure), result=failure.result, duration_ms=duration_ms())
+        return Failed(error=describe_error(failure), result=failure.result, duration_ms=duration_ms())
     except Exception as failure:  # noqa: BLE001 - one failing subtask must not keep the others from running
         # The frames say where without saying what: an exception's own text may hold personal data.
         logger.debug("%s failed at:\n%s", subtask.name, "".join(traceback.format_tb(failure.__traceback__)))
-        return Failed(error=error_sentence(failure), duration_ms=duration_ms())
+        return Failed(error=describe_error(failure), duration_ms=duration_ms())
     return Completed(result=result, duration_ms=duration_ms())
 
 
@@ -93,7 +94,7 @@ def can_run(subtask: Subtask, pieces: Collection[str]) -> bool:
     return all(not set((need,) if isinstance(need, str) else need).isdisjoint(pieces) for need in subtask.needs)
 
 
-def missing_piece(subtask: Subtask, host: Host) -> str | None:
+def missing_components_of(subtask: Subtask, host: Host) -> str | None:
     """Say which pieces the subtask misses and how to supply them, or ``None`` where it has all."""
     missing = []
     for need in subtask.needs:
@@ -103,11 +104,13 @@ def missing_piece(subtask: Subtask, host: Host) -> str | None:
     if not missing:
         return None
     told = " and ".join(" or ".join(names) for names in missing)
-    remedies = dict.fromkeys(" or ".join(dict.fromkeys(PIECES[name].setting for name in names)) for names in missing)
+    remedies = dict.fromkeys(
+        " or ".join(dict.fromkeys(COMPONENTS[name].setting for name in names)) for names in missing
+    )
     return f"not configured: {told}; {', and '.join(remedies)}"
 
 
-def piece(value: P | None) -> P:
+def required(value: P | None) -> P:
     """Return a piece of the host that the subtask's needs have promised."""
     if value is None:
         raise TypeError("a subtask was run without a piece that it needs: run it by outcome_of")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mika_ops.clock import utc_now
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TimeBudget:
     subtasks: tuple[str, ...]
     now: Callable[[], datetime] = utc_now
 
-    def spent_for(self, subtask: str) -> Spent:
+    def out_of_time_for(self, subtask: str) -> OutOfTime:
         """Return the question whether the subtask's time is used up."""
         to_come = len(self.subtasks) - 1 - self.subtasks.index(subtask)
         reserved = self.total / 2 / len(self.subtasks) * to_come

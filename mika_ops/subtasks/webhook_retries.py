@@ -4,10 +4,10 @@ from mika_ops.clock import Clock
 from mika_ops.documents.sweep import Sweep
 from mika_ops.host.host import Host
 from mika_ops.ports.admin_api import AdminApi
-from mika_ops.redaction import error_sentence, redacted
+from mika_ops.redaction import describe_error, redact
 from mika_ops.rules import workflow
 from mika_ops.subtasks.outcome import SweptResult
-from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 
 FAILED_NAMED = 20
 
@@ -21,15 +21,15 @@ class WebhookRetriesResult(SweptResult):
     failed_ids: tuple[str, ...] = ()
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> WebhookRetriesResult:
+def run(host: Host, clock: Clock, limits: RunOptions) -> WebhookRetriesResult:
     """Have the site replay each due webhook once, longest waiting first; one that fails does not stop the others."""
-    ops, admin_api = piece(host.ops), piece(host.admin_api)
+    ops, admin_api = required(host.ops), required(host.admin_api)
     sweep = Sweep(
         ops,
         workflow.retryable_webhooks(clock.scheduled_at),
         "webhook_retries",
         limits.limit,
-        limits.spent,
+        limits.out_of_time,
         shard=limits.shard,
     )
     retried = skipped_exhausted = failed = 0
@@ -60,8 +60,8 @@ def _replay(admin_api: AdminApi, webhook_id: str, *, idempotency_key: str) -> st
     try:
         replayed = admin_api.replay_webhook(webhook_id, idempotency_key=idempotency_key)
     except Exception as failure:  # noqa: BLE001 - see above
-        return error_sentence(failure)
-    return None if replayed.ok else redacted(replayed.error or "refused without a reason")
+        return describe_error(failure)
+    return None if replayed.ok else redact(replayed.error or "refused without a reason")
 
 
 SUBTASK = Subtask(

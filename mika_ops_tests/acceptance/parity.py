@@ -17,7 +17,7 @@ import click
 from sqlalchemy import Table, insert, select
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.email.content.renderer import Brand, EmailRenderer
 from mika_ops.email.outbox.outbox import LeasedOutbox
 from mika_ops.host.host import Host
@@ -34,7 +34,7 @@ from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_
 from mika_ops.store.stock import StockRows
 from mika_ops.subtasks.outcome import Completed, Failed, Outcome, Skipped
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import Limits, outcome_of
+from mika_ops.subtasks.subtask import RunOptions, outcome_of
 from mika_ops.timestamps import to_datetime
 from mika_ops_testing.sites import DatabaseKind, sites
 from mika_ops_tests.acceptance.deviations import DEVIATIONS
@@ -92,7 +92,7 @@ class StoreBackedApi:
     replayed: list[str] = field(default_factory=list)
 
     def release_expired_reservations(self, *, now: str, idempotency_key: str) -> ReleasedReservations:
-        return self.stock.release_expired(due=now, now=now, spent=never_spent)
+        return self.stock.release_expired(due=now, now=now, out_of_time=never_out_of_time)
 
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
         self.replayed.append(webhook_id)
@@ -184,9 +184,9 @@ def _host(configured: Mapping[str, bool], database: Database, sender: RecordingS
     )
 
 
-def _limits(subtask: str, options: Mapping[str, Any]) -> Limits:
+def _limits(subtask: str, options: Mapping[str, Any]) -> RunOptions:
     limits = {name: options.get(option, default) for option, (name, default) in REFERENCE_LIMITS.items()}
-    return Limits(
+    return RunOptions(
         limit=limits.get(subtask),
         raw_payload_retention_days=options.get("rawProviderPayloadRetentionDays", 14),
         account_delete_scope="reference",

@@ -35,7 +35,7 @@ TIMES = """query($run: ID!) { runOrError(runId: $run) { ... on Run { status star
 
 SLOW_SHOP = """
 import os, time
-from mika_ops import EmailParts, Host, build_definitions
+from mika_ops import EmailOverrides, Host, build_definitions
 from mika_ops.ports.email import SendResult
 
 class Provider:
@@ -45,7 +45,7 @@ class Provider:
             file.write("{version}\\n")
         return SendResult("{version}")
 
-defs = build_definitions(host=Host(email=EmailParts(sender=Provider())))
+defs = build_definitions(host=Host(email=EmailOverrides(sender=Provider())))
 """
 
 

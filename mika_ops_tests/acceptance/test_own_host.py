@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from examples.own_host_documents import Documents as InMemory
-from mika_ops import EmailParts
+from mika_ops import EmailOverrides
 from mika_ops.documents.document import Document, MalformedDocument
 from mika_ops.documents.repository import Candidate, Change, Changes, DocumentRepository
 from mika_ops.documents.selection import OneOf, Selection, record, top
@@ -161,7 +161,7 @@ def test_the_summary_says_what_is_left(shop: Any) -> None:
 def test_a_broken_piece_fails_its_subtask_alone(shop: Any, piece: str) -> None:
     subtask = {"ephemeral_purge": "ephemeral_records", "reservation_release": "stock_reservations"}.get(piece, piece)
 
-    parts = EmailParts() if piece == "email_outbox" else shop.host.email
+    parts = EmailOverrides() if piece == "email_outbox" else shop.host.email
     ended = run_job(replace(shop.host, **{piece: Broken()}, email=parts))
 
     assert {name for name, status in ended.statuses.items() if status == "failed"} == {subtask}
@@ -241,12 +241,12 @@ def test_a_customer_with_an_orphan_keeps_all_reservations(shop: Any) -> None:
 
 
 def test_pieces_stop_when_their_time_is_spent_and_say_so(shop: Any) -> None:
-    def spent() -> bool:
+    def out_of_time() -> bool:
         return True
 
     clock = SimpleNamespace(scheduled_at=shop.data.TOMORROW)
-    cleaned = shop.host.acp_sessions.clean_up(clock, limit=None, purge_after_hours=1, spent=spent)
-    released = shop.host.reservation_release.release_expired(due=shop.data.TOMORROW, now=NOW, spent=spent)
+    cleaned = shop.host.acp_sessions.clean_up(clock, limit=None, purge_after_hours=1, out_of_time=out_of_time)
+    released = shop.host.reservation_release.release_expired(due=shop.data.TOMORROW, now=NOW, out_of_time=out_of_time)
 
     assert (cleaned.scanned, cleaned.has_more) == (0, True)
     assert (released.scanned, released.has_more) == (0, True)

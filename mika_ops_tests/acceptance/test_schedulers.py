@@ -167,10 +167,10 @@ class TestSystemd:
         assert service["EnvironmentFile"] == "/etc/mika-ops/env"
 
     def test_a_failed_run_starts_what_tells_of_it(self) -> None:
-        told_by = self.unit("mika-ops.service")["Unit"]["OnFailure"]
+        step_metadata = self.unit("mika-ops.service")["Unit"]["OnFailure"]
 
-        assert self.unit(told_by)["Service"]["Type"] == "oneshot"
-        assert "mika-ops.service" in self.unit(told_by)["Service"]["ExecStart"]
+        assert self.unit(step_metadata)["Service"]["Type"] == "oneshot"
+        assert "mika-ops.service" in self.unit(step_metadata)["Service"]["ExecStart"]
 
     def test_the_timer_starts_the_service_at_every_minute_and_makes_up_for_none(self) -> None:
         # A timer starts the service of its own name.

@@ -8,7 +8,7 @@ import pytest
 from mika_ops.admin_api.client import AdminApiError, MikaAdminApi
 from mika_ops.ports.admin_api import AdminApi, ReplayedWebhook
 from mika_ops.ports.stock import ReleasedReservations
-from mika_ops.redaction import redacted
+from mika_ops.redaction import redact
 from mika_ops_testing.admin_api_server import Json, Site, done, refusal, running_site, says
 
 TOKEN = "ec_pat_canary"
@@ -263,4 +263,4 @@ def test_a_check_that_finds_something_wrong_says_what_to_set(site: Site, status:
         check(site)
 
     assert told in str(error.value)
-    assert redacted(str(error.value)) == str(error.value)
+    assert redact(str(error.value)) == str(error.value)

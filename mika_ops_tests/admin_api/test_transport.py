@@ -12,7 +12,7 @@ import pytest
 
 from mika_ops.admin_api.client import AdminApiError, MikaAdminApi
 from mika_ops.admin_api.transport import LONGEST_ANSWER_BYTES
-from mika_ops.redaction import redacted
+from mika_ops.redaction import redact
 from mika_ops_testing.admin_api_server import (
     Exchange,
     Reply,
@@ -78,7 +78,7 @@ def refused(url: str, waits: Waits | None = None, **options: Any) -> str:
     with pytest.raises(AdminApiError) as error:
         replay(url, waits, **options)
     told = str(error.value)
-    assert redacted(told) == told
+    assert redact(told) == told
     assert "canary" not in told
     return told
 

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mika_ops.alerting.incidents import (
-    ACCEPTED_AFTER,
-    Message,
-    Observation,
-    SilentAfter,
-    State,
-    messages,
-    observed,
-    told,
-    without_silence,
+    SKIP_ACCEPTED_AFTER,
+    FinishedRun,
+    MonitorState,
+    Notification,
+    OverdueAt,
+    apply_runs,
+    due_notifications,
+    mark_notified,
+    without_no_runs,
 )
 from mika_ops.alerting.messages import alert_of
 
@@ -28,18 +28,18 @@ HOUR = timedelta(hours=1)
 STOCK = "stock_reservations"
 
 
-def run(number: int = 1, *, at: datetime = NOON, **ended: str) -> Observation:
+def run(number: int = 1, *, at: datetime = NOON, **ended: str) -> FinishedRun:
     """Return a run: ``failed``, ``skipped`` and ``completed`` name subtasks, ``failing`` and ``passing`` checks."""
     sets: dict[str, Any] = {
         f"{how}_{'checks' if how.endswith('ing') else 'subtasks'}": frozenset(names.split(","))
         for how, names in ended.items()
     }
     failed = STOCK in ended.get("failed", "")
-    return Observation(f"run-{number}", at, failed=failed, blamed=frozenset({STOCK}), **sets)
+    return FinishedRun(f"run-{number}", at, failed=failed, blamed=frozenset({STOCK}), **sets)
 
 
-def crashed(number: int = 1, *, at: datetime = NOON) -> Observation:
-    return Observation(f"run-{number}", at, failed=True, blamed=frozenset({STOCK}))
+def crashed(number: int = 1, *, at: datetime = NOON) -> FinishedRun:
+    return FinishedRun(f"run-{number}", at, failed=True, blamed=frozenset({STOCK}))
 
 
 @dataclass
@@ -48,27 +48,27 @@ class Watched:
 
     channels: int = 1
     broken: set[int] = field(default_factory=set)
-    silent_after: SilentAfter | None = None
+    overdue_at: OverdueAt | None = None
     now: datetime = NOON
-    state: State = field(default_factory=lambda: State(heard=NOON))
-    sent: list[tuple[datetime, Message]] = field(default_factory=list)
+    state: MonitorState = field(default_factory=lambda: MonitorState(heard=NOON))
+    sent: list[tuple[datetime, Notification]] = field(default_factory=list)
     cooldown: timedelta = HOUR
 
-    def tick(self, *runs: Observation, after: timedelta = MINUTE) -> list[str]:
+    def tick(self, *runs: FinishedRun, after: timedelta = MINUTE) -> list[str]:
         """Let time pass, take the runs, and return what was delivered: kind and incident."""
         self.now += after
-        self.state = observed(
+        self.state = apply_runs(
             self.state,
             runs,
             now=self.now,
             cooldown=self.cooldown,
             channels=self.channels,
-            silent_after=self.silent_after,
+            overdue_at=self.overdue_at,
         )
         sent = []
-        for message in list(messages(self.state, now=self.now, cooldown=self.cooldown)):
+        for message in list(due_notifications(self.state, now=self.now, cooldown=self.cooldown)):
             if message.channel not in self.broken:
-                self.state = told(self.state, message, now=self.now)
+                self.state = mark_notified(self.state, message, now=self.now)
                 self.sent.append((self.now, message))
                 sent.append(f"{message.kind} {message.key}")
         return sent
@@ -165,7 +165,7 @@ def test_a_canceled_run_tells_nothing_and_ends_nothing() -> None:
     watched = Watched()
     watched.tick(crashed(1))
 
-    assert watched.tick(Observation("run-2", NOON, canceled=True)) == []
+    assert watched.tick(FinishedRun("run-2", NOON, canceled=True)) == []
     assert watched.tick(run(3, completed=STOCK)) == ["recovered run"]
 
 
@@ -185,9 +185,9 @@ def test_what_is_skipped_for_a_week_is_meant_to_be() -> None:
     watched = Watched()
     watched.tick(run(1, completed="webhook_retries"))
     watched.tick(run(2, skipped="webhook_retries", at=watched.now))
-    watched.tick(after=ACCEPTED_AFTER)
+    watched.tick(after=SKIP_ACCEPTED_AFTER)
 
-    assert watched.tick(run(3, skipped="webhook_retries", at=watched.now), after=2 * ACCEPTED_AFTER) == []
+    assert watched.tick(run(3, skipped="webhook_retries", at=watched.now), after=2 * SKIP_ACCEPTED_AFTER) == []
     assert watched.state.incidents == {}
 
 
@@ -200,7 +200,7 @@ def test_a_failure_that_turns_into_a_skip_is_the_same_incident() -> None:
 
 
 def test_silence_is_told_and_ends_with_the_next_run() -> None:
-    watched = Watched(silent_after=lambda heard: heard + 2 * HOUR)
+    watched = Watched(overdue_at=lambda heard: heard + 2 * HOUR)
 
     assert watched.tick(after=2 * HOUR - MINUTE) == []
     assert watched.tick() == ["opened silence"]
@@ -210,10 +210,10 @@ def test_silence_is_told_and_ends_with_the_next_run() -> None:
 
 
 def test_where_no_schedule_is_registered_any_more_silence_is_no_incident() -> None:
-    watched = Watched(silent_after=lambda heard: heard + HOUR)
+    watched = Watched(overdue_at=lambda heard: heard + HOUR)
     watched.tick(after=HOUR)
 
-    assert without_silence(watched.state).incidents == {}
+    assert without_no_runs(watched.state).incidents == {}
 
 
 def test_a_broken_channel_is_told_once_it_is_well_and_the_others_are_not_told_twice() -> None:
@@ -281,13 +281,13 @@ ENDS: Sequence[str] = ("crash", "canceled", "failed", "skipped", "completed", "n
 def test_whatever_runs_do_an_incident_is_opened_at_most_once_and_is_over_exactly_once(
     ends: list[tuple[str, int, set[int]]],
 ) -> None:
-    watched = Watched(channels=2, silent_after=lambda heard: heard + 3 * HOUR)
+    watched = Watched(channels=2, overdue_at=lambda heard: heard + 3 * HOUR)
     for number, (end, minutes, broken) in enumerate(ends):
         watched.broken = broken
         at = watched.now + minutes * MINUTE
         seen = {
             "crash": [crashed(number, at=at)],
-            "canceled": [Observation(f"run-{number}", at, canceled=True)],
+            "canceled": [FinishedRun(f"run-{number}", at, canceled=True)],
             "none": [],
         }.get(end) or (
             [run(number, at=at, **{end: "acp_sessions"})] if end in ("failed", "skipped", "completed") else []
@@ -303,7 +303,7 @@ def test_whatever_runs_do_an_incident_is_opened_at_most_once_and_is_over_exactly
             alternating = [kind for kind in kinds if kind != "reminder"]
             assert alternating == ["opened", "recovered"] * (len(alternating) // 2)
             assert kinds[:1] in ([], ["opened"])
-    assert not any(True for _ in messages(watched.state, now=watched.now, cooldown=HOUR))
+    assert not any(True for _ in due_notifications(watched.state, now=watched.now, cooldown=HOUR))
 
 
 @given(ends=st.lists(st.booleans(), max_size=200))
@@ -338,7 +338,7 @@ def test_everybody_is_told_of_a_failure_at_once_unless_it_comes_and_goes(ends: l
         ),
     ],
 )
-def test_the_sentence_says_what_where_why_since_when_and_how_often(seen: list[Observation], sentence: str) -> None:
+def test_the_sentence_says_what_where_why_since_when_and_how_often(seen: list[FinishedRun], sentence: str) -> None:
     watched = Watched()
     watched.tick(*seen)
     ((_, message),) = watched.sent
@@ -364,7 +364,7 @@ def test_a_reminder_says_that_it_is_still_so_and_a_recovery_since_when_it_is_wel
 
 
 def test_the_sentence_of_silence_says_since_when_and_what_to_look_at() -> None:
-    watched = Watched(silent_after=lambda heard: heard + HOUR)
+    watched = Watched(overdue_at=lambda heard: heard + HOUR)
     watched.tick(after=HOUR)
     watched.tick(run(1, at=watched.now, completed=STOCK))
     opened, recovered = [alert_of(message, job="shop") for _, message in watched.sent]

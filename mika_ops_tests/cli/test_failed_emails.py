@@ -12,7 +12,7 @@ from sqlalchemy import text
 from mika_ops.cli import failed_emails
 from mika_ops.cli.main import main
 from mika_ops.clock import Clock, utc_now
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.documents.document import ABSENT, Document
 from mika_ops.documents.repository import Change
 from mika_ops.rules import email as rules
@@ -209,7 +209,7 @@ def test_an_email_named_by_its_id_is_put_back_and_sent_by_the_next_drain(
     assert result.exit_code == 0
     assert result.output == "Put 1 email back into the outbox; the next run sends what is due there.\n"
     provider = Provider()
-    outbox_of(database, provider).drain(clock, limit=None, spent=never_spent)
+    outbox_of(database, provider).drain(clock, limit=None, out_of_time=never_out_of_time)
     assert provider.ids == ["email_1"]
     assert get(database, "ops", "email_1")["record"]["status"] == "sent"
     assert get(database, "ops", "other") == failed_email("other")
@@ -241,7 +241,7 @@ def test_hundreds_are_put_back_with_yes_and_all_sent_once(call: Call, database: 
     assert result.exit_code == 0
     assert result.output.startswith("Put 620 emails back")
     provider = Provider()
-    outbox_of(database, provider).drain(clock, limit=None, spent=never_spent)
+    outbox_of(database, provider).drain(clock, limit=None, out_of_time=never_out_of_time)
     assert sorted(provider.ids) == [f"email_{number:03}" for number in range(620)]
     assert call("requeue", "--all-failed").output == "There is nothing to requeue.\n"
 

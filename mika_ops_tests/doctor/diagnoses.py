@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from mika_ops.config.loading import isolated_settings
-from mika_ops.doctor.diagnosis import Check, Diagnosis, examine
+from mika_ops.doctor.diagnosis import Check, Diagnosis, diagnose
 
 PASSWORD = "canary-5f2c"
 TOKEN = "ec_pat_canary_77aa"
@@ -35,7 +35,7 @@ def reason_of(diagnosis: Diagnosis, subtask: str) -> str | None:
 
 
 def examined(**settings: Any) -> Diagnosis:
-    return examine(isolated_settings(**settings))
+    return diagnose(isolated_settings(**settings))
 
 
 @contextmanager

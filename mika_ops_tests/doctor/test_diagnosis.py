@@ -9,7 +9,7 @@ import pytest
 
 from mika_ops.config.settings import Settings
 from mika_ops.doctor import diagnosis as diagnosis_module
-from mika_ops.doctor.diagnosis import Check, Diagnosis, Examination
+from mika_ops.doctor.diagnosis import Check, Diagnosis, Probe
 from mika_ops.store.database import Database
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops_testing.admin_api_server import running_site, says
@@ -232,8 +232,8 @@ def test_whatever_an_examination_raises_is_a_finding_without_what_is_private(mon
         yield Check("first", "ok", "fine")
         raise RuntimeError(f"shop@shop.test at https://shop.test/?t=1 with {TOKEN}")
 
-    broken = Examination("second", frozenset(), raising)
-    monkeypatch.setattr(diagnosis_module, "EXAMINATIONS", (broken, *diagnosis_module.EXAMINATIONS))
+    broken = Probe("second", frozenset(), raising)
+    monkeypatch.setattr(diagnosis_module, "EXAMINATIONS", (broken, *diagnosis_module.PROBES))
 
     diagnosis = examined()
 

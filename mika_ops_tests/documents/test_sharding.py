@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mika_ops.documents.sharding import Shard, all_shards, put_together, worth
+from mika_ops.documents.sharding import Shard, all_shards, merge_outcomes, useful_shards
 from mika_ops_tests.documents.test_sweep import Shelf, sent, shelf, sweep
 
 
@@ -37,7 +37,7 @@ def test_a_text_that_is_no_shard_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("due", "shards"), [(0, 1), (1, 1), (3, 3), (4, 4), (5_000, 4)])
 def test_no_more_shards_are_made_than_documents_are_due(due: int, shards: int) -> None:
-    assert worth(4, due) == shards
+    assert useful_shards(4, due) == shards
 
 
 class TestSweeps:
@@ -96,7 +96,7 @@ class TestPuttingTogether:
             {"status": "completed", "duration_ms": 30, "sent": 3, "has_more": False},
             {"status": "completed", "duration_ms": 50, "sent": 4, "has_more": True},
         ]
-        assert put_together(told) == {"status": "completed", "duration_ms": 50, "sent": 7, "has_more": True}
+        assert merge_outcomes(told) == {"status": "completed", "duration_ms": 50, "sent": 7, "has_more": True}
 
     def test_it_failed_where_one_did_with_each_error_once_and_all_that_was_done(self) -> None:
         told = [
@@ -104,22 +104,22 @@ class TestPuttingTogether:
             {"status": "completed", "duration_ms": 1, "purged": 5},
             {"status": "failed", "duration_ms": 1, "error": "the disk is full", "purged": 0},
         ]
-        assert put_together(told) == {"status": "failed", "duration_ms": 1, "error": "the disk is full", "purged": 7}
+        assert merge_outcomes(told) == {"status": "failed", "duration_ms": 1, "error": "the disk is full", "purged": 7}
 
     def test_it_was_skipped_where_all_were(self) -> None:
         told = {"status": "skipped", "duration_ms": 0, "reason": "not configured: ops"}
-        assert put_together([told, told]) == told
+        assert merge_outcomes([told, told]) == told
 
     def test_a_shard_that_was_skipped_says_nothing_of_the_others(self) -> None:
         told = [
             {"status": "skipped", "duration_ms": 0, "reason": "not configured: ops"},
             {"status": "completed", "duration_ms": 2, "purged": 5},
         ]
-        assert put_together(told) == {"status": "completed", "duration_ms": 2, "purged": 5}
+        assert merge_outcomes(told) == {"status": "completed", "duration_ms": 2, "purged": 5}
 
     def test_of_many_ids_the_first_are_kept(self) -> None:
         told = [
             {"status": "completed", "duration_ms": 0, "failed_ids": "\n".join(f"{shard}-{n}" for n in range(15))}
             for shard in "ab"
         ]
-        assert len(put_together(told)["failed_ids"].split("\n")) == 20
+        assert len(merge_outcomes(told)["failed_ids"].split("\n")) == 20

@@ -136,7 +136,7 @@ def test_whatever_the_pages_and_batches_counts_are_exact(
     count: int, malformed: int, limit: int | None, size: int, turns: int | None
 ) -> None:
     asked = iter([False] * (1_000 if turns is None else turns))
-    batches, done = swept(shelf(count, malformed), size=size, limit=limit, spent=lambda: next(asked, True))
+    batches, done = swept(shelf(count, malformed), size=size, limit=limit, out_of_time=lambda: next(asked, True))
     taken = [id_ for batch in batches for id_ in batch]
     assert taken == [f"b{n:03}" for n in range(len(taken))], "each once, in order"
     assert done.scanned == len(taken)
@@ -176,18 +176,18 @@ def test_the_warning_about_malformed_documents_holds_none_of_their_values(caplog
 def test_time_is_asked_for_between_batches() -> None:
     asked: list[int] = []
 
-    def spent() -> bool:
+    def out_of_time() -> bool:
         asked.append(done.scanned)
         return done.scanned >= 4
 
-    done = sweep(shelf(9), spent=spent)
+    done = sweep(shelf(9), out_of_time=out_of_time)
     assert [len(batch) for batch in done.batches(2)] == [2, 2]
     assert asked == [0, 2, 4]
     assert done.has_more
 
 
 def test_time_that_is_spent_after_the_last_batch_leaves_no_more() -> None:
-    done: Sweep = sweep(shelf(4), spent=lambda: done.scanned == 4)
+    done: Sweep = sweep(shelf(4), out_of_time=lambda: done.scanned == 4)
     assert len(list(done.batches(2))) == 2
     assert not done.has_more
 

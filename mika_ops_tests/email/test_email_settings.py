@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from mika_ops.assembly import assembled
+from mika_ops.assembly import open_host
 from mika_ops.clock import Clock
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings, load_settings
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.email.outbox.outbox import LeasedOutbox
 from mika_ops.email.smtp.sender import SmtpSender
 from mika_ops.store.database import Database
@@ -63,7 +63,7 @@ def test_a_lease_may_be_as_long_as_both_time_outs_twice() -> None:
 @contextmanager
 def outbox_with(url: str, **values: Any) -> Iterator[LeasedOutbox]:
     settings = isolated_settings(database_url=url, email_from="Shop <shop@shop.test>", **values)
-    with assembled(settings) as host:
+    with open_host(settings) as host:
         assert isinstance(host.email_outbox, LeasedOutbox)
         yield host.email_outbox
 
@@ -89,7 +89,7 @@ def test_an_email_is_sent_as_all_of_the_settings_say(database: Database, url: st
             email_bounce_address="bounces@shop.test",
             email_concurrency=1,
         ) as outbox:
-            assert outbox.drain(clock, limit=None, spent=never_spent).sent == 5
+            assert outbox.drain(clock, limit=None, out_of_time=never_out_of_time).sent == 5
         assert mailroom.connections == 3
     assert {delivery.mail_from for delivery in mailroom.deliveries} == {"bounces@shop.test"}
     assert {str(message["Reply-To"]) for message in mailroom.messages} == {"Help <help@shop.test>"}

@@ -53,18 +53,18 @@ def test_a_shop_comes_to_the_same_whenever_its_runs_are_killed(
     moments = random.Random(f"kills on {kind}")  # noqa: S311 - moments, not secrets
     kills = 0
     with runner(tmp_path / "home") as runs:
-        with shop_at_work(sites.new()) as undisturbed:
+        with shop_at_work(sites.new()) as run_until_interrupted:
             began = time.monotonic()
-            maintained(undisturbed, runs, 0)
+            maintained(run_until_interrupted, runs, 0)
             takes = time.monotonic() - began
-            assert undisturbed.broken_promises(interruptions=0) == []
+            assert run_until_interrupted.broken_promises(interruptions=0) == []
         while kills < wanted:
             with shop_at_work(sites.new()) as world:
                 killed = sum(_killed(world, runs, number, moments, takes / 2) for number in range(KILLS_OF_A_SHOP))
                 maintained(world, runs, KILLS_OF_A_SHOP)
 
                 assert world.broken_promises(interruptions=killed) == []
-                assert different(world.state(), undisturbed.state()) == []
+                assert different(world.state(), run_until_interrupted.state()) == []
             kills += killed
 
 

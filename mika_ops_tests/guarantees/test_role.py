@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
-from mika_ops.doctor.diagnosis import examine
+from mika_ops.doctor.diagnosis import diagnose
 from mika_ops.orchestration.run_once import RunReport, run_once
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.timestamps import to_timestamp
@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "postgres-role.sql"
 GRANTS = re.findall(
     r"^ *GRANT ([A-Z, ]+(?:\([^)]+\))?(?:, DELETE)?)\s+ON (\w+) TO mika_ops;", SCRIPT.read_text(), re.MULTILINE
 )
-RIGHTS = [(right, table) for rights, table in GRANTS for right in re.findall(r"SELECT|UPDATE|DELETE", rights)]
+PRIVILEGES = [(right, table) for rights, table in GRANTS for right in re.findall(r"SELECT|UPDATE|DELETE", rights)]
 
 pytestmark = pytest.mark.parametrize("kind", ["postgres"], indirect=True)
 
@@ -47,7 +47,7 @@ def test_all_of_maintenance_is_done_as_this_user(url: str) -> None:
     with shop_at_work(url) as world:
         world.url = role
         report = maintained(world)
-        diagnosis = examine(isolated_settings(database_url=role))
+        diagnosis = diagnose(isolated_settings(database_url=role))
         world.url = url
 
         assert {outcome["status"] for outcome in report.subtasks.values()} == {"completed"}
@@ -55,7 +55,7 @@ def test_all_of_maintenance_is_done_as_this_user(url: str) -> None:
         assert diagnosis.ok, diagnosis.checks
 
 
-@pytest.mark.parametrize(("right", "table"), RIGHTS)
+@pytest.mark.parametrize(("right", "table"), PRIVILEGES)
 def test_each_right_is_needed(url: str, right: str, table: str) -> None:
     role = as_role(url)
     executed(url, f"REVOKE {right} ON {table} FROM mika_ops")

@@ -11,13 +11,13 @@ from typing import Any, ClassVar, cast
 import dagster as dg
 import pytest
 
-from mika_ops import EmailParts, Host, build_definitions, from_function, made_by
+from mika_ops import EmailOverrides, Host, build_definitions, from_function, lazily
 from mika_ops.config.loading import isolated_settings
 from mika_ops.documents.repository import DocumentRepository
 from mika_ops.email.content.brand import Brand
-from mika_ops.host.errors import WrongHost
-from mika_ops.host.lazy import in_hand
-from mika_ops.host.validation import require_fitting
+from mika_ops.host.errors import InvalidHost
+from mika_ops.host.lazy import resolve_component
+from mika_ops.host.validation import validate_host
 from mika_ops.ports.acp_sessions import AcpSessionCleanup, CleanedSessions
 from mika_ops.ports.email import Envelope, SendResult
 from mika_ops.ports.ephemeral import EphemeralPurge
@@ -37,7 +37,7 @@ class Purge:
         self.closed = False
         Purge.made.append(self)
 
-    def purge_expired(self, *, due: str, spent: object) -> int:
+    def purge_expired(self, *, due: str, out_of_time: object) -> int:
         return 7
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ def none_made() -> Iterator[None]:
 
 def wrong(**pieces: object) -> str:
     """Return the sentences with which a host of these pieces is refused."""
-    with pytest.raises(WrongHost) as refused:
+    with pytest.raises(InvalidHost) as refused:
         build_definitions(host=Host(**cast("Any", pieces)), settings=isolated_settings())
     return str(refused.value)
 
@@ -82,7 +82,7 @@ def test_every_wrong_piece_is_told() -> None:
 
 def test_a_class_in_the_place_of_an_object_is_refused_with_what_to_write() -> None:
     assert wrong(ephemeral_purge=Purge) == (
-        "Host(ephemeral_purge) is the class Purge: supply an object, or made_by(Purge)"
+        "Host(ephemeral_purge) is the class Purge: supply an object, or lazily(Purge)"
     )
 
 
@@ -90,26 +90,26 @@ def test_a_bare_function_is_refused_with_what_to_write() -> None:
     def release() -> None: ...
 
     assert wrong(reservation_release=release) == (
-        "Host(reservation_release) is a function (release) without the method release_expired(*, due, now, spent), "
-        "or from_function(ReservationRelease, …)"
+        "Host(reservation_release) is a function (release) without the method "
+        "release_expired(*, due, now, out_of_time), or from_function(ReservationRelease, …)"
     )
 
 
 def test_a_wrong_sender_is_refused_too() -> None:
-    assert wrong(email=EmailParts(sender=cast("Any", object()))) == (
-        "EmailParts(sender) is a object without the method send(envelope): see mika_ops.ports.EmailSender"
+    assert wrong(email=EmailOverrides(sender=cast("Any", object()))) == (
+        "EmailOverrides(sender) is a object without the method send(envelope): see mika_ops.ports.EmailSender"
     )
 
 
 def test_a_host_that_fits_is_taken_as_it_is() -> None:
     host = whole_host()
-    assert require_fitting(host) is host
+    assert validate_host(host) is host
 
 
 def test_functions_stand_for_pieces_with_one_method() -> None:
     asked: list[dict[str, object]] = []
 
-    def release(*, due: str, now: str, spent: object) -> ReleasedReservations:
+    def release(*, due: str, now: str, out_of_time: object) -> ReleasedReservations:
         asked.append({"due": due, "now": now})
         return ReleasedReservations(scanned=3, released=2, stock_items=1)
 
@@ -126,14 +126,14 @@ def test_functions_stand_for_pieces_with_one_method() -> None:
 
 
 def test_a_function_cannot_stand_for_several_methods() -> None:
-    with pytest.raises(WrongHost, match="DocumentRepository has the methods candidates, read, change"):
+    with pytest.raises(InvalidHost, match="DocumentRepository has the methods candidates, read, change"):
         from_function(DocumentRepository, lambda: None)
-    with pytest.raises(WrongHost, match="int is no function"):
+    with pytest.raises(InvalidHost, match="int is no function"):
         from_function(EphemeralPurge, cast("Any", 5))
 
 
 def test_a_piece_is_made_when_a_run_needs_it_and_once_in_a_process() -> None:
-    host = Host(ephemeral_purge=made_by(Purge))
+    host = Host(ephemeral_purge=lazily(Purge))
     build_definitions(host=host, settings=isolated_settings())
     assert Purge.made == []
     assert [run_job(host).metadata["ephemeral_records"]["purged"] for _ in range(2)] == [7, 7]
@@ -145,9 +145,9 @@ def test_a_piece_that_was_made_and_lacks_a_method_fails_the_run_before_anything_
     def my_stock() -> object:
         return object()
 
-    host = Host(reservation_release=cast("Any", made_by(my_stock)))
-    with pytest.raises(WrongHost, match=r"^Host\(reservation_release\), which my_stock made, is a object without"):
-        in_hand("Host(reservation_release)", ReservationRelease, host.reservation_release)
+    host = Host(reservation_release=cast("Any", lazily(my_stock)))
+    with pytest.raises(InvalidHost, match=r"^Host\(reservation_release\), which my_stock made, is a object without"):
+        resolve_component("Host(reservation_release)", ReservationRelease, host.reservation_release)
     assert not run_job(host).success
 
 
@@ -155,7 +155,7 @@ def test_a_piece_that_cannot_be_made_is_told_without_what_is_secret() -> None:
     def my_stock() -> Purge:
         raise RuntimeError("connect failed: postgresql://shop:hunter2@db/x for bob@example.test")
 
-    host = Host(ephemeral_purge=made_by(my_stock))
+    host = Host(ephemeral_purge=lazily(my_stock))
     with dg.DagsterInstance.ephemeral() as instance:
         run = run_job(host, instance=instance)
         recorded = "".join(str(entry) for entry in instance.all_logs(run.id))
@@ -166,16 +166,16 @@ def test_a_piece_that_cannot_be_made_is_told_without_what_is_secret() -> None:
 
 
 def test_parts_of_emails_that_are_no_functions_are_refused() -> None:
-    parts = EmailParts(brand=cast("Any", "Shop"), retry_delay=cast("Any", 5))
+    parts = EmailOverrides(brand=cast("Any", "Shop"), retry_delay=cast("Any", 5))
     assert wrong(email=parts).splitlines() == [
-        "EmailParts(retry_delay) is a int: supply a function",
-        "EmailParts(brand) is a str: supply a function",
+        "EmailOverrides(retry_delay) is a int: supply a function",
+        "EmailOverrides(brand) is a str: supply a function",
     ]
-    assert require_fitting(Host(email=EmailParts(brand=Brand("Shop")))).email.brand == Brand("Shop")
+    assert validate_host(Host(email=EmailOverrides(brand=Brand("Shop")))).email.brand == Brand("Shop")
 
 
 def test_parts_of_emails_beside_an_outbox_of_ones_own_would_do_nothing_and_are_refused() -> None:
-    told = wrong(email_outbox=Outbox(), email=EmailParts(retry_delay=lambda _attempt: timedelta(0)))
+    told = wrong(email_outbox=Outbox(), email=EmailOverrides(retry_delay=lambda _attempt: timedelta(0)))
     assert told.startswith("Host(email) changes nothing beside Host(email_outbox)")
 
 
@@ -187,14 +187,16 @@ def test_a_sender_counts_even_where_python_calls_it_false(database: Database, tm
 
     put(database, "ops", email("email_1"))
     sender = Kept()
-    host = Host(ops=Documents(database, "ops"), ledger=Documents(database, "ledger"), email=EmailParts(sender=sender))
+    host = Host(
+        ops=Documents(database, "ops"), ledger=Documents(database, "ledger"), email=EmailOverrides(sender=sender)
+    )
     run_job(host, settings=isolated_settings(email_directory=tmp_path / "emails"))
     assert [envelope.email_id for envelope in sender] == ["email_1"]
 
 
 def test_making_takes_a_function() -> None:
-    with pytest.raises(WrongHost, match="made_by takes a function that makes the piece, not Purge"):
-        made_by(cast("Any", Purge()))
+    with pytest.raises(InvalidHost, match="lazily takes a function that makes the piece, not Purge"):
+        lazily(cast("Any", Purge()))
 
 
 @pytest.mark.parametrize("how", ["close", "context manager"])
@@ -204,13 +206,13 @@ def test_a_piece_is_closed_when_the_process_ends(how: str, tmp_path: Path) -> No
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from mika_ops import made_by
+from mika_ops import lazily
 from mika_ops.email.content.brand import Brand
 from mika_ops.ports import EphemeralPurge
-from mika_ops.host.lazy import in_hand
+from mika_ops.host.lazy import resolve_component
 
 class Purge:
-    def purge_expired(self, *, due, spent): return 0
+    def purge_expired(self, *, due, out_of_time): return 0
 
 class Closing(Purge):
     def close(self): Path({str(closed)!r}).write_text("closed")
@@ -220,8 +222,8 @@ def opened():
     yield Purge()
     Path({str(closed)!r}).write_text("closed")
 
-piece = made_by(Closing if {how!r} == "close" else opened)
-assert in_hand("here", EphemeralPurge, piece).purge_expired(due="", spent=None) == 0
+piece = lazily(Closing if {how!r} == "close" else opened)
+assert resolve_component("here", EphemeralPurge, piece).purge_expired(due="", out_of_time=None) == 0
 assert not Path({str(closed)!r}).exists()
 """
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
@@ -233,5 +235,5 @@ def test_a_sender_may_be_made_too() -> None:
     def sender() -> Iterator[object]:
         yield object()
 
-    host = Host(email=EmailParts(sender=cast("Any", made_by(sender))))
-    assert require_fitting(host) is host
+    host = Host(email=EmailOverrides(sender=cast("Any", lazily(sender))))
+    assert validate_host(host) is host

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings, load_settings
-from mika_ops.monitoring.checks import CHECK_NAMES, CHECKS, Finding, judged
-from mika_ops.monitoring.snapshot import IDS_NAMED, Standing, standing_of
+from mika_ops.monitoring.checks import CHECK_NAMES, CHECKS, CheckResult, run_checks
+from mika_ops.monitoring.snapshot import IDS_NAMED, ShopSnapshot, take_snapshot
 from mika_ops.monitoring.thresholds import Thresholds
-from mika_ops.ports.backlog import Backlog, Due, LooksCloser, StockDrift
+from mika_ops.ports.backlog import Backlog, BacklogInspector, Due, StockDrift
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.schema.site import stock_events, stock_items
 from mika_ops.subtasks.registry import SUBTASK_NAMES
-from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.subtask import RunOptions
 from mika_ops_testing.builders import (
     EARLIER,
     NOW,
@@ -39,12 +39,12 @@ LONG_AGO = "2026-02-27T12:00:00.000Z"
 JUST_NOW = "2026-03-01T11:55:00.000Z"
 
 
-def standing(database: Database, **limits: Any) -> Standing:
-    return standing_of(DatabaseBacklog(database), Limits(**limits), now=NOW)
+def standing(database: Database, **limits: Any) -> ShopSnapshot:
+    return take_snapshot(DatabaseBacklog(database), RunOptions(**limits), now=NOW)
 
 
-def found(database: Database, **thresholds: Any) -> dict[str, Finding]:
-    return judged(standing(database), Thresholds(**thresholds))
+def found(database: Database, **thresholds: Any) -> dict[str, CheckResult]:
+    return run_checks(standing(database), Thresholds(**thresholds))
 
 
 def failing(database: Database, **thresholds: Any) -> set[str]:
@@ -52,7 +52,7 @@ def failing(database: Database, **thresholds: Any) -> set[str]:
 
 
 def test_the_backlog_of_a_database_can_look_closer(database: Database) -> None:
-    assert isinstance(DatabaseBacklog(database), LooksCloser)
+    assert isinstance(DatabaseBacklog(database), BacklogInspector)
 
 
 def test_all_checks_pass_on_an_empty_shop_and_say_so_in_numbers(database: Database) -> None:
@@ -152,7 +152,7 @@ def test_a_raw_payload_is_overdue_by_the_days_that_the_shop_keeps_it(database: D
 
     kept_for_longer = standing(database, raw_payload_retention_days=27.7)
 
-    assert judged(kept_for_longer, Thresholds())["overdue_raw_payloads"].passed
+    assert run_checks(kept_for_longer, Thresholds())["overdue_raw_payloads"].passed
 
 
 def test_drifting_stock_is_named_and_what_is_below_zero_counted(database: Database) -> None:
@@ -196,14 +196,14 @@ def test_what_a_reader_does_not_tell_is_not_judged() -> None:
         def read(self, selections: object, *, now: str) -> Backlog:
             return Backlog({"email_outbox": Due(1, now)})
 
-    told = standing_of(TellsEmailsOnly(), Limits(), now=NOW)
+    told = take_snapshot(TellsEmailsOnly(), RunOptions(), now=NOW)
 
     assert told.drift is None
-    assert list(judged(told, Thresholds())) == ["oldest_due_email", "malformed_documents"]
+    assert list(run_checks(told, Thresholds())) == ["oldest_due_email", "malformed_documents"]
 
 
 def test_nothing_at_all_is_judged_of_a_shop_that_tells_nothing() -> None:
-    assert judged(Standing(NOW), Thresholds()) == {}
+    assert run_checks(ShopSnapshot(NOW), Thresholds()) == {}
 
 
 @given(
@@ -215,7 +215,7 @@ def test_nothing_at_all_is_judged_of_a_shop_that_tells_nothing() -> None:
     ),
 )
 def test_times_that_nobody_can_read_never_keep_a_check_from_an_answer(due: Any, failed: Any) -> None:
-    for finding in judged(Standing(NOW, Backlog(due), failed), Thresholds()).values():
+    for finding in run_checks(ShopSnapshot(NOW, Backlog(due), failed), Thresholds()).values():
         assert finding.sentence
         assert all(value >= 0 for value in finding.numbers.values())
 

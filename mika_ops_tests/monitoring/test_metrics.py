@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mika_ops.monitoring.metrics import SUMMED, did_something, figures_of, rolled_up
-from mika_ops.monitoring.snapshot import Standing
+from mika_ops.monitoring.metrics import SUMMED, aggregate_metrics, had_work, subtask_metrics
+from mika_ops.monitoring.snapshot import ShopSnapshot
 from mika_ops.ports.backlog import Backlog, Due
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Subtask
@@ -17,10 +17,10 @@ BY_NAME = {subtask.name: subtask for subtask in SUBTASKS}
 
 
 def test_a_subtask_that_did_something_has_all_figures() -> None:
-    standing = Standing(NOW, Backlog({"email_outbox": Due(7, EARLIER)}), {"email_outbox": Due(2)})
+    standing = ShopSnapshot(NOW, Backlog({"email_outbox": Due(7, EARLIER)}), {"email_outbox": Due(2)})
     outcome = {"status": "completed", "duration_ms": 500, "scanned": 32, "sent": 30, "failed": 2, "has_more": True}
 
-    assert figures_of(BY_NAME["email_outbox"], outcome, standing) == {
+    assert subtask_metrics(BY_NAME["email_outbox"], outcome, standing) == {
         "done": 30,
         "failed": 2,
         "failed_runs": 0,
@@ -33,9 +33,9 @@ def test_a_subtask_that_did_something_has_all_figures() -> None:
 
 
 def test_a_subtask_that_is_skipped_still_tells_what_waits_for_it() -> None:
-    standing = Standing(NOW, Backlog({"acp_sessions": Due(3)}))
+    standing = ShopSnapshot(NOW, Backlog({"acp_sessions": Due(3)}))
 
-    figures = figures_of(BY_NAME["acp_sessions"], {"status": "skipped", "duration_ms": 0, "reason": "?"}, standing)
+    figures = subtask_metrics(BY_NAME["acp_sessions"], {"status": "skipped", "duration_ms": 0, "reason": "?"}, standing)
 
     assert figures == {
         "done": 0,
@@ -51,7 +51,7 @@ def test_a_subtask_that_is_skipped_still_tells_what_waits_for_it() -> None:
 def test_what_a_subtask_did_is_the_sum_of_its_own_counts(subtask: Subtask) -> None:
     outcome = {"status": "completed", "duration_ms": 1, "scanned": 99, **dict.fromkeys(subtask.done, 4)}
 
-    assert figures_of(subtask, outcome, None)["done"] == 4 * len(subtask.done)
+    assert subtask_metrics(subtask, outcome, None)["done"] == 4 * len(subtask.done)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_a_subtask_did_is_the_sum_of_its_own_counts(subtask: Subtask) -> No
     ],
 )
 def test_a_subtask_did_something_where_it_counted_anything_or_failed(outcome: Any, did: bool) -> None:
-    assert did_something(outcome) is did
+    assert had_work(outcome) is did
 
 
 def test_over_an_hour_what_was_done_adds_up_and_of_the_rest_the_highest_counts() -> None:
@@ -74,7 +74,7 @@ def test_over_an_hour_what_was_done_adds_up_and_of_the_rest_the_highest_counts()
         {"email_outbox.done": 4, "email_outbox.due": 2, "email_outbox.duration_ms": 70},
     ]
 
-    assert rolled_up(points) == {
+    assert aggregate_metrics(points) == {
         "email_outbox.done": 7,
         "email_outbox.due": 9,
         "email_outbox.duration_ms": 70,
@@ -87,4 +87,4 @@ FIGURES = st.dictionaries(st.sampled_from([*sorted(SUMMED), "due", "duration_ms"
 
 @given(st.lists(st.lists(FIGURES, max_size=4), max_size=4))
 def test_hours_added_up_to_a_day_come_to_the_same_as_the_runs_of_the_day(hours: Any) -> None:
-    assert rolled_up(map(rolled_up, hours)) == rolled_up(run for hour in hours for run in hour)
+    assert aggregate_metrics(map(aggregate_metrics, hours)) == aggregate_metrics(run for hour in hours for run in hour)

@@ -10,11 +10,11 @@ import dagster as dg
 from mika_ops.clock import Clock
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.settings import Settings
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 from mika_ops.documents.document import Document
 from mika_ops.documents.repository import Candidate, Changes, Rule
 from mika_ops.documents.selection import Selection
-from mika_ops.host.components import PIECES
+from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
@@ -46,7 +46,7 @@ class Outbox:
     drains: list[tuple[str, int | None]] = field(default_factory=list)
     answer: DrainedOutbox = field(default_factory=DrainedOutbox)
 
-    def drain(self, clock: Clock, *, limit: int | None, spent: Spent) -> DrainedOutbox:
+    def drain(self, clock: Clock, *, limit: int | None, out_of_time: OutOfTime) -> DrainedOutbox:
         self.drains.append((clock.scheduled_at, limit))
         return self.answer
 
@@ -57,7 +57,7 @@ class Stock:
 
     released: ReleasedReservations = field(default_factory=ReleasedReservations)
 
-    def release_expired(self, *, due: str, now: str, spent: Spent) -> ReleasedReservations:
+    def release_expired(self, *, due: str, now: str, out_of_time: OutOfTime) -> ReleasedReservations:
         return self.released
 
     def release_customers(self, customer_ids: Sequence[str], *, now: str) -> Mapping[str, CustomerReservations]:
@@ -67,7 +67,7 @@ class Stock:
 class Ephemeral:
     """Finds three expired rows."""
 
-    def purge_expired(self, *, due: str, spent: Spent) -> int:
+    def purge_expired(self, *, due: str, out_of_time: OutOfTime) -> int:
         return 3
 
     def delete_tokens(self, subjects: Sequence[str]) -> Mapping[str, int]:
@@ -77,7 +77,9 @@ class Ephemeral:
 class AcpSessions:
     """Has no session that needs work."""
 
-    def clean_up(self, clock: Clock, *, limit: int | None, purge_after_hours: float, spent: Spent) -> CleanedSessions:
+    def clean_up(
+        self, clock: Clock, *, limit: int | None, purge_after_hours: float, out_of_time: OutOfTime
+    ) -> CleanedSessions:
         return CleanedSessions()
 
 
@@ -139,7 +141,7 @@ def whole_host(**pieces: Any) -> Host:
 
 def host_with(*names: str) -> Host:
     """Return a host with these pieces only."""
-    return whole_host(**{name: None for name in PIECES if name not in names})
+    return whole_host(**{name: None for name in COMPONENTS if name not in names})
 
 
 @dataclass(frozen=True)

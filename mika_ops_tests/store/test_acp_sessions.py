@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.documents.document import ABSENT, Document
 from mika_ops.ports.acp_sessions import AcpSessionCleanup, CleanedSessions
 from mika_ops.store import acp_sessions as acp_sessions_module
@@ -28,7 +28,9 @@ def store(database: Database) -> AcpSessionStore:
 @pytest.fixture
 def clean(store: AcpSessionStore, clock: Clock) -> Callable[..., CleanedSessions]:
     def clean(limit: int | None = None, **options: Any) -> CleanedSessions:
-        return store.clean_up(clock, limit=limit, **{"purge_after_hours": 24, "spent": never_spent, **options})
+        return store.clean_up(
+            clock, limit=limit, **{"purge_after_hours": 24, "out_of_time": never_out_of_time, **options}
+        )
 
     return clean
 
@@ -171,7 +173,7 @@ def test_time_that_is_spent_half_way_leaves_the_rest_for_the_next_run(
     monkeypatch.setattr(acp_sessions_module, "BATCH", 2)
     store.put([acp_session(f"s{number}") for number in range(5)])
     asked = iter([False, True])
-    assert clean(spent=lambda: next(asked)) == CleanedSessions(scanned=2, expired=2, has_more=True)
+    assert clean(out_of_time=lambda: next(asked)) == CleanedSessions(scanned=2, expired=2, has_more=True)
     assert clean() == CleanedSessions(scanned=3, expired=3)
 
 
@@ -184,7 +186,7 @@ def test_a_session_that_moved_on_in_the_meantime_is_left_alone(store: AcpSession
             connection.execute(update(acp_sessions).values(status="completed", version=2, data=json.dumps(completed)))
         return False
 
-    assert clean(spent=paid).expired == 0
+    assert clean(out_of_time=paid).expired == 0
     assert sessions(store)["acp_1"] == completed
 
 
@@ -202,12 +204,12 @@ def test_a_session_that_cannot_be_read_or_written_is_named_and_keeps_nobody_wait
 def test_what_is_due_is_judged_at_the_planned_time_and_stamped_with_the_real_one(store: AcpSessionStore) -> None:
     store.put([acp_session("due"), acp_session("later", expiresAt=AFTER)])
     late = Clock(NOW, now=lambda: datetime(2026, 3, 1, 12, 5, tzinfo=UTC))
-    assert store.clean_up(late, limit=None, purge_after_hours=24, spent=never_spent).expired == 1
+    assert store.clean_up(late, limit=None, purge_after_hours=24, out_of_time=never_out_of_time).expired == 1
     assert sessions(store)["due"]["expiredAt"] == "2026-03-01T12:05:00.000Z"
 
 
 def test_the_real_time_of_rows_plays_no_part(store: AcpSessionStore, clock: Clock) -> None:
     elsewhere = AcpSessionStore(replace(store.database, now=lambda: datetime(2000, 1, 1, tzinfo=UTC)))
     elsewhere.put([acp_session()])
-    elsewhere.clean_up(clock, limit=None, purge_after_hours=24, spent=never_spent)
+    elsewhere.clean_up(clock, limit=None, purge_after_hours=24, out_of_time=never_out_of_time)
     assert sessions(store)["acp_1"]["updatedAt"] == NOW

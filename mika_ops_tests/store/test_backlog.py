@@ -10,14 +10,14 @@ from sqlalchemy import event
 
 from mika_ops.documents.document import ABSENT
 from mika_ops.documents.selection import Selection
-from mika_ops.monitoring.snapshot import failed_for_good
+from mika_ops.monitoring.snapshot import permanently_failed
 from mika_ops.ports.backlog import Backlog, BacklogReader, Due, NamesRows
 from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.backlog import IDS_NAMED, DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.schema.site import ephemeral_records, stock_events
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.subtask import RunOptions
 from mika_ops_testing.builders import (
     AFTER,
     BEFORE,
@@ -49,7 +49,7 @@ OF_ROWS = ("acp_sessions", "stock_reservations", "ephemeral_records")
 
 
 def selections() -> Mapping[str, Selection]:
-    return {subtask.name: subtask.due(NOW, Limits()) for subtask in SUBTASKS if subtask.due is not None}
+    return {subtask.name: subtask.due(NOW, RunOptions()) for subtask in SUBTASKS if subtask.due is not None}
 
 
 def backlog(database: Database) -> Backlog:
@@ -133,7 +133,7 @@ def test_what_waits_since_a_known_time_tells_it_beside_one_that_does_not(databas
 
 
 def failed(database: Database) -> Mapping[str, Due]:
-    return DatabaseBacklog(database).read(failed_for_good(NOW), now=NOW).due
+    return DatabaseBacklog(database).read(permanently_failed(NOW), now=NOW).due
 
 
 @pytest.mark.parametrize(

@@ -231,9 +231,9 @@ def test_plans_are_kept_by_transactions_that_ask_for_it_and_by_no_other(database
         mode: str = connection.execute(text("SHOW plan_cache_mode")).scalar_one()
         return mode
 
-    assert database.write(plans, keep_plans=True) == "force_generic_plan"
+    assert database.write(plans, generic_plan=True) == "force_generic_plan"
     assert database.write(plans) == "auto"
-    with database.reading(keep_plans=True) as connection:
+    with database.reading(generic_plan=True) as connection:
         assert plans(connection) == "force_generic_plan"
     with database.reading() as connection:
         assert plans(connection) == "auto"
@@ -252,6 +252,6 @@ def test_behind_a_pooler_that_mixes_up_prepared_statements_writes_go_on_without(
             connection.exec_driver_sql(f"PREPARE _pg3_{number} AS SELECT 1")
 
     database.write(others)
-    wrote = [database.write(statements, keep_plans=True) for _ in range(12)]
+    wrote = [database.write(statements, generic_plan=True) for _ in range(12)]
     assert wrote[0] == 20
     assert wrote[-1] == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.ports.ephemeral import EphemeralRepository
 from mika_ops.store import ephemeral as store
 from mika_ops.store.database import Database
@@ -23,7 +23,7 @@ def left(rows: EphemeralRows) -> set[str]:
 
 
 def purge(rows: EphemeralRows) -> int:
-    return rows.purge_expired(due=NOW, spent=never_spent)
+    return rows.purge_expired(due=NOW, out_of_time=never_out_of_time)
 
 
 def test_the_rows_fit_the_port(rows: EphemeralRows) -> None:
@@ -66,13 +66,13 @@ def test_the_oldest_are_purged_first_until_time_is_spent(rows: EphemeralRows, mo
     times = {"newest": NOW, "oldest": EARLIER, "middle": BEFORE}
     put_rows(rows.database, ephemeral_records, *(ephemeral(key, expires_at=time) for key, time in times.items()))
     asked = iter([False, False, True])
-    assert rows.purge_expired(due=NOW, spent=lambda: next(asked)) == 2
+    assert rows.purge_expired(due=NOW, out_of_time=lambda: next(asked)) == 2
     assert left(rows) == {"newest"}
 
 
 def test_nothing_is_purged_without_time(rows: EphemeralRows) -> None:
     put_rows(rows.database, ephemeral_records, ephemeral())
-    assert rows.purge_expired(due=NOW, spent=lambda: True) == 0
+    assert rows.purge_expired(due=NOW, out_of_time=lambda: True) == 0
     assert left(rows) == {"token:1"}
 
 

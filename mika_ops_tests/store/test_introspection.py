@@ -12,7 +12,7 @@ from mika_ops.store.introspection import LOOKUPS
 from mika_ops.store.opening import open_database
 from mika_ops.store.schema.indexes import document_indexes
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import Limits, outcome_of
+from mika_ops.subtasks.subtask import RunOptions, outcome_of
 from mika_ops_testing.fakes import Api, Provider, host_of
 from mika_ops_testing.sites import Sites
 from mika_ops_tests.store.busy_site import fill
@@ -59,7 +59,7 @@ def seen(sqlite_sites: Sites, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
         fill(database)
         host = host_of(database, Provider(), Api())
         for subtask in SUBTASKS:
-            outcome_of(subtask, host, clock, Limits(account_delete_scope="complete"))
+            outcome_of(subtask, host, clock, RunOptions(account_delete_scope="complete"))
     assert {collection for collection, _fields in seen} == set(LOOKUPS)
     return seen
 

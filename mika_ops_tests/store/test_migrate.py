@@ -18,7 +18,7 @@ from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops.store.introspection import document_indexes_of
 from mika_ops.store.migrate import missing_indexes, prepare_indexes
-from mika_ops.store.schema.indexes import OPEN_WORK_PREFIX, open_work_indexes
+from mika_ops.store.schema.indexes import UNFINISHED_PREFIX, unfinished_indexes
 from mika_ops_testing.builders import BEFORE, EARLIER, NOW, email, put, put_raw, webhook
 from mika_ops_tests.store.arbitrary import batches
 
@@ -52,7 +52,7 @@ def names_of(database: Database) -> set[str]:
     catalog = "sqlite_master WHERE name" if database.dialect == "sqlite" else "pg_indexes WHERE indexname"
     column = "name" if database.dialect == "sqlite" else "indexname"
     with database.reading() as connection:
-        found = connection.execute(text(f"SELECT {column} FROM {catalog} LIKE '{OPEN_WORK_PREFIX}%'"))
+        found = connection.execute(text(f"SELECT {column} FROM {catalog} LIKE '{UNFINISHED_PREFIX}%'"))
         return set(found.scalars())
 
 
@@ -68,10 +68,10 @@ def plan_of(database: Database, selection: Selection) -> str:
 
 
 def test_both_are_made_once(database: Database) -> None:
-    assert set(missing_indexes(database)) == set(open_work_indexes(database.dialect))
+    assert set(missing_indexes(database)) == set(unfinished_indexes(database.dialect))
 
-    assert prepare_indexes(database) == tuple(open_work_indexes(database.dialect))
-    assert names_of(database) == set(open_work_indexes(database.dialect))
+    assert prepare_indexes(database) == tuple(unfinished_indexes(database.dialect))
+    assert names_of(database) == set(unfinished_indexes(database.dialect))
     assert missing_indexes(database) == {}
     assert prepare_indexes(database) == ()
 
@@ -94,17 +94,17 @@ def test_a_look_goes_by_them_and_not_by_all_that_is_over(name: str, database: Da
     fill(database, 400)
     prepare_indexes(database)
 
-    assert f"{OPEN_WORK_PREFIX}{name}" in plan_of(database, SELECTIONS[name])
+    assert f"{UNFINISHED_PREFIX}{name}" in plan_of(database, SELECTIONS[name])
 
 
 def test_those_of_another_version_are_dropped(database: Database) -> None:
-    stale = f"{OPEN_WORK_PREFIX}emails_0ld0ld00"
+    stale = f"{UNFINISHED_PREFIX}emails_0ld0ld00"
     with database.engine.connect().execution_options(mika_writes=True) as connection, connection.begin():
         connection.exec_driver_sql(f"CREATE INDEX {stale} ON _plugin_storage (id) WHERE collection = 'ops'")
 
     prepare_indexes(database)
 
-    assert names_of(database) == set(open_work_indexes(database.dialect))
+    assert names_of(database) == set(unfinished_indexes(database.dialect))
 
 
 def test_they_are_not_taken_for_the_sites_own(database: Database) -> None:

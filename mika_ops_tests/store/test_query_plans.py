@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import event, text
 
 from mika_ops.clock import Clock
-from mika_ops.monitoring.snapshot import failed_for_good
+from mika_ops.monitoring.snapshot import permanently_failed
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.opening import open_database
 from mika_ops.subtasks.outcome import Completed, Outcome
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import Limits, outcome_of
+from mika_ops.subtasks.subtask import RunOptions, outcome_of
 from mika_ops.timestamps import to_datetime
 from mika_ops_testing.builders import NOW
 from mika_ops_testing.fakes import Api, Provider, host_of
@@ -115,8 +115,8 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Seen]:
             with database.engine.begin() as connection:
                 connection.execute(text("ANALYZE"))
         with statements_of(database) as backlog:
-            due = {subtask.name: subtask.due(NOW, Limits()) for subtask in SUBTASKS if subtask.due is not None}
-            reader, failed = DatabaseBacklog(database), failed_for_good(NOW)
+            due = {subtask.name: subtask.due(NOW, RunOptions()) for subtask in SUBTASKS if subtask.due is not None}
+            reader, failed = DatabaseBacklog(database), permanently_failed(NOW)
             assert reader.read(due, now=NOW).total > 0
             assert reader.read(failed, now=NOW).due.keys() >= failed.keys()
             assert not any(reader.malformed_ids(selection) for selection in due.values())
@@ -133,7 +133,7 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Seen]:
 def outcomes(database: Database, clock: Clock) -> Iterator[tuple[str, Outcome]]:
     host = host_of(database, Provider(), Api())
     for subtask in SUBTASKS:
-        yield subtask.name, outcome_of(subtask, host, clock, Limits(account_delete_scope="complete"))
+        yield subtask.name, outcome_of(subtask, host, clock, RunOptions(account_delete_scope="complete"))
 
 
 def all_scans(database: Database, statements: list[Statement]) -> dict[str, list[str]]:

@@ -159,7 +159,7 @@ class SelectionsAsked:
     def release_customers(self, customer_ids: Sequence[str], *, now: str) -> Mapping[str, CustomerReservations]:
         return {}
 
-    def purge_expired(self, *, due: str, spent: object) -> int:
+    def purge_expired(self, *, due: str, out_of_time: object) -> int:
         return 0
 
     def delete_tokens(self, subjects: Sequence[str]) -> Mapping[str, int]:

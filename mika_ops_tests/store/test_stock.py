@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.documents.document import Document
 from mika_ops.ports.stock import CustomerReservations, ReleasedReservations, ReservationRelease, StockRepository
 from mika_ops.store import stock
@@ -32,7 +32,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def release(rows: StockRows) -> ReleasedReservations:
-    return rows.release_expired(due=NOW, now=LATER, spent=never_spent)
+    return rows.release_expired(due=NOW, now=LATER, out_of_time=never_out_of_time)
 
 
 def fill(rows: StockRows, items: list[Document], events: list[Document]) -> None:
@@ -141,14 +141,14 @@ def test_time_that_is_spent_half_way_leaves_the_rest_for_the_next_run(
 ) -> None:
     fill(rows, [stock_item(quantity_reserved=5)], [reservation(f"event_{number}") for number in range(5)])
     asked = iter([False] * batches + [True])
-    done = rows.release_expired(due=NOW, now=LATER, spent=lambda: next(asked))
+    done = rows.release_expired(due=NOW, now=LATER, out_of_time=lambda: next(asked))
     assert done == ReleasedReservations(released, released, min(1, released), has_more=True)
     assert item(rows)["quantity_reserved"] == 5 - released
     assert release(rows).released == 5 - released
 
 
 def test_time_that_is_spent_is_no_reason_to_speak_of_more_where_there_is_none(rows: StockRows) -> None:
-    assert not rows.release_expired(due=NOW, now=LATER, spent=lambda: True).has_more
+    assert not rows.release_expired(due=NOW, now=LATER, out_of_time=lambda: True).has_more
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -156,7 +156,7 @@ def test_the_oldest_reservations_are_released_first(rows: StockRows) -> None:
     times = [NOW, EARLIER, BEFORE, "2026-02-01T00:00:00.000Z"]
     fill(rows, [stock_item(quantity_reserved=4)], [reservation(time, expires_at=time) for time in times])
     asked = iter([False, True])
-    rows.release_expired(due=NOW, now=LATER, spent=lambda: next(asked))
+    rows.release_expired(due=NOW, now=LATER, out_of_time=lambda: next(asked))
     released = {id_ for id_, row in rows_of(rows.database, stock_events).items() if row["status"] == "expired"}
     assert released == {EARLIER, "2026-02-01T00:00:00.000Z"}
 
@@ -169,7 +169,7 @@ def test_a_reservation_that_was_prolonged_in_the_meantime_is_not_released(rows: 
             connection.execute(update(stock_events).where(stock_events.c.id == "a").values(expires_at=LATER))
         return False
 
-    done = rows.release_expired(due=NOW, now=NOW, spent=prolonged)
+    done = rows.release_expired(due=NOW, now=NOW, out_of_time=prolonged)
     assert (done.released, event(rows, "a")["status"], item(rows)["quantity_reserved"]) == (1, "active", 1)
 
 
@@ -215,7 +215,7 @@ def test_an_items_reserved_quantity_stays_the_sum_of_its_active_reservations(row
     def holds(drawn: list[Mapping[str, Any]], batches: int) -> None:
         refill(rows, drawn)
         asked = iter([False] * batches)
-        rows.release_expired(due=NOW, now=NOW, spent=lambda: next(asked, True))
+        rows.release_expired(due=NOW, now=NOW, out_of_time=lambda: next(asked, True))
         rows.release_customers(["ada"], now=NOW)
         for id_ in ("stock_1", "stock_2"):
             assert item(rows, id_)["quantity_reserved"] == still_reserved(rows, id_) >= 0
@@ -285,5 +285,5 @@ def test_what_was_bought_in_the_meantime_is_not_released(rows: StockRows) -> Non
             connection.execute(update(stock_items).values(quantity_reserved=1))
         return False
 
-    done = rows.release_expired(due=NOW, now=NOW, spent=bought)
+    done = rows.release_expired(due=NOW, now=NOW, out_of_time=bought)
     assert (done.released, event(rows, "b")["status"], item(rows)["quantity_reserved"]) == (1, "consumed", 0)

@@ -12,10 +12,10 @@ from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.schema.site import ephemeral_records, stock_events, stock_items
-from mika_ops.subtasks.dry_run import IDS_NAMED, PAGE, Intent, planned
+from mika_ops.subtasks.dry_run import IDS_NAMED, PAGE, Preview, preview
 from mika_ops.subtasks.outcome import Completed, Skipped
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
-from mika_ops.subtasks.subtask import Limits, missing_piece, outcome_of
+from mika_ops.subtasks.subtask import RunOptions, missing_components_of, outcome_of
 from mika_ops_testing.builders import (
     AFTER,
     BEFORE,
@@ -92,13 +92,13 @@ def whole_host(database: Database, provider: Provider | None = None, api: Api | 
 
 def plan_of(
     host: Host, subtasks: Collection[str] = SUBTASK_NAMES, limits: Mapping[str, int] | None = None
-) -> Mapping[str, Intent | Skipped]:
-    return planned(host, now=NOW, subtasks=subtasks, limits=limits or {}, bounds=Limits())
+) -> Mapping[str, Preview | Skipped]:
+    return preview(host, now=NOW, subtasks=subtasks, limits=limits or {}, bounds=RunOptions())
 
 
-def intent_of(name: str, database: Database, limits: Mapping[str, int] | None = None) -> Intent:
+def intent_of(name: str, database: Database, limits: Mapping[str, int] | None = None) -> Preview:
     intent = plan_of(whole_host(database), limits=limits)[name]
-    assert isinstance(intent, Intent)
+    assert isinstance(intent, Preview)
     return intent
 
 
@@ -107,7 +107,7 @@ def done_by(name: str, database: Database, clock: Clock, limit: int | None) -> s
     api = Api()
     before = documents_of(database, "ops")
     (subtask,) = (subtask for subtask in SUBTASKS if subtask.name == name)
-    outcome = outcome_of(subtask, whole_host(database, api=api), clock, Limits(limit=limit))
+    outcome = outcome_of(subtask, whole_host(database, api=api), clock, RunOptions(limit=limit))
     assert isinstance(outcome, Completed)
     if name == "webhook_retries":
         return {webhook_id.removeprefix("webhook_of_") for webhook_id, _key in api.replayed}
@@ -147,7 +147,7 @@ def test_malformed_documents_are_named_and_never_among_what_is_taken(database: D
 
     intent = intent_of("email_outbox", database, {"email_outbox": 1})
 
-    assert intent == Intent(3, 1, ("a",), malformed=1, malformed_ids=("broken",))
+    assert intent == Preview(3, 1, ("a",), malformed=1, malformed_ids=("broken",))
 
 
 def test_malformed_documents_hide_nothing_however_many_there_are(database: Database) -> None:
@@ -160,7 +160,7 @@ def test_malformed_documents_hide_nothing_however_many_there_are(database: Datab
 
 def test_where_only_malformed_documents_wait_they_are_named_too(database: Database) -> None:
     put(database, "ops", email("broken", attemptCount="one"))
-    assert intent_of("email_outbox", database) == Intent(0, 0, malformed=1, malformed_ids=("broken",))
+    assert intent_of("email_outbox", database) == Preview(0, 0, malformed=1, malformed_ids=("broken",))
 
 
 def test_reservations_and_sessions_are_named_as_the_run_takes_them(database: Database, clock: Clock) -> None:
@@ -181,12 +181,12 @@ def test_reservations_and_sessions_are_named_as_the_run_takes_them(database: Dat
     AcpSessionStore(database).put(sessions)
 
     stock, acp = (intent_of(name, database, {"acp_sessions": 2}) for name in ("stock_reservations", "acp_sessions"))
-    assert stock == Intent(2, 2, ("a", "b"))
-    assert acp == Intent(3, 2, ("a", "b"))
+    assert stock == Preview(2, 2, ("a", "b"))
+    assert acp == Preview(3, 2, ("a", "b"))
 
     host = whole_host(database)
     for subtask in SUBTASKS:
-        outcome_of(subtask, host, clock, Limits(limit=2 if subtask.name == "acp_sessions" else None))
+        outcome_of(subtask, host, clock, RunOptions(limit=2 if subtask.name == "acp_sessions" else None))
     assert {id_ for id_, row in rows_of(database, stock_events).items() if row["status"] != "active"} == {"a", "b"}
 
 
@@ -201,21 +201,21 @@ def test_ephemeral_rows_are_counted_and_never_named(database: Database) -> None:
 
 def test_where_the_site_releases_its_stock_the_site_decides(database: Database) -> None:
     host = replace(whole_host(database), reservation_release=None)
-    assert plan_of(host)["stock_reservations"] == Intent(note="the site decides what is due")
+    assert plan_of(host)["stock_reservations"] == Preview(note="the site decides what is due")
 
 
 def test_what_is_missing_is_told_as_the_run_tells_it() -> None:
     plan = plan_of(Host())
-    assert plan == {subtask.name: Skipped(reason=missing_piece(subtask, Host()) or "") for subtask in SUBTASKS}
+    assert plan == {subtask.name: Skipped(reason=missing_components_of(subtask, Host()) or "") for subtask in SUBTASKS}
 
 
 def test_what_was_not_chosen_is_told_so_whether_or_not_it_is_configured(database: Database) -> None:
     plan = plan_of(replace(whole_host(database), admin_api=None), ["stuck_emails"])
 
     skipped = dict.fromkeys(SUBTASK_NAMES, Skipped(reason="not chosen for this run"))
-    assert plan == {**skipped, "stuck_emails": Intent(0, 0)}
+    assert plan == {**skipped, "stuck_emails": Preview(0, 0)}
 
 
 def test_a_host_that_brings_no_backlog_is_told_that_nobody_knows(database: Database) -> None:
     host = replace(whole_host(database), backlog=None)
-    assert plan_of(host)["stuck_emails"] == Intent(note="nothing here can say what is due")
+    assert plan_of(host)["stuck_emails"] == Preview(note="nothing here can say what is due")

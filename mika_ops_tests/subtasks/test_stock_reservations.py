@@ -12,7 +12,7 @@ from mika_ops.store.schema.site import stock_events, stock_items
 from mika_ops.subtasks import stock_reservations
 from mika_ops.subtasks.outcome import SubtaskFailed
 from mika_ops.subtasks.stock_reservations import StockReservationsResult
-from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.subtask import RunOptions
 from mika_ops_testing.builders import put_rows, reservation, rows_of, stock_item
 from mika_ops_testing.fakes import Api, host_of
 
@@ -21,13 +21,13 @@ def test_the_hosts_own_release_comes_before_the_admin_api(database: Database, cl
     put_rows(database, stock_items, stock_item(quantity_reserved=1))
     put_rows(database, stock_events, reservation())
     api = Api(released=ReleasedReservations(scanned=99, released=99))
-    result = stock_reservations.run(host_of(database, api=api), clock, Limits())
+    result = stock_reservations.run(host_of(database, api=api), clock, RunOptions())
     assert (result.reservations_released, result.stock_items) == (1, 1)
 
 
 def test_a_host_with_only_the_admin_api_has_it_release(clock: Clock) -> None:
     api = Api(released=ReleasedReservations(scanned=4, released=3, stock_items=2))
-    result = stock_reservations.run(Host(admin_api=api), clock, Limits())
+    result = stock_reservations.run(Host(admin_api=api), clock, RunOptions())
     assert result == StockReservationsResult(reservations_scanned=4, reservations_released=3, stock_items=2)
 
 
@@ -41,7 +41,7 @@ def test_orphans_fail_the_subtask_by_id_after_all_others_are_released(database: 
         reservation("event_3"),
     )
     with pytest.raises(SubtaskFailed, match="event_2") as failure:
-        stock_reservations.run(host_of(database), clock, Limits())
+        stock_reservations.run(host_of(database), clock, RunOptions())
     assert failure.value.result.reservations_released == 2
     statuses = {id_: row["status"] for id_, row in rows_of(database, stock_events).items()}
     assert statuses == {"event_1": "expired", "event_2": "active", "event_3": "expired"}
@@ -51,9 +51,9 @@ def test_orphans_fail_the_subtask_by_id_after_all_others_are_released(database: 
 def test_orphans_do_not_stop_the_release_of_the_next_run(database: Database, clock: Clock) -> None:
     put_rows(database, stock_events, reservation("event_0", stock_item_id="gone"))
     with pytest.raises(SubtaskFailed):
-        stock_reservations.run(host_of(database), clock, Limits())
+        stock_reservations.run(host_of(database), clock, RunOptions())
     put_rows(database, stock_items, stock_item(quantity_reserved=1))
     put_rows(database, stock_events, reservation("event_1"))
     with pytest.raises(SubtaskFailed) as failure:
-        stock_reservations.run(replace(host_of(database), admin_api=Api()), clock, Limits())
+        stock_reservations.run(replace(host_of(database), admin_api=Api()), clock, RunOptions())
     assert failure.value.result.reservations_released == 1

@@ -30,8 +30,8 @@ def budget(time: Time, *subtasks: str, seconds: float = 40) -> TimeBudget:
 def ends_at(subtask: str, *subtasks: str, seconds: float = 40) -> float:
     """Return the first whole second at which the subtask's time is spent."""
     time = Time()
-    spent = budget(time, *subtasks, seconds=seconds).spent_for(subtask)
-    while not spent():
+    out_of_time = budget(time, *subtasks, seconds=seconds).out_of_time_for(subtask)
+    while not out_of_time():
         time.elapsed += 1
     return time.elapsed
 
@@ -51,7 +51,7 @@ def test_the_last_may_use_all_that_is_left() -> None:
 
 def test_what_a_subtask_leaves_over_goes_to_the_next() -> None:
     time = Time(elapsed=1)
-    second = budget(time, "first", "second", "third").spent_for("second")
+    second = budget(time, "first", "second", "third").out_of_time_for("second")
     time.elapsed = 33
     assert not second()
     time.elapsed = 34
@@ -60,11 +60,11 @@ def test_what_a_subtask_leaves_over_goes_to_the_next() -> None:
 
 def test_time_is_spent_at_its_end_exactly() -> None:
     time = Time()
-    spent = budget(time, "only").spent_for("only")
+    out_of_time = budget(time, "only").out_of_time_for("only")
     time.elapsed = 39.999
-    assert not spent()
+    assert not out_of_time()
     time.elapsed = 40
-    assert spent()
+    assert out_of_time()
 
 
 @given(seconds=st.floats(1, 3600))
@@ -74,16 +74,16 @@ def test_every_subtask_of_a_run_has_time_of_its_own_after_the_one_before(seconds
     before: float = 0
     for name in SUBTASK_NAMES:
         time.elapsed = before
-        assert not shared.spent_for(name)(), "the one before used up its time"
+        assert not shared.out_of_time_for(name)(), "the one before used up its time"
         before = seconds - seconds / 2 / len(SUBTASK_NAMES) * (len(SUBTASK_NAMES) - 1 - SUBTASK_NAMES.index(name))
     time.elapsed = seconds
-    assert all(shared.spent_for(name)() for name in SUBTASK_NAMES)
+    assert all(shared.out_of_time_for(name)() for name in SUBTASK_NAMES)
 
 
 def test_a_run_that_started_late_is_spent_from_the_beginning() -> None:
-    assert budget(Time(elapsed=100), "first", "second").spent_for("first")()
+    assert budget(Time(elapsed=100), "first", "second").out_of_time_for("first")()
 
 
 def test_a_subtask_that_is_not_of_the_run_is_refused() -> None:
     with pytest.raises(ValueError, match="not in tuple"):
-        budget(Time(), "first").spent_for("unheard_of")
+        budget(Time(), "first").out_of_time_for("unheard_of")

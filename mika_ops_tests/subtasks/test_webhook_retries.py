@@ -8,14 +8,14 @@ from mika_ops.rules.workflow import MIRRORED
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops.subtasks import webhook_retries
-from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.subtasks.webhook_retries import WebhookRetriesResult
 from mika_ops_testing.builders import AFTER, BEFORE, NOW, put, workflow
 from mika_ops_testing.fakes import Api, host_of
 
 
 def retry(database: Database, api: Api, clock: Clock, limit: int | None = None) -> WebhookRetriesResult:
-    return webhook_retries.run(host_of(database, api=api), clock, Limits(limit=limit, idempotency_key="run_1"))
+    return webhook_retries.run(host_of(database, api=api), clock, RunOptions(limit=limit, idempotency_key="run_1"))
 
 
 def due(id_: str) -> dict[str, object]:
@@ -92,7 +92,7 @@ def test_a_workflow_that_another_worker_took_meanwhile_is_not_replayed(database:
 def test_a_slow_site_does_not_hold_the_run_past_its_time(database: Database, clock: Clock) -> None:
     put(database, "ops", *(due(f"workflow_{number}") for number in range(5)))
     api = Api()
-    limits = Limits(spent=lambda: len(api.replayed) >= 2)
+    limits = RunOptions(out_of_time=lambda: len(api.replayed) >= 2)
     result = webhook_retries.run(host_of(database, api=api), clock, limits)
     assert (result.retried, result.has_more) == (2, True)
 

@@ -32,7 +32,7 @@ BrandOf: TypeAlias = Callable[[Document], Brand]
 
 
 @dataclass(frozen=True)
-class Letterhead:
+class ResolvedBrand:
     """A brand as it stands in one email: each value fit to print."""
 
     site_name: str
@@ -40,12 +40,12 @@ class Letterhead:
     account_url: str | None
 
 
-def letterhead(brand: Brand | BrandOf, document: Document) -> Letterhead:
+def resolve_brand(brand: Brand | BrandOf, document: Document) -> ResolvedBrand:
     """Return what stands of the brand in the email of this document. Raises whatever a host's function raises."""
     named = brand(document) if callable(brand) else brand
     url = named.account_url(document) if callable(named.account_url) else named.account_url
     support = one_line(named.support_email or "", longest=LONGEST_SUPPORT_ADDRESS)
-    return Letterhead(
+    return ResolvedBrand(
         site_name=one_line(named.site_name, longest=LONGEST_SITE_NAME),
         support_email=support or None,
         account_url=url if url and is_link(url) else None,

@@ -21,7 +21,7 @@ def lines_of_text(text: str) -> list[str]:
     return _cut(text.splitlines())
 
 
-def lines_of_details(details: Any) -> list[str]:
+def outline_details(details: Any) -> list[str]:
     """Return a JSON value as lines such as ``name: value``, indented where it is nested; cut as a text would be."""
     return _cut(_outline(details))
 

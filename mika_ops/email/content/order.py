@@ -36,7 +36,7 @@ class OrderSummary:
 
 
 @dataclass(frozen=True)
-class OrderNamed:
+class OrderTitles:
     """As much of an order as could be read: its number, and what was bought."""
 
     number: str | None
@@ -70,7 +70,7 @@ def order_summary(order: Document, *, line_ids: Collection[str], locale: Locale)
     )
 
 
-def order_named(order: Document, *, line_ids: Collection[str]) -> OrderNamed | None:
+def order_titles(order: Document, *, line_ids: Collection[str]) -> OrderTitles | None:
     """Read the order's number and the titles of its lines with these ids, or of all where none are given.
 
     What cannot be read is left out, for the email can do without; ``None`` where nothing can.
@@ -81,7 +81,7 @@ def order_named(order: Document, *, line_ids: Collection[str]) -> OrderNamed | N
     lines = aggregate.get("lines") if isinstance(aggregate, dict) else None
     chosen = _chosen(lines, line_ids) if isinstance(lines, list) else []
     titles = [title for title in map(_title, chosen) if title]
-    return OrderNamed(flat_number or None, list(dict.fromkeys(titles))) if flat_number or titles else None
+    return OrderTitles(flat_number or None, list(dict.fromkeys(titles))) if flat_number or titles else None
 
 
 def _chosen(lines: Sequence[Any], line_ids: Collection[str]) -> list[Any]:

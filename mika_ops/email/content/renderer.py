@@ -10,16 +10,16 @@ from babel.dates import format_date, format_time
 from mika_ops.documents.document import Document, MalformedDocument, metadata_of, record_of
 from mika_ops.email import kinds
 from mika_ops.email.address import mailbox
-from mika_ops.email.content.brand import Brand, BrandOf, Letterhead, letterhead
-from mika_ops.email.content.details import lines_of_details, lines_of_text
+from mika_ops.email.content.brand import Brand, BrandOf, ResolvedBrand, resolve_brand
+from mika_ops.email.content.details import lines_of_text, outline_details
 from mika_ops.email.content.magic_link import magic_link_purpose, magic_link_wording
-from mika_ops.email.content.order import order_named, order_summary
+from mika_ops.email.content.order import order_summary, order_titles
 from mika_ops.email.content.template_set import TemplateSet
 from mika_ops.email.link import is_link
 from mika_ops.email.message import LONGEST_SUBJECT
 from mika_ops.email.text import one_line
 from mika_ops.ports.email import EmailSkipped, EmailUnrenderable, Envelope
-from mika_ops.redaction import redacted
+from mika_ops.redaction import redact
 from mika_ops.rules.email import link_in
 from mika_ops.timestamps import to_datetime
 
@@ -27,7 +27,7 @@ __all__ = ["Brand", "EmailRenderer"]
 
 LONGEST_HEADLINE: Final = 200
 
-_CAME_TO_NOTHING: Final = ("refunded", "cancelled")
+_VOID_STATUSES: Final = ("refunded", "cancelled")
 
 
 class EmailRenderer:
@@ -83,7 +83,7 @@ class EmailRenderer:
         except MalformedDocument as error:
             raise EmailUnrenderable(f"the email's document cannot be read: {error}") from None
 
-    def _facts(self, document: Document, order: Document | None, head: Letterhead) -> Mapping[str, Any]:
+    def _facts(self, document: Document, order: Document | None, head: ResolvedBrand) -> Mapping[str, Any]:
         """Return what the templates of the document's kind are told (docs/email-templates.md)."""
         record = record_of(document)
         match document["kind"]:
@@ -96,11 +96,11 @@ class EmailRenderer:
             case _:
                 return self._admin_notification(record, head)
 
-    def _letterhead(self, document: Document) -> Letterhead:
+    def _letterhead(self, document: Document) -> ResolvedBrand:
         record_of(document)  # a host's function should not have to ask whether there is one
-        return letterhead(self._brand, document)
+        return resolve_brand(self._brand, document)
 
-    def _magic_link(self, metadata: Document, head: Letterhead) -> Mapping[str, Any]:
+    def _magic_link(self, metadata: Document, head: ResolvedBrand) -> Mapping[str, Any]:
         purpose = magic_link_purpose(metadata.get("purpose"))
         return {
             "purpose": purpose,
@@ -114,10 +114,10 @@ class EmailRenderer:
     ) -> Mapping[str, Any]:
         if order_id is None:
             raise EmailUnrenderable("the email names no order")
-        named = redacted(order_id)
+        named = redact(order_id)
         if order is None or order.get("type") != "order":
             raise EmailUnrenderable(f"there is no order {named}")
-        _require_standing(order, named)
+        _require_active(order, named)
         try:
             summary = order_summary(order, line_ids=_line_ids(metadata), locale=self._locale)
         except MalformedDocument as error:
@@ -128,22 +128,22 @@ class EmailRenderer:
         link = _needed_link(metadata)
         named = None
         if order_id is not None and order is not None and order.get("type") == "order":
-            _require_standing(order, redacted(order_id))
-            named = order_named(order, line_ids=_line_ids(metadata))
+            _require_active(order, redact(order_id))
+            named = order_titles(order, line_ids=_line_ids(metadata))
         return {
             "link": link,
             "order": named,
             "expires_at": self._moment(metadata.get("expiresAt")),
         }
 
-    def _admin_notification(self, record: Document, head: Letterhead) -> Mapping[str, Any]:
+    def _admin_notification(self, record: Document, head: ResolvedBrand) -> Mapping[str, Any]:
         metadata = metadata_of(record)
         subject, message = record.get("subject"), metadata.get("message")
         headline = one_line(subject, longest=LONGEST_HEADLINE) if isinstance(subject, str) else ""
         lines = lines_of_text(message) if isinstance(message, str) else []
         details = metadata.get("details")
         if not lines and details is not None:
-            lines = lines_of_text(details) if isinstance(details, str) else lines_of_details(details)
+            lines = lines_of_text(details) if isinstance(details, str) else outline_details(details)
         link = link_in(metadata)
         if link is not None and not is_link(link):
             link = None
@@ -199,9 +199,9 @@ def _needed_link(metadata: Document) -> str:
     return link
 
 
-def _require_standing(order: Document, named: str) -> None:
+def _require_active(order: Document, named: str) -> None:
     status = order.get("status")
-    if status in _CAME_TO_NOTHING:
+    if status in _VOID_STATUSES:
         raise EmailSkipped(f"the order {named} is {status}")
 
 

@@ -15,12 +15,12 @@ LOOK_AGAIN_SECONDS: Final = 0.02
 """How often whoever waits looks for signals: one that another thread was given does not wake this one."""
 
 
-def undisturbed(
-    work: Callable[[], None], *, stop: Callable[[], None], hurry: Callable[[], None], patience_seconds: float
+def run_until_interrupted(
+    work: Callable[[], None], *, stop: Callable[[], None], hurry: Callable[[], None], grace_seconds: float
 ) -> None:
     """Do the work and wait for its end; raise what it raises.
 
-    Whoever waits may be interrupted. Then ``stop`` asks the work to end; ``hurry`` is called once ``patience_seconds``
+    Whoever waits may be interrupted. Then ``stop`` asks the work to end; ``hurry`` is called once ``grace_seconds``
     are over, or at once where a second interruption comes. Once the work has ended, the interruption passes through.
     A third one is not held up: what the work was about is then left as by a kill.
     """
@@ -56,7 +56,7 @@ def undisturbed(
             raise
         try:
             stop()
-            wait(patience_seconds)
+            wait(grace_seconds)
         finally:
             hurry()
             wait()

@@ -23,15 +23,15 @@ from typing import Any, Final
 from uuid import uuid4
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import Spent
+from mika_ops.deadline import OutOfTime
 from mika_ops.documents.document import Document, record_of
 from mika_ops.documents.repository import Change, DocumentRepository
 from mika_ops.documents.sharding import Shard
 from mika_ops.documents.sweep import Sweep
-from mika_ops.email.outbox.graceful_stop import undisturbed
-from mika_ops.email.outbox.record_size import Parts
+from mika_ops.email.outbox.graceful_stop import run_until_interrupted
+from mika_ops.email.outbox.record_size import RecordSize
 from mika_ops.email.outbox.records import Batch, Delivery, End, Ended, Leased, Record, Recorded, drained_email, taken
-from mika_ops.email.outbox.send_rate import Pace
+from mika_ops.email.outbox.send_rate import SendRate
 from mika_ops.ports.email import (
     ITEMS_KEPT,
     AbandoningSender,
@@ -46,7 +46,7 @@ from mika_ops.ports.email import (
     SenderUnavailable,
     SendResult,
 )
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 from mika_ops.rules import email
 from mika_ops.timestamps import shifted
 
@@ -56,10 +56,10 @@ BATCH_PER_WORKER: Final = 2
 SMALL_BATCH: Final = 8
 """Emails leased at once also where fewer are sent at once: a lease costs as much as a record, however few it is for."""
 
-GIVE_UP_AFTER: Final = 3
+UNREACHABLE_LIMIT: Final = 3
 """So many emails in a row that found no provider end the drain."""
 
-GATHERED_SECONDS: Final = 0.0005
+BATCHING_WINDOW_SECONDS: Final = 0.0005
 """How long an email that has ended waits for the others under way, to be recorded together with those that end too.
 
 Where a provider is fast, half as many transactions do: each writes pages of all the indexes, however few its emails.
@@ -74,7 +74,7 @@ STOP_AFTER_SECONDS: Final = 5.0
 Containers are commonly killed ten seconds after they were asked to stop.
 """
 
-TURN_SECONDS: Final = 0.0005
+SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """How long one of a drain's threads may keep Python's interpreter while another waits for it.
 
 By default that is ten times as long: the database has answered by then, and its thread still waits.
@@ -112,13 +112,13 @@ class LeasedOutbox:
     timer: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def drain(self, clock: Clock, *, limit: int | None, spent: Spent) -> DrainedOutbox:
+    def drain(self, clock: Clock, *, limit: int | None, out_of_time: OutOfTime) -> DrainedOutbox:
         """Send what is due. Emails are taken in order and each once, however often it fails."""
-        drain = _Drain(self, clock, limit, spent)
+        drain = _Drain(self, clock, limit, out_of_time)
         try:
-            undisturbed(drain.run, stop=drain.stop, hurry=drain.hurry, patience_seconds=STOP_AFTER_SECONDS)
+            run_until_interrupted(drain.run, stop=drain.stop, hurry=drain.hurry, grace_seconds=STOP_AFTER_SECONDS)
         except Exception as failure:  # noqa: BLE001 - what was sent until now must be reported
-            drain.error = error_sentence(failure)
+            drain.error = describe_error(failure)
         return drain.result()
 
     def for_shard(self, shard: Shard) -> "LeasedOutbox":
@@ -141,10 +141,10 @@ class LeasedOutbox:
 
 
 @contextmanager
-def _short_turns() -> Iterator[None]:
+def _short_switch_interval() -> Iterator[None]:
     """Have Python switch between threads often."""
     usual = sys.getswitchinterval()
-    sys.setswitchinterval(TURN_SECONDS)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         yield
     finally:
@@ -158,7 +158,7 @@ class _Drain:
     outbox: LeasedOutbox
     clock: Clock
     limit: int | None
-    spent: Spent
+    out_of_time: OutOfTime
     error: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
     items: list[DrainedEmail] = field(default_factory=list)
@@ -177,19 +177,19 @@ class _Drain:
             email.due(self.clock.scheduled_at),
             "email_outbox",
             self.limit,
-            self.spent,
+            self.out_of_time,
             shard=self.outbox.shard,
             helps=True,
         )
         self.batches = self.sweep.batches(self.outbox.batch_size)
-        self.pace = Pace(self.outbox.concurrency, self.outbox.max_per_second, self.outbox.timer)
-        self.parts = Parts(self.outbox.concurrency)
+        self.pace = SendRate(self.outbox.concurrency, self.outbox.max_per_second, self.outbox.timer)
+        self.parts = RecordSize(self.outbox.concurrency)
 
     def run(self) -> None:
         """Lease, send and record until nothing is due, or the drain has to stop."""
         size = self.outbox.concurrency
         with (
-            _short_turns(),
+            _short_switch_interval(),
             ThreadPoolExecutor(size, thread_name_prefix="mika-email") as workers,
             ThreadPoolExecutor(2, thread_name_prefix="mika-outbox") as background,
         ):
@@ -200,7 +200,7 @@ class _Drain:
                     self._lease_ahead(background)
                     if not self.waiting and not self.under_way and self.leasing is None:
                         return
-                    self._await_something(background)
+                    self._wait_for_event(background)
                     self._stop_when_spent()
             finally:
                 self._finish()
@@ -228,7 +228,7 @@ class _Drain:
         )
 
     def _stop_when_spent(self) -> None:
-        if self.waiting and self.stopped_reason is None and self.spent():
+        if self.waiting and self.stopped_reason is None and self.out_of_time():
             self.stopped_reason = "the time of the run is spent"
 
     def _lease_ahead(self, background: ThreadPoolExecutor) -> None:
@@ -298,13 +298,13 @@ class _Drain:
             end = leased.composed or TypeError("it was never composed")
         return Delivery(end, started, outbox.timer() - started)
 
-    def _await_something(self, background: ThreadPoolExecutor) -> None:
+    def _wait_for_event(self, background: ThreadPoolExecutor) -> None:
         """Wait until an email has ended, a batch is leased or another email may start; take in what there is."""
         ended = self._ended_deliveries()
         if ended and self.recording is None:
             size = self.parts.size
             if len(ended) < size:
-                wait(self.under_way, timeout=GATHERED_SECONDS)
+                wait(self.under_way, timeout=BATCHING_WINDOW_SECONDS)
                 ended = self._ended_deliveries()
             self.recording = background.submit(self._write, self._to_record(ended[:size]))
             return
@@ -314,7 +314,7 @@ class _Drain:
             wait(running, timeout=pause if pause > 0 else None, return_when=FIRST_COMPLETED)
         elif pause > 0:
             self.outbox.sleep(pause)
-        self._take_leased()
+        self._collect_lease()
         self._take_recorded()
 
     def _ended_deliveries(self) -> list[Future[Delivery]]:
@@ -324,7 +324,7 @@ class _Drain:
     def _running(self) -> list[Future[Any]]:
         return [*self.under_way, *(future for future in (self.leasing, self.recording) if future is not None)]
 
-    def _take_leased(self) -> None:
+    def _collect_lease(self) -> None:
         if self.leasing is None or not self.leasing.done():
             return
         leasing, self.leasing = self.leasing, None
@@ -347,7 +347,7 @@ class _Drain:
         """Wait for what is under way, record it, and give back the rest, whatever goes wrong with any of it."""
         wait(self._running)
         try:
-            self._take_leased()
+            self._collect_lease()
         finally:
             try:
                 self._take_recorded()
@@ -365,7 +365,7 @@ class _Drain:
         ends, unsent = {}, []
         for future in deliveries:
             leased, delivery = self.under_way[future], future.result()
-            self._note_pace(delivery)
+            self._apply_feedback(delivery)
             self.parts.sent(delivery.seconds)
             if isinstance(delivery.end, SenderUnavailable):
                 unsent.append(leased)
@@ -410,7 +410,7 @@ class _Drain:
                 except Exception as failure:  # noqa: BLE001 - the others must be recorded
                     error = (
                         f"what became of email {id_} could not be recorded, so it may be sent again: "
-                        f"{error_sentence(failure)}"
+                        f"{describe_error(failure)}"
                     )
         released = self._give_back(record.unsent)
         return Recorded(record, changed, released, error, self.outbox.timer() - started)
@@ -425,7 +425,7 @@ class _Drain:
             failure: Exception = TypeError(f"it returned {type(delay).__name__}, not timedelta")
         except Exception as raised:  # noqa: BLE001 - a host's function must not undo the record of what was sent
             failure = raised
-        logger.warning("retry_delay gave no delay after attempt %s: %s", attempt, error_sentence(failure))
+        logger.warning("retry_delay gave no delay after attempt %s: %s", attempt, describe_error(failure))
         return email.retry_delay(attempt)
 
     def _ended(self, document: Document, ended: Ended) -> Change[bool] | None:
@@ -439,7 +439,7 @@ class _Drain:
             return Change(email.sent(document, now=now, provider_message_id=end.provider_message_id), held)
         if not held:
             return None
-        sentence = error_sentence(end)
+        sentence = describe_error(end)
         if isinstance(end, EmailSkipped):
             return Change(email.skipped(document, reason=sentence, now=now), held)
         return Change(email.failed(document, error=sentence, now=now, retry_after=ended.retry_after), held)
@@ -458,15 +458,15 @@ class _Drain:
 
         return len(self.outbox.ops.change(list(by_id), rule, wait=True).changed)
 
-    def _note_pace(self, delivery: Delivery) -> None:
+    def _apply_feedback(self, delivery: Delivery) -> None:
         """Learn from an end how fast to go on, or whether to."""
         end = delivery.end
         if isinstance(end, SenderUnavailable):
-            self.unreachable = error_sentence(end)
+            self.unreachable = describe_error(end)
             self.unreachable_in_a_row += 1
-            if self.unreachable_in_a_row >= GIVE_UP_AFTER and self.stopped_reason is None:
+            if self.unreachable_in_a_row >= UNREACHABLE_LIMIT and self.stopped_reason is None:
                 self.error = self.stopped_reason = (
-                    f"{self.unreachable}; the drain stopped after {GIVE_UP_AFTER} emails in a row found it so"
+                    f"{self.unreachable}; the drain stopped after {UNREACHABLE_LIMIT} emails in a row found it so"
                 )
         elif not isinstance(end, EmailSkipped | EmailUnrenderable):
             # It has reached the provider.

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-PARTS: Final = 3
+FRACTION: Final = 3
 """Into so many the emails under way are parted: more, and smaller, records would keep a database too busy."""
 
 WEIGHT: Final = 1 / 8
@@ -12,7 +12,7 @@ WEIGHT: Final = 1 / 8
 
 
 @dataclass
-class Parts:
+class RecordSize:
     """The most that one record of a drain with ``concurrency`` holds.
 
     Emails that start together end together, and would wait for one large record each time. In parts, workers take
@@ -27,7 +27,7 @@ class Parts:
     @property
     def size(self) -> int:
         """How many emails the next record may hold."""
-        return self._part if (PARTS - 1) * self._record_seconds < self._send_seconds else self.concurrency
+        return self._part if (FRACTION - 1) * self._record_seconds < self._send_seconds else self.concurrency
 
     def sent(self, seconds: float) -> None:
         """Note how long an email took to be sent."""
@@ -42,4 +42,4 @@ class Parts:
 
     @property
     def _part(self) -> int:
-        return max(1, self.concurrency // PARTS)
+        return max(1, self.concurrency // FRACTION)

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from mika_ops.documents.document import Document, record_of
 from mika_ops.documents.repository import Change
 from mika_ops.ports.email import DrainedEmail, EmailSkipped, Envelope, SendResult
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 from mika_ops.rules import email
 from mika_ops.timestamps import Timestamp
 
@@ -88,7 +88,7 @@ def drained_email(id_: str, end: End, change: Change[bool] | None) -> DrainedEma
     if isinstance(end, SendResult):
         recovered = None if change is not None and change.note else True
         return DrainedEmail(id_, "sent", end.provider_message_id, recovered_lease_lost=recovered)
-    sentence = error_sentence(end)
+    sentence = describe_error(end)
     if change is None or change.document is None:
         return DrainedEmail(id_, "lease_lost", error=sentence)
     if isinstance(end, EmailSkipped):

@@ -10,7 +10,7 @@ LONGEST_PAUSE_SECONDS: Final = 30.0
 
 
 @dataclass
-class Pace:
+class SendRate:
     """The pace of one drain.
 
     ``concurrency``: at most so many emails at once; ``max_per_second``: at most so many started a second, or no

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from mika_ops.ports.email import SenderThrottled, SenderUnavailable
-from mika_ops.redaction import redacted
+from mika_ops.redaction import redact
 
 SERVICE_NOT_AVAILABLE: Final = 421
 """With this answer to any command, the server closes the connection (RFC 5321)."""
@@ -54,7 +54,7 @@ def told(words: str, private: Iterable[str | None]) -> str:
     # Servers repeat who was refused, often by the local part alone, which only we can tell from a word.
     for secret in filter(None, private):
         words = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "<private>", words, flags=re.IGNORECASE)
-    return redacted(words)
+    return redact(words)
 
 
 def reason(error: OSError) -> str:

@@ -10,7 +10,7 @@ from mika_ops.monitoring.checks import CHECK_NAMES
 from mika_ops.orchestration.maintenance.ops import (
     outcomes_of,
 )
-from mika_ops.redaction import redacted
+from mika_ops.redaction import redact
 
 _CAUSES_READ: Final = 20
 
@@ -22,8 +22,8 @@ def cause_of(instance: dg.DagsterInstance, run_id: str, key: str) -> str | None:
     if key != incidents.RUN:
         outcome = outcomes_of(instance, run_id).get(key, {})
         cause = outcome.get("error") or outcome.get("reason")
-        return redacted(str(cause)) if cause else None
-    return "; ".join(redacted(cause) for cause in _causes(instance, run_id) if cause) or None
+        return redact(str(cause)) if cause else None
+    return "; ".join(redact(cause) for cause in _causes(instance, run_id) if cause) or None
 
 
 def _finding_of(instance: dg.DagsterInstance, run_id: str, check: str) -> str | None:

@@ -15,10 +15,10 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mika_ops.alerting import incidents
-from mika_ops.alerting.incidents import Message, Observation, SilentAfter, State
+from mika_ops.alerting.incidents import FinishedRun, MonitorState, Notification, OverdueAt
 from mika_ops.alerting.messages import alert_of
 from mika_ops.clock import utc_now
-from mika_ops.host.lazy import in_hand
+from mika_ops.host.lazy import resolve_component
 from mika_ops.orchestration.alerts.causes import cause_of
 from mika_ops.orchestration.maintenance.ops import (
     COMPLETED_TAG,
@@ -29,7 +29,7 @@ from mika_ops.orchestration.maintenance.ops import (
 )
 from mika_ops.orchestration.observability.checks import HEALTHY_TAG, UNHEALTHY_TAG
 from mika_ops.ports.alerts import Alert, AlertSink
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 
 FINISHED: Final = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -61,7 +61,7 @@ class Cursor(BaseModel):
     version: Literal[1] = 1
     since: datetime
     seen: tuple[int, ...] = ()
-    state: State
+    state: MonitorState
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor | None":
@@ -83,22 +83,22 @@ class SuppliedAlerts:
     sink: AlertSink
 
     def send(self, alert: Alert) -> None:
-        """Deliver an alert. Raises ``WrongHost`` where what the host made does not fit, and what its sink raises."""
-        in_hand("Host(alert_sink)", AlertSink, self.sink).send(alert)
+        """Deliver an alert. Raises ``InvalidHost`` where what the host made does not fit, and what its sink raises."""
+        resolve_component("Host(alert_sink)", AlertSink, self.sink).send(alert)
 
 
 @dataclass(frozen=True)
-class Watch:
+class JobMonitor:
     """One job and who is told of it.
 
-    ``errors``: the checks of whose failing is told; ``silent_after``: ``None`` where no schedule is registered.
+    ``errors``: the checks of whose failing is told; ``overdue_at``: ``None`` where no schedule is registered.
     """
 
     job: str
     sinks: Sequence[AlertSink]
     cooldown: timedelta
     errors: frozenset[str] = frozenset()
-    silent_after: SilentAfter | None = None
+    overdue_at: OverdueAt | None = None
     dagster_url: str | None = None
     now: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = time.monotonic
@@ -111,32 +111,32 @@ class Watch:
         """
         now, before = self.now(), Cursor.read(stored)
         cursor, observations, all_read = self._read(instance, before, now)
-        state = incidents.observed(
+        state = incidents.apply_runs(
             cursor.state,
             observations,
             now=now,
             cooldown=self.cooldown,
             channels=len(self.sinks),
-            silent_after=self.silent_after if all_read else None,
+            overdue_at=self.overdue_at if all_read else None,
         )
-        if self.silent_after is None:
-            state = incidents.without_silence(state)
+        if self.overdue_at is None:
+            state = incidents.without_no_runs(state)
         told = f"{_many(len(observations), 'run')} finished"
         if not all_read:
             return cursor.model_copy(update={"state": state}).written(), f"{told}; more are read at the next tick"
         round_ = Delivery(self, instance, state)
-        round_.deliver(list(incidents.messages(state, now=now, cooldown=self.cooldown)), now)
+        round_.deliver(list(incidents.due_notifications(state, now=now, cooldown=self.cooldown)), now)
         if round_.delivered:
             told = f"{told}, {_many(round_.delivered, 'alert')} delivered"
         if round_.failed:
             told = f"{told}; not delivered, and tried again at the next tick: {round_.why_not()}"
-            if not round_.delivered and before is not None and _knows(before.state, round_.failed):
+            if not round_.delivered and before is not None and _is_in_state(before.state, round_.failed):
                 raise AlertsNotDelivered(told)
         return cursor.model_copy(update={"state": round_.state}).written(), told
 
     def _read(
         self, instance: dg.DagsterInstance, before: Cursor | None, now: datetime
-    ) -> tuple[Cursor, list[Observation], bool]:
+    ) -> tuple[Cursor, list[FinishedRun], bool]:
         """Return the cursor moved on, what the runs say, oldest first, and whether these are all that wait."""
         wanted = dg.RunsFilter(job_name=self.job, statuses=FINISHED)
         if before is None:
@@ -146,7 +146,7 @@ class Watch:
             seen = tuple(record.storage_id for record in newest)
             observations = [self._seen(record) for record in newest]
             heard = observations[0].at if observations else now
-            return Cursor(since=since, seen=seen, state=State(heard=heard)), observations, True
+            return Cursor(since=since, seen=seen, state=MonitorState(heard=heard)), observations, True
         limit = RUNS_A_TICK + len(before.seen) + 1
         records = instance.get_run_records(
             dg.RunsFilter(job_name=self.job, statuses=FINISHED, updated_after=before.since),
@@ -158,11 +158,11 @@ class Watch:
         new = [record for record in records if record.storage_id not in known and not _is_old(record, before.since)]
         return _moved_on(before, records), [self._seen(record) for record in new], len(records) < limit
 
-    def _seen(self, record: dg.RunRecord) -> Observation:
+    def _seen(self, record: dg.RunRecord) -> FinishedRun:
         run = record.dagster_run
         at = record.update_timestamp if record.end_time is None else datetime.fromtimestamp(record.end_time, UTC)
         failing = subtasks_in(run.tags, UNHEALTHY_TAG)
-        return Observation(
+        return FinishedRun(
             run_id=run.run_id,
             at=at,
             failed=run.status is dg.DagsterRunStatus.FAILURE,
@@ -180,14 +180,14 @@ class Watch:
 class Delivery:
     """The deliveries of one tick: what was told, and what could not be."""
 
-    watch: Watch
+    watch: JobMonitor
     instance: dg.DagsterInstance
-    state: State
+    state: MonitorState
     delivered: int = 0
     failed: dict[tuple[str, int], str] = field(default_factory=dict)
     _causes: dict[tuple[str | None, str], str | None] = field(default_factory=dict)
 
-    def deliver(self, messages: Sequence[Message], now: datetime) -> None:
+    def deliver(self, messages: Sequence[Notification], now: datetime) -> None:
         """Deliver messages, for as long as there is time: to channels that have failed in this tick last."""
         until = self.watch.monotonic() + DELIVERY_SECONDS
         later = []
@@ -205,7 +205,7 @@ class Delivery:
         keys = ", ".join(dict.fromkeys(key for key, _ in self.failed))
         return f"{keys} ({'; '.join(dict.fromkeys(self.failed.values()))})"
 
-    def _tell(self, message: Message, now: datetime, until: float) -> bool:
+    def _tell(self, message: Notification, now: datetime, until: float) -> bool:
         """Deliver a message; one whose opening could not be told waits as well."""
         place = message.key, message.channel
         if place in self.failed:
@@ -217,9 +217,9 @@ class Delivery:
         try:
             self.watch.sinks[message.channel].send(alert)
         except Exception as error:  # noqa: BLE001 - a host's sink may raise anything, and the others are to be told
-            self.failed[place] = error_sentence(error)
+            self.failed[place] = describe_error(error)
             return False
-        self.state = incidents.told(self.state, message, now=now)
+        self.state = incidents.mark_notified(self.state, message, now=now)
         self.delivered += 1
         return True
 
@@ -227,7 +227,7 @@ class Delivery:
         base = self.watch.dagster_url
         return f"{base.rstrip('/')}/runs/{run_id}" if base is not None and run_id else None
 
-    def _cause(self, message: Message) -> str | None:
+    def _cause(self, message: Notification) -> str | None:
         asked = message.run_id, message.key
         if message.kind == "recovered" or not message.run_id:
             return None
@@ -255,7 +255,7 @@ def _moved_on(before: Cursor, records: Sequence[dg.RunRecord]) -> Cursor:
     return before.model_copy(update={"since": since, "seen": tuple(record.storage_id for record in recent)})
 
 
-def _knows(state: State, failed: dict[tuple[str, int], str]) -> bool:
+def _is_in_state(state: MonitorState, failed: dict[tuple[str, int], str]) -> bool:
     """Say whether what was not delivered stands in a state already, so that reading on from there finds it again."""
     return all(
         key in state.incidents

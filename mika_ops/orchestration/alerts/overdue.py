@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from mika_ops.alerting.incidents import SilentAfter
+from mika_ops.alerting.incidents import OverdueAt
 from mika_ops.config.settings import Settings
 
 
-def silent_after(settings: Settings) -> SilentAfter:
+def overdue_at(settings: Settings) -> OverdueAt:
     """Return what says until when a run must have finished: the setting, or as long as the schedule itself waits."""
     return overdue_after(
         settings.maintenance_schedule,
@@ -21,7 +21,7 @@ def silent_after(settings: Settings) -> SilentAfter:
 
 def overdue_after(
     cron: str, timezone: str, *, silence: timedelta, run: timedelta, idle: timedelta = timedelta(0)
-) -> SilentAfter:
+) -> OverdueAt:
     def until(heard: datetime) -> datetime:
         ticks = schedule_execution_time_iterator((heard + idle).timestamp(), cron, timezone)
         return max(heard + silence, next(ticks) + run)

@@ -8,11 +8,11 @@ from typing import Final
 import dagster as dg
 
 from mika_ops.alerting.channels import channels
-from mika_ops.alerting.incidents import SilentAfter
+from mika_ops.alerting.incidents import OverdueAt
 from mika_ops.clock import utc_now
 from mika_ops.config.settings import Settings
-from mika_ops.orchestration.alerts.monitor import SuppliedAlerts, Watch
-from mika_ops.orchestration.alerts.overdue import overdue_after, silent_after
+from mika_ops.orchestration.alerts.monitor import JobMonitor, SuppliedAlerts
+from mika_ops.orchestration.alerts.overdue import overdue_after, overdue_at
 from mika_ops.orchestration.retention.job import DAILY
 from mika_ops.ports.alerts import AlertSink
 
@@ -37,7 +37,7 @@ def alert_sensor(
     ``sink`` delivers the alerts; without one, the addresses of ``MIKA_ALERT_URLS`` do, or else the log. ``shop``: its
     name, where there are several. Raises ``SettingsError`` for an address that is none.
     """
-    watch = _watch(settings, job, sink, shop=shop, now=now, silent_after=silent_after(settings))
+    watch = _watch(settings, job, sink, shop=shop, now=now, overdue_at=overdue_at(settings))
     return _sensor(
         replace(watch, errors=frozenset(settings.check_errors)),
         logs=sink is None and not settings.alert_urls,
@@ -65,14 +65,14 @@ def history_alert_sensor(
         DAILY, settings.maintenance_timezone, silence=timedelta(0), run=timedelta(minutes=settings.long_run_minutes)
     )
     return _sensor(
-        _watch(settings, job, sink, shop=shop, now=now, silent_after=daily),
+        _watch(settings, job, sink, shop=shop, now=now, overdue_at=daily),
         logs=sink is None and not settings.alert_urls,
         when=f"a run of {job.name} fails, or none finishes any more: then the history grows for ever",
         seconds=HISTORY_TICK_SECONDS,
     )
 
 
-def _sensor(watch: Watch, *, logs: bool, when: str, seconds: int) -> dg.SensorDefinition:
+def _sensor(watch: JobMonitor, *, logs: bool, when: str, seconds: int) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{watch.job}_alerts",
         description=(
@@ -97,13 +97,13 @@ def _watch(
     *,
     shop: str | None,
     now: Callable[[], datetime],
-    silent_after: SilentAfter,
-) -> Watch:
-    return Watch(
+    overdue_at: OverdueAt,
+) -> JobMonitor:
+    return JobMonitor(
         job=job.name,
         sinks=channels(settings, shop=shop) if sink is None else [SuppliedAlerts(sink)],
         cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
-        silent_after=silent_after if settings.maintenance_enabled else None,
+        overdue_at=overdue_at if settings.maintenance_enabled else None,
         dagster_url=settings.dagster_url,
         now=now,
     )

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from dagster._core.execution.step_dependency_config import StepDependencyConfig
 
 
-def canceled_when_interrupted(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
+def cancel_on_interrupt(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
     """Return the executor whose runs end as canceled where they, or one of their steps, are interrupted."""
     return dg.ExecutorDefinition(
         name=definition.name,
         config_schema=definition.config_schema,  # type: ignore[arg-type]
         requirements=definition.get_requirements,
-        executor_creation_fn=lambda context: _Canceling(created(definition, context)),
+        executor_creation_fn=lambda context: CancelingExecutor(create_executor(definition, context)),
         description=definition.description,
     )
 
 
-def created(definition: dg.ExecutorDefinition, context: dg.InitExecutorContext) -> dg.Executor:
+def create_executor(definition: dg.ExecutorDefinition, context: dg.InitExecutorContext) -> dg.Executor:
     """Return the executor that the definition makes."""
     create = definition.executor_creation_fn
     if create is None:
@@ -36,7 +36,7 @@ def created(definition: dg.ExecutorDefinition, context: dg.InitExecutorContext) 
     return create(context)
 
 
-class _Canceling(dg.Executor):
+class CancelingExecutor(dg.Executor):
     """Asks Dagster to cancel a run that is interrupted, before its end is written: that is when Dagster looks at it.
 
     Only an executor sees all of a run: it may be interrupted in a step, between two, and as its resources are closed.

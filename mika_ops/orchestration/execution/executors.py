@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from mika_ops.config.errors import SettingsError
-from mika_ops.config.executor import broker_problem, missing_for
+from mika_ops.config.executor import broker_problem, missing_requirement
 from mika_ops.config.loading import for_shop
 from mika_ops.config.settings import Settings
-from mika_ops.orchestration.execution.cancellation import created
+from mika_ops.orchestration.execution.cancellation import create_executor
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -23,7 +23,7 @@ def executor_for(settings: Settings, *, shop: str | None = None) -> dg.ExecutorD
 
     ``shop``: its name, where there are several.
     """
-    if missing := missing_for(settings):
+    if missing := missing_requirement(settings):
         raise SettingsError(missing)
     match settings.executor:
         case "in_process":
@@ -85,6 +85,6 @@ def _celery(settings: Settings, shop: str | None) -> dg.ExecutorDefinition:
             raise BrokerUnavailable(f"Nothing was changed: {for_shop(shop, problem)}.")
         arguments = _app_arguments(settings)
         config = {**arguments, "include": [], "retries": {"disabled": {}}}
-        return created(celery_executor, context._replace(executor_config=config))
+        return create_executor(celery_executor, context._replace(executor_config=config))
 
     return celery

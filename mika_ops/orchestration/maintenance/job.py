@@ -5,7 +5,7 @@ from typing import Final
 
 import dagster as dg
 
-from mika_ops.orchestration.execution.cancellation import canceled_when_interrupted
+from mika_ops.orchestration.execution.cancellation import cancel_on_interrupt
 from mika_ops.orchestration.maintenance.launchpad import launchpad
 from mika_ops.orchestration.maintenance.ops import AFTER, op_for
 from mika_ops.orchestration.maintenance.sharded_ops import sharded_ops
@@ -44,7 +44,7 @@ def maintenance_job(
             "stock fails the run once all have run."
         ),
         config=launchpad(console_level),
-        executor_def=canceled_when_interrupted(executor),
+        executor_def=cancel_on_interrupt(executor),
         resource_defs=resources,
         tags={MAINTAINS_TAG: "the shop"} if shop is None else {MAINTAINS_TAG: shop, SHOP_TAG: shop},
     )

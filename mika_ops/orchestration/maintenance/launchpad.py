@@ -19,7 +19,7 @@ LimitsConfig: type[dg.Config] = create_model("LimitsConfig", __base__=dg.Config,
 """One optional limit for each subtask that takes one."""
 
 
-class WrongLaunchpad(dg.DagsterError):
+class InvalidLaunchpad(dg.DagsterError):
     """The launchpad asks for what cannot be done. Dagster shows its errors as they are, and wraps all others."""
 
 
@@ -42,8 +42,8 @@ class MaintenanceConfig(dg.Config):
     )
 
 
-def checked(config: MaintenanceConfig) -> dict[str, Any]:
-    """Return a launchpad's values. Raises ``WrongLaunchpad`` with one sentence for what cannot be meant."""
+def validate_launchpad(config: MaintenanceConfig) -> dict[str, Any]:
+    """Return a launchpad's values. Raises ``InvalidLaunchpad`` with one sentence for what cannot be meant."""
     limits = {name: limit for name, limit in config.limits.model_dump().items() if limit is not None}
     try:
         if config.now is not None:
@@ -51,7 +51,7 @@ def checked(config: MaintenanceConfig) -> dict[str, Any]:
         require_subtasks(config.subtasks)
         require_limits(limits)
     except ValueError as error:
-        raise WrongLaunchpad(str(error)) from None
+        raise InvalidLaunchpad(str(error)) from None
     return {"now": config.now, "subtasks": config.subtasks, "limits": limits}
 
 
@@ -59,10 +59,10 @@ def launchpad(console_level: str) -> dg.ConfigMapping:
     """Return what hands the launchpad's values to the run's resource; ``console_level``: the least that is printed."""
 
     @dg.config_mapping
-    def hand_over(config: MaintenanceConfig) -> dict[str, Any]:
+    def to_run_config(config: MaintenanceConfig) -> dict[str, Any]:
         return {
-            "resources": {RUN_RESOURCE: {"config": checked(config)}},
+            "resources": {RUN_RESOURCE: {"config": validate_launchpad(config)}},
             "loggers": {"console": {"config": {"log_level": console_level}}},
         }
 
-    return hand_over
+    return to_run_config

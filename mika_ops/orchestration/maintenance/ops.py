@@ -12,7 +12,7 @@ import dagster as dg
 
 from mika_ops.config.loading import for_shop
 from mika_ops.documents.sharding import Shard
-from mika_ops.formatting import counted
+from mika_ops.formatting import format_counts
 from mika_ops.host.host import Host
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.resources import RunPlan
@@ -45,7 +45,7 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
     @dg.op(
         name=subtask.name,
         description=f"{subtask.description}\n\nNeeds {_described(subtask)}; without, it is skipped.",
-        required_resource_keys={RUN_RESOURCE, *pieces_of(subtask)},
+        required_resource_keys={RUN_RESOURCE, *components_of(subtask)},
         ins={AFTER: dg.In(dg.Nothing, description="Subtasks run one after the other.")},
         out=dg.Out(dg.Nothing, description="How the subtask ended, as metadata: status, counts, reason or error."),
     )
@@ -57,7 +57,7 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
     return run_subtask
 
 
-def pieces_of(subtask: Subtask) -> list[str]:
+def components_of(subtask: Subtask) -> list[str]:
     """Return the pieces of the host that the subtask uses, where they are there."""
     return sorted({name for need in subtask.needs for name in ((need,) if isinstance(need, str) else need)})
 
@@ -67,7 +67,7 @@ def outcome_in(context: dg.OpExecutionContext, subtask: Subtask, shard: Shard | 
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
     if subtask.name not in plan.selected:
         return Skipped(reason=NOT_CHOSEN)
-    host = Host(**{name: getattr(context.resources, name) for name in pieces_of(subtask)})
+    host = Host(**{name: getattr(context.resources, name) for name in components_of(subtask)})
     outcome = outcome_of(subtask, host, plan.clock, plan.limits_of(subtask.name, shard))
     if isinstance(outcome, Skipped):
         return outcome.model_copy(update={"reason": for_shop(plan.shop, outcome.reason)})
@@ -80,17 +80,19 @@ def log_outcome(context: dg.OpExecutionContext, subtask: str, metadata: Mapping[
     """Log what an outcome says that is worth a line: an error, or counts."""
     if metadata["status"] == "failed":
         context.log.error("%s failed: %s", subtask, metadata["error"])
-    elif counts := counted(metadata):
+    elif counts := format_counts(metadata):
         context.log.info("%s: %s", subtask, counts)
 
 
 def outcomes_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[str, Any]]:
     """Return how each subtask of a run ended, in order: what ``metadata_of`` said of it."""
-    told = told_by(instance, run_id, SUBTASK_NAMES.__contains__)
+    told = step_metadata(instance, run_id, SUBTASK_NAMES.__contains__)
     return {name: told[name] for name in SUBTASK_NAMES if name in told}
 
 
-def told_by(instance: dg.DagsterInstance, run_id: str, chosen: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
+def step_metadata(
+    instance: dg.DagsterInstance, run_id: str, chosen: Callable[[str], bool]
+) -> dict[str, dict[str, Any]]:
     """Return the metadata of the outputs of these steps of a run, by step; of a step that was done again, the last."""
     told = {}
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_OUTPUT):

@@ -10,19 +10,19 @@ from typing import Any, Final
 
 import dagster as dg
 
-from mika_ops.assembly import assembled, configured_pieces
+from mika_ops.assembly import configured_components, open_host
 from mika_ops.clock import Clock, utc_now
 from mika_ops.config.loading import for_shop
-from mika_ops.config.settings import Settings, limits_from
+from mika_ops.config.settings import Settings, run_options_from
 from mika_ops.config.validators import require_time
 from mika_ops.documents.sharding import Shard
-from mika_ops.host.components import PIECES
-from mika_ops.host.errors import WrongHost
+from mika_ops.host.components import COMPONENTS
+from mika_ops.host.errors import InvalidHost
 from mika_ops.host.host import Host
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
-from mika_ops.subtasks.subtask import Limits
+from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.subtasks.time_budget import TimeBudget
 
 SHOP_RESOURCE: Final = "shop"
@@ -42,14 +42,14 @@ class RunPlan:
     settings: Settings
     shop: str | None = None
 
-    def limits_of(self, subtask: str, shard: Shard | None = None) -> Limits:
+    def limits_of(self, subtask: str, shard: Shard | None = None) -> RunOptions:
         """Return the limits of one subtask that was chosen for the run, or of a shard of it."""
         limit = self.limits.get(subtask)
         return replace(
-            limits_from(self.settings),
+            run_options_from(self.settings),
             limit=limit if shard is None else shard.share_of(limit),
             shard=shard,
-            spent=self.budget.spent_for(subtask),
+            out_of_time=self.budget.out_of_time_for(subtask),
             idempotency_key=self.run_id,
         )
 
@@ -62,14 +62,14 @@ def resources_for(
     A piece of ``host`` comes before one that the settings ask for. ``shop``: its name, where there are several.
     """
     supplied = host or Host()
-    configured = configured_pieces(settings, supplied)
+    configured = configured_components(settings, supplied)
     pieces = {
         name: _piece_of_shop(name, piece.purpose)
         if name in configured
         else dg.ResourceDefinition.none_resource(
             description=f"{piece.purpose} Not configured: {for_shop(shop, piece.setting)}."
         )
-        for name, piece in PIECES.items()
+        for name, piece in COMPONENTS.items()
     }
     return {SHOP_RESOURCE: _shop(settings, supplied, shop), RUN_RESOURCE: _run_plan(settings, shop), **pieces}
 
@@ -78,9 +78,9 @@ def _shop(settings: Settings, supplied: Host, name: str | None) -> dg.ResourceDe
     @dg.resource(description="The shop that the settings describe; opened at the start of a run, closed at its end.")
     def shop(_context: dg.InitResourceContext) -> Iterator[Host]:
         try:
-            with assembled(settings, supplied) as host:
+            with open_host(settings, supplied) as host:
                 yield host
-        except (UnusableDatabase, WrongHost) as error:
+        except (UnusableDatabase, InvalidHost) as error:
             raise dg.Failure(f"Nothing was changed: {for_shop(name, str(error))}.", allow_retries=False) from None
 
     return shop

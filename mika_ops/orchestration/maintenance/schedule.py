@@ -11,7 +11,7 @@ from mika_ops.clock import utc_now
 from mika_ops.config.loading import for_shop
 from mika_ops.config.settings import Settings
 from mika_ops.host.host import Host
-from mika_ops.scheduling.tick import Lookout, Runs, decided
+from mika_ops.scheduling.tick import BacklogProbe, RecentRuns, decide_tick
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_timestamp
 
@@ -39,11 +39,13 @@ def maintenance_schedule(
     A tick looks first, and starts a run only where something is due, the last run failed or is long ago, or nobody can
     tell; otherwise its reason to skip says what it saw. ``shop``: its name, where there are several.
     """
-    lookout, runs = Lookout(settings, host), RunsOfAJob(job.name)
+    lookout, runs = BacklogProbe(settings, host), RunsOfAJob(job.name)
 
     def look_first(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = to_timestamp(context.scheduled_execution_time)
-        decision = decided(runs.read(context.instance), lambda: lookout.look(planned), now=utc_now(), settings=settings)
+        decision = decide_tick(
+            runs.read(context.instance), lambda: lookout.look(planned), now=utc_now(), settings=settings
+        )
         # What a tick logs is kept for ever, in a file of its own: it logs what the tick's reason does not say.
         if decision.warning:
             context.log.warning(for_shop(shop, decision.warning))
@@ -81,7 +83,7 @@ class RunsOfAJob:
         self._job_name = job_name
         self._ended: dict[str, _Ended] = {}
 
-    def read(self, instance: dg.DagsterInstance) -> Runs:
+    def read(self, instance: dg.DagsterInstance) -> RecentRuns:
         """Read those under way, and the last that ended; one of some subtasks only says nothing of the others."""
         # Mostly there are none, and to count them costs little.
         any_under_way = instance.get_runs_count(self._in(UNDER_WAY))
@@ -93,7 +95,7 @@ class RunsOfAJob:
             known |= {record.dagster_run.run_id: _ended(record) for record in records}
         self._ended = known
         last = next((known[id_] for id_ in newest if id_ in known and known[id_].full), None)
-        return Runs(
+        return RecentRuns(
             under_way={
                 record.dagster_run.run_id: _moment(record.start_time) or record.create_timestamp for record in under_way
             },

@@ -10,20 +10,20 @@ from typing import Any
 
 import dagster as dg
 
-from mika_ops.config.settings import limits_from
+from mika_ops.config.settings import run_options_from
 from mika_ops.documents import sharding
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.ops import (
     AFTER,
     BACKLOG,
+    components_of,
     log_outcome,
     metadata_of,
     outcome_in,
-    pieces_of,
-    told_by,
+    step_metadata,
 )
 from mika_ops.orchestration.maintenance.resources import RunPlan
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 from mika_ops.subtasks.registry import due_selections
 from mika_ops.subtasks.subtask import Subtask
 
@@ -59,7 +59,7 @@ def _split(subtask: Subtask) -> dg.OpDefinition:
     )
     def split(context: dg.OpExecutionContext) -> Any:
         plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
-        for shard in sharding.all_shards(sharding.worth(plan.settings.shards, _due(context, plan, subtask))):
+        for shard in sharding.all_shards(sharding.useful_shards(plan.settings.shards, _due(context, plan, subtask))):
             yield dg.DynamicOutput(None, mapping_key=str(shard))
 
     return split
@@ -72,17 +72,17 @@ def _due(context: dg.OpExecutionContext, plan: RunPlan, subtask: Subtask) -> int
         return 0
     if reader is None:
         return plan.settings.shards
-    selection = due_selections(now, limits_from(plan.settings))[subtask.name]
+    selection = due_selections(now, run_options_from(plan.settings))[subtask.name]
     try:
         due = reader.read({subtask.name: selection}, now=now).due.get(subtask.name)
     except Exception as failure:  # noqa: BLE001 - the shards show what is wrong with the shop
-        context.log.warning("what is due could not be counted: %s", error_sentence(failure))
+        context.log.warning("what is due could not be counted: %s", describe_error(failure))
         return plan.settings.shards
     return plan.settings.shards if due is None else due.count
 
 
 def _shard(subtask: Subtask) -> dg.OpDefinition:
-    pieces = pieces_of(subtask)
+    pieces = components_of(subtask)
 
     @dg.op(
         name=f"{subtask.name}_shard",
@@ -107,8 +107,8 @@ def _together(subtask: Subtask) -> dg.OpDefinition:
         out=dg.Out(dg.Nothing, description="How the subtask ended, as metadata: status, counts, reason or error."),
     )
     def together(context: dg.OpExecutionContext) -> dg.Output[None]:
-        done = told_by(context.instance, context.run_id, lambda step: step.startswith(f"{subtask.name}_shard["))
-        metadata = sharding.put_together(list(done.values()))
+        done = step_metadata(context.instance, context.run_id, lambda step: step.startswith(f"{subtask.name}_shard["))
+        metadata = sharding.merge_outcomes(list(done.values()))
         log_outcome(context, subtask.name, metadata)
         return dg.Output(None, metadata=metadata)
 

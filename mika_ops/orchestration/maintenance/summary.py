@@ -8,10 +8,10 @@ from typing import Any, Final, TypeAlias
 import dagster as dg
 
 from mika_ops.clock import utc_now
-from mika_ops.config.settings import limits_from
-from mika_ops.formatting import told
-from mika_ops.monitoring.checks import Finding, judged
-from mika_ops.monitoring.snapshot import Standing, standing_of
+from mika_ops.config.settings import run_options_from
+from mika_ops.formatting import format_outcome
+from mika_ops.monitoring.checks import CheckResult, run_checks
+from mika_ops.monitoring.snapshot import ShopSnapshot, take_snapshot
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.ops import (
     AFTER,
@@ -27,7 +27,7 @@ from mika_ops.orchestration.maintenance.resources import RunPlan
 from mika_ops.orchestration.observability.assets import is_heartbeat, observations
 from mika_ops.orchestration.observability.checks import HEALTHY_TAG, UNHEALTHY_TAG, evaluations
 from mika_ops.orchestration.observability.rollup import HOUR, roll_up
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 from mika_ops.subtasks.outcome import NOT_CHOSEN
 
 _TAGS: Final = (COMPLETED_TAG, FAILED_TAG, SKIPPED_TAG, HEALTHY_TAG, UNHEALTHY_TAG)
@@ -62,7 +62,7 @@ def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
         # "Re-execute from failure" runs the summary alone: without this, it would turn a failed run green.
         raise dg.Failure("No subtask was part of this run: re-execute all of it, not the summary alone.")
     standing = _standing(context, plan)
-    findings = {} if standing is None else judged(standing, plan.settings)
+    findings = {} if standing is None else run_checks(standing, plan.settings)
     before = context.instance.get_run_records(
         dg.RunsFilter(job_name=context.job_name, statuses=_ENDED), limit=RUNS_SHOWN
     )
@@ -88,15 +88,15 @@ def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
     yield dg.Output(None, metadata=metadata)
 
 
-def _standing(context: dg.OpExecutionContext, plan: RunPlan) -> Standing | None:
+def _standing(context: dg.OpExecutionContext, plan: RunPlan) -> ShopSnapshot | None:
     """Read what is left; where it cannot be read, that takes nothing from what the run did."""
     reader = getattr(context.resources, BACKLOG)
     if reader is None:
         return None
     try:
-        standing = standing_of(reader, limits_from(plan.settings), now=plan.clock.scheduled_at)
+        standing = take_snapshot(reader, run_options_from(plan.settings), now=plan.clock.scheduled_at)
     except Exception as failure:  # noqa: BLE001 - see above
-        context.log.warning("what is left could not be read: %s", error_sentence(failure))
+        context.log.warning("what is left could not be read: %s", describe_error(failure))
         return None
     if standing.backlog.unreadable:
         context.log.warning(
@@ -110,8 +110,8 @@ def _standing(context: dg.OpExecutionContext, plan: RunPlan) -> Standing | None:
 def _observed(
     plan: RunPlan,
     outcomes: Mapping[str, Mapping[str, Any]],
-    standing: Standing | None,
-    findings: Mapping[str, Finding],
+    standing: ShopSnapshot | None,
+    findings: Mapping[str, CheckResult],
     before: dg.RunRecord | None,
 ) -> Iterator[Event]:
     """Yield what is worth an event: a shop that is idle and in order adds none but at its heartbeats."""
@@ -132,11 +132,11 @@ def _roll_up(context: dg.OpExecutionContext, plan: RunPlan) -> None:
     try:
         roll_up(context.instance, context.job_name, plan.shop, now=utc_now())
     except Exception as failure:  # noqa: BLE001 - a plot that misses an hour is no reason to fail a run
-        context.log.warning("the last hour could not be added up: %s", error_sentence(failure))
+        context.log.warning("the last hour could not be added up: %s", describe_error(failure))
 
 
 def outcome_tags(
-    outcomes: Mapping[str, Mapping[str, Any]], findings: Mapping[str, Finding], *, before: Mapping[str, str]
+    outcomes: Mapping[str, Mapping[str, Any]], findings: Mapping[str, CheckResult], *, before: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the tags that say how subtasks ended and what checks found; ``before``: those of the run so far."""
     named: dict[str, list[str]] = {tag: [] for tag in _TAGS}
@@ -150,8 +150,8 @@ def outcome_tags(
 
 def overview(
     outcomes: Mapping[str, Mapping[str, Any]],
-    standing: Standing | None,
-    findings: Mapping[str, Finding],
+    standing: ShopSnapshot | None,
+    findings: Mapping[str, CheckResult],
     before: Sequence[dg.RunRecord],
     *,
     url: str | None,
@@ -161,7 +161,9 @@ def overview(
     lines = ["| subtask | status | counts, or why not | ms | left |", "| --- | --- | --- | ---: | ---: |"]
     for name, outcome in outcomes.items():
         left = due[name].count if name in due else "–"
-        lines.append(f"| {name} | {outcome['status']} | {_cell(told(outcome))} | {outcome['duration_ms']} | {left} |")
+        lines.append(
+            f"| {name} | {outcome['status']} | {_cell(format_outcome(outcome))} | {outcome['duration_ms']} | {left} |"
+        )
     if findings:
         failing = {name: finding.sentence for name, finding in findings.items() if not finding.passed}
         told_of = [f"- **{name}**: {_cell(sentence)}" for name, sentence in failing.items()]

@@ -12,8 +12,8 @@ from typing import Any, Final
 import dagster as dg
 
 from mika_ops.config.settings import Settings
-from mika_ops.monitoring.metrics import Figures, did_something, figures_of
-from mika_ops.monitoring.snapshot import Standing
+from mika_ops.monitoring.metrics import Metrics, had_work, subtask_metrics
+from mika_ops.monitoring.snapshot import ShopSnapshot
 from mika_ops.subtasks.outcome import NOT_CHOSEN
 from mika_ops.subtasks.registry import SUBTASKS
 
@@ -61,7 +61,7 @@ def is_heartbeat(now: datetime, last_started: datetime | None, *, every: timedel
 
 
 def observations(
-    outcomes: Mapping[str, Mapping[str, Any]], standing: Standing | None, shop: str | None, *, heartbeat: bool
+    outcomes: Mapping[str, Mapping[str, Any]], standing: ShopSnapshot | None, shop: str | None, *, heartbeat: bool
 ) -> list[dg.AssetObservation]:
     """Return what a run observes: the subtasks that did something, or all at a heartbeat, and then the shop."""
     chosen = {
@@ -69,24 +69,24 @@ def observations(
         for subtask in SUBTASKS
         if (outcome := outcomes.get(subtask.name)) is not None and outcome.get("reason") != NOT_CHOSEN
     }
-    worth_it = {subtask: outcome for subtask, outcome in chosen.items() if heartbeat or did_something(outcome)}
+    worth_it = {subtask: outcome for subtask, outcome in chosen.items() if heartbeat or had_work(outcome)}
     seen = [
         dg.AssetObservation(
             asset_key(subtask.name, shop),
-            metadata={"status": outcome["status"], **figures_of(subtask, outcome, standing)},
+            metadata={"status": outcome["status"], **subtask_metrics(subtask, outcome, standing)},
         )
         for subtask, outcome in worth_it.items()
     ]
     return [*seen, _of_shop(chosen.values(), standing, shop)] if seen else []
 
 
-def numbers_in(observation: dg.AssetObservation | None) -> Figures:
+def numeric_metadata(observation: dg.AssetObservation | None) -> Metrics:
     """Return the figures that an observation holds."""
     told = {} if observation is None else {name: value.value for name, value in observation.metadata.items()}
     return {name: value for name, value in told.items() if isinstance(value, int | float)}
 
 
-def _of_shop(chosen: Any, standing: Standing | None, shop: str | None) -> dg.AssetObservation:
+def _of_shop(chosen: Any, standing: ShopSnapshot | None, shop: str | None) -> dg.AssetObservation:
     outcomes = list(chosen)
     statuses = [outcome["status"] for outcome in outcomes]
     numbers: dict[str, Any] = {status: statuses.count(status) for status in ("completed", "failed", "skipped")}

@@ -5,15 +5,15 @@ from typing import Final
 
 import dagster as dg
 
-from mika_ops.assembly import assembled, configured_pieces
+from mika_ops.assembly import configured_components, open_host
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import for_shop
-from mika_ops.config.settings import Settings, limits_from
+from mika_ops.config.settings import Settings, run_options_from
 from mika_ops.config.validators import PREFIX
-from mika_ops.host.errors import WrongHost
+from mika_ops.host.errors import InvalidHost
 from mika_ops.host.host import Host
-from mika_ops.monitoring.checks import CHECKS, Check, Finding, judged
-from mika_ops.monitoring.snapshot import standing_of
+from mika_ops.monitoring.checks import CHECKS, Check, CheckResult, run_checks
+from mika_ops.monitoring.snapshot import take_snapshot
 from mika_ops.orchestration.observability.assets import SHOP, asset_key
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.timestamps import to_timestamp
@@ -24,7 +24,7 @@ UNHEALTHY_TAG: Final = "mika/unhealthy"
 
 
 def evaluations(
-    findings: Mapping[str, Finding], settings: Settings, shop: str | None
+    findings: Mapping[str, CheckResult], settings: Settings, shop: str | None
 ) -> dict[str, dg.AssetCheckEvaluation]:
     """Return what a run logs of the checks, by name."""
     return {
@@ -47,7 +47,7 @@ def health_checks(settings: Settings, host: Host | None, *, shop: str | None = N
     ``host`` is what the shop supplies beside its settings; ``shop``: its name, where there are several.
     """
     supplied = host or Host()
-    if "backlog" not in configured_pieces(settings, supplied):
+    if "backlog" not in configured_components(settings, supplied):
         return []
 
     @dg.multi_asset_check(
@@ -65,13 +65,13 @@ def health_checks(settings: Settings, host: Host | None, *, shop: str | None = N
     )
     def health(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         try:
-            with assembled(settings, supplied) as opened:
+            with open_host(settings, supplied) as opened:
                 if opened.backlog is None:
                     raise TypeError("there is no backlog to read")
-                standing = standing_of(opened.backlog, limits_from(settings), now=to_timestamp(utc_now()))
-        except (UnusableDatabase, WrongHost) as error:
+                standing = take_snapshot(opened.backlog, run_options_from(settings), now=to_timestamp(utc_now()))
+        except (UnusableDatabase, InvalidHost) as error:
             raise dg.Failure(for_shop(shop, str(error)), allow_retries=False) from None
-        findings = judged(standing, settings)
+        findings = run_checks(standing, settings)
         for check in CHECKS:
             key = dg.AssetCheckKey(_asset_of(check, shop), check.name)
             if check.name in findings and key in context.selected_asset_check_keys:

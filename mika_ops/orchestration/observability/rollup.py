@@ -11,8 +11,8 @@ from typing import Final
 
 import dagster as dg
 
-from mika_ops.monitoring.metrics import Figures, rolled_up
-from mika_ops.orchestration.observability.assets import DAILY, HOURLY, SHOP, asset_key, numbers_in
+from mika_ops.monitoring.metrics import Metrics, aggregate_metrics
+from mika_ops.orchestration.observability.assets import DAILY, HOURLY, SHOP, asset_key, numeric_metadata
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_datetime, to_timestamp
 
@@ -33,12 +33,12 @@ def roll_up(instance: dg.DagsterInstance, job: str, shop: str | None, *, now: da
         return
     for since, figures in _by_hour(instance, shop, *hours).items():
         runs = _runs(instance, job, since)
-        _record(instance, asset_key(HOURLY, shop), since, rolled_up([*figures, runs]))
+        _record(instance, asset_key(HOURLY, shop), since, aggregate_metrics([*figures, runs]))
     days = _unrecorded(instance, asset_key(DAILY, shop), DAY, now)
     if days is None:
         return
     for since, figures in _by_day(instance, shop, *days).items():
-        _record(instance, asset_key(DAILY, shop), since, rolled_up(figures))
+        _record(instance, asset_key(DAILY, shop), since, aggregate_metrics(figures))
 
 
 def _unrecorded(
@@ -55,24 +55,24 @@ def _unrecorded(
 
 def _by_hour(
     instance: dg.DagsterInstance, shop: str | None, since: datetime, until: datetime
-) -> dict[datetime, list[Figures]]:
-    hours: defaultdict[datetime, list[Figures]] = defaultdict(list)
+) -> dict[datetime, list[Metrics]]:
+    hours: defaultdict[datetime, list[Metrics]] = defaultdict(list)
     for name in SUBTASK_NAMES:
         for at, observation in _observed(instance, asset_key(name, shop), since, until):
-            named = {f"{name}.{figure}": value for figure, value in numbers_in(observation).items()}
+            named = {f"{name}.{figure}": value for figure, value in numeric_metadata(observation).items()}
             hours[_start(at, HOUR)].append(named)
     return dict(sorted(hours.items()))
 
 
 def _by_day(
     instance: dg.DagsterInstance, shop: str | None, since: datetime, until: datetime
-) -> dict[datetime, list[Figures]]:
-    days: defaultdict[datetime, list[Figures]] = defaultdict(list)
+) -> dict[datetime, list[Metrics]]:
+    days: defaultdict[datetime, list[Metrics]] = defaultdict(list)
     # The last hour of a day is recorded after it has ended.
     for _at, observation in _observed(instance, asset_key(HOURLY, shop), since, until + DAY):
         hour = _since(observation)
         if hour is not None and since <= hour < until:
-            days[_start(hour, DAY)].append(numbers_in(observation))
+            days[_start(hour, DAY)].append(numeric_metadata(observation))
     return dict(sorted(days.items()))
 
 
@@ -85,7 +85,7 @@ def _observed(
             yield datetime.fromtimestamp(record.timestamp, UTC), record.asset_observation
 
 
-def _runs(instance: dg.DagsterInstance, job: str, since: datetime) -> Figures:
+def _runs(instance: dg.DagsterInstance, job: str, since: datetime) -> Metrics:
     """Count the runs that were started in an hour, and how many of them failed."""
 
     def count(*statuses: dg.DagsterRunStatus) -> int:
@@ -97,7 +97,7 @@ def _runs(instance: dg.DagsterInstance, job: str, since: datetime) -> Figures:
     return {f"{SHOP}.runs": count(), f"{SHOP}.failed_runs": count(dg.DagsterRunStatus.FAILURE)}
 
 
-def _record(instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime, figures: Figures) -> None:
+def _record(instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime, figures: Metrics) -> None:
     metadata: dict[str, str | float] = {_SINCE: to_timestamp(since), **figures}
     instance.report_runless_asset_event(dg.AssetObservation(key, metadata=metadata))
 

@@ -9,9 +9,9 @@ from uuid import UUID
 import dagster as dg
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from mika_ops.orchestration.retention.policy import Ending, RecordedRun
+from mika_ops.orchestration.retention.policy import RecordedRun, RunEnding
 
-_STATUSES: Final[dict[Ending, list[dg.DagsterRunStatus]]] = {
+_STATUSES: Final[dict[RunEnding, list[dg.DagsterRunStatus]]] = {
     "success": [dg.DagsterRunStatus.SUCCESS],
     "failure": [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
 }
@@ -23,16 +23,16 @@ class InstanceHistory:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
 
-    def count(self, job: str, ending: Ending, *, before: datetime | None = None) -> int:
+    def count(self, job: str, ending: RunEnding, *, before: datetime | None = None) -> int:
         """Return how many runs of a job ended so."""
         return self._instance.get_runs_count(_ended(job, ending, before))
 
-    def oldest(self, job: str, ending: Ending, *, before: datetime, limit: int) -> Sequence[RecordedRun]:
+    def oldest(self, job: str, ending: RunEnding, *, before: datetime, limit: int) -> Sequence[RecordedRun]:
         """Return the runs of a job that ended so, the oldest first."""
         records = self._instance.get_run_records(_ended(job, ending, before), limit=limit, ascending=True)
         return [RecordedRun(record.dagster_run.run_id, record.storage_id) for record in records]
 
-    def kept_from(self, job: str, ending: Ending, *, newest: int) -> int:
+    def oldest_kept(self, job: str, ending: RunEnding, *, newest: int) -> int:
         """Return the position of the oldest of so many newest runs; 0 where there are not more of them."""
         ids = self._instance.get_run_ids(_ended(job, ending), limit=newest + 1)
         record = self._instance.get_run_record_by_id(ids[newest - 1]) if len(ids) > newest else None
@@ -72,7 +72,7 @@ def keeps_its_own_history(instance: dg.DagsterInstance) -> bool:
     return any(base.__module__.partition(".")[0] == "dagster_cloud" for base in type(instance).__mro__)
 
 
-def _ended(job: str, ending: Ending, before: datetime | None = None) -> dg.RunsFilter:
+def _ended(job: str, ending: RunEnding, before: datetime | None = None) -> dg.RunsFilter:
     # Dagster compares with UTC and looks at no time zone; ``before`` is in UTC, as all our times are.
     return dg.RunsFilter(job_name=job, statuses=_STATUSES[ending], created_before=before)
 

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from mika_ops.clock import utc_now
 from mika_ops.config.settings import Settings
-from mika_ops.orchestration.execution.cancellation import canceled_when_interrupted
+from mika_ops.orchestration.execution.cancellation import cancel_on_interrupt
 from mika_ops.orchestration.maintenance.job import SHOP_TAG
-from mika_ops.orchestration.maintenance.launchpad import WrongLaunchpad
+from mika_ops.orchestration.maintenance.launchpad import InvalidLaunchpad
 from mika_ops.orchestration.retention.instance_history import InstanceHistory, keeps_its_own_history
-from mika_ops.orchestration.retention.policy import Retained, Retention, retain
+from mika_ops.orchestration.retention.policy import Retention, RetentionResult, delete_expired
 
 HISTORY_JOB_NAME: Final = "mika_history_retention"
 
@@ -62,12 +62,12 @@ _RANGES: Final = {"success_days": (0, 36_500), "failure_days": (0, 36_500), "kee
 """The same as those of the settings."""
 
 
-def checked(config: HistoryConfig) -> dict[str, Any]:
-    """Return what a launchpad gives. Raises ``WrongLaunchpad`` with one sentence for what cannot be meant."""
+def validate_launchpad(config: HistoryConfig) -> dict[str, Any]:
+    """Return what a launchpad gives. Raises ``InvalidLaunchpad`` with one sentence for what cannot be meant."""
     given = {name: value for name, value in config.model_dump().items() if value is not None}
     for name, (least, most) in _RANGES.items():
         if name in given and not least <= given[name] <= most:
-            raise WrongLaunchpad(f"{name} is {given[name]:g}: it must be between {least} and {most}")
+            raise InvalidLaunchpad(f"{name} is {given[name]:g}: it must be between {least} and {most}")
     return given
 
 
@@ -86,12 +86,12 @@ def history_retention(context: dg.OpExecutionContext, config: RetentionConfig) -
         context.log.info("skipped: %s", KEEPS_ITS_OWN)
         return dg.Output(None, metadata={"status": "skipped", "reason": KEEPS_ITS_OWN})
     started = utc_now()
-    done = retain(
+    done = delete_expired(
         InstanceHistory(instance),
         config.jobs,
         Retention(config.success_days, config.failure_days, config.keep_runs),
         now=started,
-        spent=lambda: utc_now() - started >= TIME_BUDGET,
+        out_of_time=lambda: utc_now() - started >= TIME_BUDGET,
         dry_run=config.dry_run,
     )
     metadata = _metadata(done, dry_run=config.dry_run, seconds=(utc_now() - started).total_seconds())
@@ -112,14 +112,14 @@ def history_job(settings: Settings, *, jobs: Sequence[str], shop: str | None = N
     name = HISTORY_JOB_NAME if shop is None else f"{HISTORY_JOB_NAME}_{shop}"
 
     @dg.config_mapping
-    def hand_over(config: HistoryConfig) -> dict[str, Any]:
+    def to_run_config(config: HistoryConfig) -> dict[str, Any]:
         plan = {
             "jobs": [*jobs, name],
             "success_days": settings.history_success_days,
             "failure_days": settings.history_failure_days,
             "keep_runs": settings.history_keep_runs,
         }
-        return {"ops": {OP_NAME: {"config": plan | checked(config)}}}
+        return {"ops": {OP_NAME: {"config": plan | validate_launchpad(config)}}}
 
     @dg.job(
         name=name,
@@ -128,8 +128,8 @@ def history_job(settings: Settings, *, jobs: Sequence[str], shop: str | None = N
             f"{settings.history_success_days:g} days, those that failed after {settings.history_failure_days:g}; the "
             f"newest {settings.history_keep_runs} of each stay."
         ),
-        config=hand_over,
-        executor_def=canceled_when_interrupted(dg.in_process_executor),
+        config=to_run_config,
+        executor_def=cancel_on_interrupt(dg.in_process_executor),
         tags={"mika": "history"} | ({} if shop is None else {SHOP_TAG: shop}),
     )
     def mika_history_retention() -> None:
@@ -150,7 +150,7 @@ def history_schedule(settings: Settings, job: dg.JobDefinition) -> dg.ScheduleDe
     )
 
 
-def _metadata(done: Retained, *, dry_run: bool, seconds: float) -> dict[str, Any]:
+def _metadata(done: RetentionResult, *, dry_run: bool, seconds: float) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "dry_run": dry_run,
         "deleted_success": done.deleted_success,

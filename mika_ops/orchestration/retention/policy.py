@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol, get_args
 
-from mika_ops.deadline import Spent, never_spent
-from mika_ops.redaction import error_sentence
+from mika_ops.deadline import OutOfTime, never_out_of_time
+from mika_ops.redaction import describe_error
 
 logger: Final = logging.getLogger(__name__)
 
@@ -21,10 +21,10 @@ BATCH: Final = 100
 IDS_NAMED: Final = 10
 """Ids that are named, of each job and ending."""
 
-Ending = Literal["success", "failure"]
+RunEnding = Literal["success", "failure"]
 """How a run ended; one that was canceled counts as failed."""
 
-ENDINGS: Final[tuple[Ending, ...]] = get_args(Ending)
+ENDINGS: Final[tuple[RunEnding, ...]] = get_args(RunEnding)
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class RecordedRun:
 class RunHistory(Protocol):
     """What keeps the runs. ``job`` is a job's name, ``before`` an aware time before which runs were created."""
 
-    def count(self, job: str, ending: Ending, *, before: datetime | None = None) -> int:
+    def count(self, job: str, ending: RunEnding, *, before: datetime | None = None) -> int:
         """Return how many runs of a job ended so."""
         ...
 
-    def oldest(self, job: str, ending: Ending, *, before: datetime, limit: int) -> Sequence[RecordedRun]:
+    def oldest(self, job: str, ending: RunEnding, *, before: datetime, limit: int) -> Sequence[RecordedRun]:
         """Return the runs of a job that ended so, the oldest first."""
         ...
 
-    def kept_from(self, job: str, ending: Ending, *, newest: int) -> int:
+    def oldest_kept(self, job: str, ending: RunEnding, *, newest: int) -> int:
         """Return the position of the oldest of so many newest runs; 0 where there are not more of them."""
         ...
 
@@ -66,13 +66,13 @@ class Retention:
     failure_days: float
     keep_runs: int
 
-    def created_before(self, ending: Ending, now: datetime) -> datetime:
+    def created_before(self, ending: RunEnding, now: datetime) -> datetime:
         """Return the time before which a run was created that is old enough to go."""
         return now - timedelta(days=self.success_days if ending == "success" else self.failure_days)
 
 
 @dataclass
-class Retained:
+class RetentionResult:
     """What came of it. ``kept`` and ``remaining`` count ended runs that must stay, and that may still go."""
 
     deleted_success: int = 0
@@ -86,27 +86,29 @@ class Retained:
     """The first ids of those that may go and are still there."""
 
 
-def retain(
+def delete_expired(
     history: RunHistory,
     jobs: Sequence[str],
     retention: Retention,
     *,
     now: datetime,
-    spent: Spent = never_spent,
+    out_of_time: OutOfTime = never_out_of_time,
     dry_run: bool = False,
-) -> Retained:
-    """Delete the runs of these jobs that may go at ``now``, until none is left or the time is ``spent``.
+) -> RetentionResult:
+    """Delete the runs of these jobs that may go at ``now``, until none is left or the time is ``out_of_time``.
 
     A run that cannot be deleted is logged and left to the next time; a batch of which none could be deleted ends the
     work on its job and ending. ``dry_run`` deletes nothing: ``remaining`` then counts what would go.
     """
-    done = Retained()
+    done = RetentionResult()
     for job in jobs:
         for ending in ENDINGS:
             before = retention.created_before(ending, now)
-            shelf = _Shelf(history, job, ending, before, history.kept_from(job, ending, newest=retention.keep_runs))
+            shelf = _RunGroup(
+                history, job, ending, before, history.oldest_kept(job, ending, newest=retention.keep_runs)
+            )
             if not dry_run:
-                shelf.clear(done, spent, expected=shelf.counts(retention.keep_runs)[1])
+                shelf.clear(done, out_of_time, expected=shelf.counts(retention.keep_runs)[1])
             kept, remaining = shelf.counts(retention.keep_runs)
             done.kept += kept
             done.remaining += remaining
@@ -116,29 +118,29 @@ def retain(
 
 
 @dataclass(frozen=True)
-class _Shelf:
+class _RunGroup:
     """The runs of one job that ended the same way."""
 
     history: RunHistory
     job: str
-    ending: Ending
+    ending: RunEnding
     before: datetime
-    kept_from: int
+    oldest_kept: int
 
-    def clear(self, done: Retained, spent: Spent, *, expected: int) -> None:
+    def clear(self, done: RetentionResult, out_of_time: OutOfTime, *, expected: int) -> None:
         """Delete what may go, batch by batch; ``expected``: how many that are, for the log."""
         failed: set[str] = set()
         deleted = 0
         # Where the batch begins is asked anew each time: a cursor that names a deleted run finds nothing.
-        while not spent() and (ids := self.next_ids(failed, BATCH)):
+        while not out_of_time() and (ids := self.next_ids(failed, BATCH)):
             before_batch = deleted
             for run_id in ids:
-                if spent():
+                if out_of_time():
                     break
                 try:
                     done.files_left += self.history.delete(run_id)
                 except Exception as failure:  # noqa: BLE001 - whatever the storage raises, the others can still go
-                    logger.error("run %s of %s could not be deleted: %s", run_id, self.job, error_sentence(failure))
+                    logger.error("run %s of %s could not be deleted: %s", run_id, self.job, describe_error(failure))
                     failed.add(run_id)
                 else:
                     deleted += 1
@@ -154,7 +156,7 @@ class _Shelf:
     def next_ids(self, without: set[str], limit: int) -> list[str]:
         """Return the ids of the oldest runs that may go."""
         oldest = self.history.oldest(self.job, self.ending, before=self.before, limit=limit + len(without))
-        return [run.id for run in oldest if run.position < self.kept_from and run.id not in without]
+        return [run.id for run in oldest if run.position < self.oldest_kept and run.id not in without]
 
     def counts(self, keep_runs: int) -> tuple[int, int]:
         """Return how many runs must stay, and how many may still go."""

@@ -145,11 +145,11 @@ UNIQUE_DOCUMENT_INDEXES: Final[dict[Collection, tuple[str, ...]]] = {
 """The unique ones among them."""
 
 
-OPEN_WORK_PREFIX: Final = "mika_ops_open_"
+UNFINISHED_PREFIX: Final = "mika_ops_open_"
 """What the names of our own indexes on documents start with."""
 
 
-def open_work_indexes(dialect: str) -> dict[str, str]:
+def unfinished_indexes(dialect: str) -> dict[str, str]:
     """Return our own two indexes on documents, by name, with the statement that creates each.
 
     They hold what is not over: emails with attempts left and webhooks with a raw payload, so that a look costs the same
@@ -165,7 +165,7 @@ def open_work_indexes(dialect: str) -> dict[str, str]:
         known = [json_sql.over(selection)] if dialect == "sqlite" else []
         columns = ", ".join([*(json_sql.indexed(field) for field in fields), *known])
         definition = f"ON _plugin_storage (plugin_id, collection, {columns}) WHERE {json_sql.not_over(selection)}"
-        name = f"{OPEN_WORK_PREFIX}{what}_{hashlib.sha256(definition.encode()).hexdigest()[:8]}"
+        name = f"{UNFINISHED_PREFIX}{what}_{hashlib.sha256(definition.encode()).hexdigest()[:8]}"
         concurrently = " CONCURRENTLY" if dialect == "postgresql" else ""
         found[name] = f"CREATE INDEX{concurrently} IF NOT EXISTS {name} {definition}"
     return found

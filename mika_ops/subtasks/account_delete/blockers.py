@@ -10,7 +10,7 @@ from mika_ops.documents.sweep import Sweep
 from mika_ops.host.host import Host
 from mika_ops.rules import personal_data
 from mika_ops.subtasks.account_delete.owned_documents import Requests, key_values
-from mika_ops.subtasks.subtask import piece
+from mika_ops.subtasks.subtask import required
 
 
 def blocked_requests(host: Host, requests: Requests) -> dict[str, str]:
@@ -28,8 +28,8 @@ def blocked_requests(host: Host, requests: Requests) -> dict[str, str]:
     )
     reasons: dict[str, str] = {}
     for repository, selection, reason in (
-        (piece(host.session), Selection("session", pending), "the customer has a checkout in progress"),
-        (piece(host.account), Selection("account", live), "the customer has a subscription that is not cancelled"),
+        (required(host.session), Selection("session", pending), "the customer has a checkout in progress"),
+        (required(host.account), Selection("account", live), "the customer has a subscription that is not cancelled"),
     ):
         sweep = Sweep(repository, selection, "account_delete_requests")
         for ids in sweep.batches():

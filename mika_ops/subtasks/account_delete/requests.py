@@ -16,14 +16,14 @@ from mika_ops.documents.repository import Change, DocumentRepository, Repository
 from mika_ops.documents.sweep import Sweep
 from mika_ops.host.host import Host
 from mika_ops.ports.email import ITEMS_KEPT
-from mika_ops.redaction import error_sentence
+from mika_ops.redaction import describe_error
 from mika_ops.rules import account_delete
 from mika_ops.rules.account_delete import CompletedStep, Identity, StepValue
 from mika_ops.subtasks.account_delete.blockers import blocked_requests
 from mika_ops.subtasks.account_delete.owned_documents import StepOutcome
 from mika_ops.subtasks.account_delete.steps import Step, steps_of
 from mika_ops.subtasks.outcome import SubtaskFailed, SweptResult
-from mika_ops.subtasks.subtask import Limits, Subtask, piece
+from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 
 REQUESTS_PER_BATCH = 200
 
@@ -57,11 +57,11 @@ class _Progress:
     error: str | None = None
 
 
-def run(host: Host, clock: Clock, limits: Limits) -> AccountDeleteRequestsResult:
+def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsResult:
     """Work off the queued requests, oldest first. Raises ``SubtaskFailed`` where the shop's storage fails."""
-    ops = piece(host.ops)
+    ops = required(host.ops)
     sweep = Sweep(
-        ops, account_delete.queued(), "account_delete_requests", limits.limit, limits.spent, shard=limits.shard
+        ops, account_delete.queued(), "account_delete_requests", limits.limit, limits.out_of_time, shard=limits.shard
     )
     completed = failed = 0
     items: tuple[DeletedAccount, ...] = ()
@@ -71,7 +71,7 @@ def run(host: Host, clock: Clock, limits: Limits) -> AccountDeleteRequestsResult
         try:
             accounts = _work_off(host, ids, steps_of(limits.account_delete_scope), clock)
         except RepositoryUnavailable as failure:
-            unavailable = error_sentence(failure)
+            unavailable = describe_error(failure)
             break
         completed += sum(account.status == "completed" for account in accounts)
         failed += sum(account.status == "failed" for account in accounts)
@@ -86,7 +86,7 @@ def run(host: Host, clock: Clock, limits: Limits) -> AccountDeleteRequestsResult
 
 
 def _work_off(host: Host, ids: Sequence[str], steps: Sequence[Step], clock: Clock) -> list[DeletedAccount]:
-    ops = piece(host.ops)
+    ops = required(host.ops)
     requests = ops.read(ids)
     progress = {
         id_: _Progress(Identity.of(requests[id_]), _recorded_values(requests[id_], steps))
@@ -104,7 +104,7 @@ def _work_off(host: Host, ids: Sequence[str], steps: Sequence[Step], clock: Cloc
     for step in steps:
         waiting = {id_: p.identity for id_, p in progress.items() if p.error is None and step.name not in p.values}
         outcome = _outcome_of(step, host, waiting, clock)
-        did_something = []
+        had_work = []
         for request_id in waiting:
             request = progress[request_id]
             request.error = outcome.errors.get(request_id)
@@ -113,8 +113,8 @@ def _work_off(host: Host, ids: Sequence[str], steps: Sequence[Step], clock: Cloc
                 request.values[step.name] = value
                 request.unrecorded[step.name] = CompletedStep(value, clock.stamp())
                 if value:
-                    did_something.append(request_id)
-        _record(ops, did_something, progress, clock)
+                    had_work.append(request_id)
+        _record(ops, had_work, progress, clock)
     return _finish(ops, progress, clock)
 
 
@@ -131,7 +131,7 @@ def _outcome_of(step: Step, host: Host, waiting: Mapping[str, Identity], clock: 
     except RepositoryUnavailable:
         raise
     except Exception as failure:  # noqa: BLE001 - the requests are resumed from the steps recorded so far
-        outcome = StepOutcome(errors=dict.fromkeys(waiting, error_sentence(failure)))
+        outcome = StepOutcome(errors=dict.fromkeys(waiting, describe_error(failure)))
     return StepOutcome(
         outcome.values, {request_id: f"{step.name}: {error}" for request_id, error in outcome.errors.items()}
     )

@@ -32,7 +32,7 @@ from mika_ops.subtasks.account_delete.owned_documents import (
     key_values,
     named_inside,
 )
-from mika_ops.subtasks.subtask import AccountDeleteScope, piece
+from mika_ops.subtasks.subtask import AccountDeleteScope, required
 from mika_ops.timestamps import Timestamp
 
 
@@ -48,7 +48,7 @@ class Step:
 def delete_tokens(host: Host, requests: Requests, _clock: Clock) -> StepOutcome:
     """Delete the people's tokens and cache markers."""
     subjects = {subject: None for identity in requests.values() for subject in identity.token_subjects}
-    deleted = dict(piece(host.ephemeral).delete_tokens(tuple(subjects)) if subjects else {})
+    deleted = dict(required(host.ephemeral).delete_tokens(tuple(subjects)) if subjects else {})
     return StepOutcome(
         {
             request_id: sum(deleted.pop(subject, 0) for subject in identity.token_subjects)
@@ -60,7 +60,7 @@ def delete_tokens(host: Host, requests: Requests, _clock: Clock) -> StepOutcome:
 def release_reservations(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
     """Release the customers' stock reservations; an orphaned one fails the step for its customer only."""
     customers = key_values(requests, "customerId")
-    released = dict(piece(host.stock).release_customers(customers, now=clock.stamp()) if customers else {})
+    released = dict(required(host.stock).release_customers(customers, now=clock.stamp()) if customers else {})
     values: dict[str, StepValue] = {}
     errors: dict[str, str] = {}
     for request_id, identity in requests.items():
@@ -86,7 +86,7 @@ def redact_emails(host: Host, requests: Requests, clock: Clock, *, statuses: tup
     )
     chosen = all_of(OneOf(top("type"), ("email",)), OneOf(top("status"), statuses))
     return change_owned(
-        piece(host.ops),
+        required(host.ops),
         [Selection("ops", chosen, named, reports_malformed=False)] if named else [],
         requests,
         clock,
@@ -102,7 +102,7 @@ def redact_exports(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
     )
     chosen = OneOf(top("type"), ("accountExport",))
     return change_owned(
-        piece(host.ops),
+        required(host.ops),
         [Selection("ops", chosen, named, reports_malformed=False)] if named else [],
         requests,
         clock,
@@ -114,7 +114,7 @@ def redact_exports(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
 def anonymize_orders(host: Host, requests: Requests, clock: Clock, *, complete: bool) -> StepOutcome:
     """Anonymize the people's orders, found by customer and by email hash."""
     return change_owned(
-        piece(host.ledger),
+        required(host.ledger),
         list(by_keys("ledger", ("order",), requests, "customerId", "emailHash")),
         requests,
         clock,
@@ -130,7 +130,7 @@ def anonymize_orders_by_user(host: Host, requests: Requests, clock: Clock) -> St
     inside = OneOf(Field(("aggregate", "customer", "userId")), key_values(requests, "userId"))
     by_user = Selection("ledger", all_of(OneOf(top("type"), ("order",)), inside))
     return change_owned(
-        piece(host.ledger),
+        required(host.ledger),
         [*([by_user] if inside.values else []), *by_keys("ledger", ("order",), requests, "customerId")],
         requests,
         clock,
@@ -144,7 +144,7 @@ def anonymize_orders_by_user(host: Host, requests: Requests, clock: Clock) -> St
 def anonymize_entitlements(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
     """Anonymize the people's entitlements."""
     return change_owned(
-        piece(host.account),
+        required(host.account),
         list(by_keys("account", ("entitlement",), requests, "customerId", "emailHash", "userId")),
         requests,
         clock,
@@ -158,7 +158,7 @@ def anonymize_entitlements(host: Host, requests: Requests, clock: Clock) -> Step
 def anonymize_licenses(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
     """Revoke and anonymize the customers' licenses."""
     return change_owned(
-        piece(host.account),
+        required(host.account),
         list(by_keys("account", ("license",), requests, "customerId")),
         requests,
         clock,
@@ -173,7 +173,7 @@ def anonymize_customers(
     host: Host, requests: Requests, clock: Clock, *, keys: tuple[str, ...], complete: bool
 ) -> StepOutcome:
     """Anonymize each person's customer document, found by the first of these keys that finds one."""
-    account = piece(host.account)
+    account = required(host.account)
     selections = list(by_keys("account", ("customer",), requests, *keys))
     existing: dict[str, set[object]] = {key: set() for key in keys}
     for selection in selections:
@@ -209,7 +209,7 @@ def redact_provider_accounts(host: Host, requests: Requests, clock: Clock) -> St
         return personal_data.anonymized_aggregate(document, _sentinel(identity), now=now)
 
     return change_owned(
-        piece(host.account),
+        required(host.account),
         [
             *by_keys("account", ("providerAccount",), requests, "customerId", "userId", "emailHash"),
             *by_keys("account", ("customer",), requests, "customerId"),
@@ -234,7 +234,7 @@ def anonymize_aggregates(
     if inside is not None:
         selections.append(Selection(collection, all_of(OneOf(top("type"), types), inside)))
     return change_owned(
-        piece(host.account if collection == "account" else host.session),
+        required(host.account if collection == "account" else host.session),
         selections,
         requests,
         clock,

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mika_ops.assembly import assembled
+from mika_ops.assembly import open_host
 from mika_ops.clock import Clock
 from mika_ops.config.loading import isolated_settings
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.documents.document import Document, record_of
 from mika_ops.email.content.brand import Brand
-from mika_ops.email.content.details import LONGEST_TEXT, MOST_LINES, lines_of_details, lines_of_text
+from mika_ops.email.content.details import LONGEST_TEXT, MOST_LINES, lines_of_text, outline_details
 from mika_ops.email.content.renderer import EmailRenderer
 from mika_ops.email.content.samples import sample_email, sample_order
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS
@@ -74,9 +74,9 @@ class TestWhichKinds:
         settings = isolated_settings(
             database_url=url, email_directory=emails, email_extra_kinds="download", email_templates=templates
         )
-        with assembled(settings) as host:
+        with open_host(settings) as host:
             assert host.email_outbox is not None
-            drained = host.email_outbox.drain(clock, limit=None, spent=never_spent)
+            drained = host.email_outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
         assert (drained.sent, drained.error) == (1, None)
         (file,) = emails.iterdir()
         message = message_from_bytes(file.read_bytes(), policy=policy.default)
@@ -92,9 +92,9 @@ class TestWhichKinds:
         put(database, "ledger", stored_order("order_1"))
         put(database, "ops", email("email_1"), email("email_2", kind="order_confirmation", orderId="order_1"))
         settings = isolated_settings(database_url=url, email_directory=tmp_path / "emails", email_templates=tmp_path)
-        with assembled(settings) as host:
+        with open_host(settings) as host:
             assert host.email_outbox is not None
-            drained = host.email_outbox.drain(clock, limit=None, spent=never_spent)
+            drained = host.email_outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
         assert (drained.sent, drained.failed, drained.error) == (1, 1, None)
         told = record_of(get(database, "ops", "email_1"))["lastError"]
         assert told.startswith("the template magic_link.txt.j2 cannot be read: line 1: ")
@@ -230,7 +230,7 @@ class TestLongTexts:
 
     @given(JSON)
     def test_details_are_never_longer_than_a_text(self, details: object) -> None:
-        lines = lines_of_details({"a": details, "b": [details] * 200})
+        lines = outline_details({"a": details, "b": [details] * 200})
         assert len(lines) <= MOST_LINES + 1
         assert all(len(one.splitlines()) <= 1 for one in lines)
 
@@ -238,7 +238,7 @@ class TestLongTexts:
         nested: Any = "the core"
         for _ in range(20_000):
             nested = [nested]
-        assert len(lines_of_details(nested)) <= MOST_LINES + 1
+        assert len(outline_details(nested)) <= MOST_LINES + 1
 
     @given(st.text() | st.just(HOSTILE))
     def test_a_text_has_no_control_characters_left(self, text: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from datetime import timedelta
 
 from mika_ops.clock import Clock, utc_now
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.email.content.renderer import Brand, EmailRenderer
 from mika_ops.email.outbox.outbox import LeasedOutbox
 from mika_ops.email.smtp.sender import SmtpSender
@@ -31,7 +31,7 @@ def main(database_url: str, smtp_url: str, minutes: int) -> None:
             concurrency=CONCURRENCY,
         )
         print("ready", flush=True)
-        drained = outbox.drain(clock, limit=None, spent=never_spent)
+        drained = outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
         if drained.error is not None:
             raise SystemExit(drained.error)
         print("done", flush=True)

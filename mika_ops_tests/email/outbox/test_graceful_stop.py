@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from mika_ops.email.outbox import graceful_stop as module
-from mika_ops.email.outbox.graceful_stop import undisturbed
+from mika_ops.email.outbox.graceful_stop import run_until_interrupted
 from mika_ops_testing.waiting import wait_until
 from mika_ops_tests.interrupting import InterruptedAt, interrupt
 
@@ -39,12 +39,12 @@ class Work:
     def wait_for(self, what: str) -> None:
         wait_until(lambda: what in self.seen, what=what)
 
-    def done(self, *, patience_seconds: float = NEVER) -> None:
-        undisturbed(
+    def done(self, *, grace_seconds: float = NEVER) -> None:
+        run_until_interrupted(
             self.do,
             stop=lambda: self.note("stop"),
             hurry=lambda: self.note("hurry"),
-            patience_seconds=patience_seconds,
+            grace_seconds=grace_seconds,
         )
 
 
@@ -61,7 +61,9 @@ def test_what_the_work_raises_is_raised(error: BaseException) -> None:
 
     work = Work()
     with pytest.raises(type(error)) as raised:
-        undisturbed(fail, stop=lambda: work.note("stop"), hurry=lambda: work.note("hurry"), patience_seconds=NEVER)
+        run_until_interrupted(
+            fail, stop=lambda: work.note("stop"), hurry=lambda: work.note("hurry"), grace_seconds=NEVER
+        )
     assert raised.value is error
     assert work.seen == []
 
@@ -82,14 +84,14 @@ def test_an_interruption_is_heeded_whatever_thread_was_given_its_signal() -> Non
         work.note("ended")
 
     with pytest.raises(KeyboardInterrupt):
-        undisturbed(interrupted_here, stop=lambda: work.note("stop"), hurry=lambda: None, patience_seconds=NEVER)
+        run_until_interrupted(interrupted_here, stop=lambda: work.note("stop"), hurry=lambda: None, grace_seconds=NEVER)
     assert work.seen == ["stop", "ended"]
 
 
 def test_work_that_does_not_stop_in_time_is_hurried() -> None:
     work = Work(interruptions=1, heeds="hurry")
     with pytest.raises(KeyboardInterrupt):
-        work.done(patience_seconds=0.01)
+        work.done(grace_seconds=0.01)
     assert work.seen == ["begun", "stop", "hurry", "ended"]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.email.outbox import outbox as outbox_module
 from mika_ops.ports.email import Envelope, SendResult
 from mika_ops.store.database import Database
@@ -37,7 +37,7 @@ def test_wherever_a_drain_is_interrupted_what_was_sent_is_recorded_and_no_lease_
     outbox = replace(outbox_of(database, provider), concurrency=2)
     for number in itertools.count(1):
         with suppress(KeyboardInterrupt), InterruptedAt(number) as interruption:
-            outbox.drain(clock, limit=4, spent=never_spent)
+            outbox.drain(clock, limit=4, out_of_time=never_out_of_time)
         assert sent_and_leased(database) == (set(provider.ids), set())
         if not interruption.came:
             break
@@ -65,7 +65,7 @@ def test_a_drain_that_is_interrupted_while_it_sends_starts_no_other_email(
     provider = Slow()
     outbox = replace(outbox_of(database, provider), concurrency=concurrency)
     with pytest.raises(KeyboardInterrupt):
-        outbox.drain(clock, limit=None, spent=never_spent)
+        outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
     assert sent_and_leased(database) == (set(provider.ids), set())
     assert len(provider.ids) == concurrency
 
@@ -85,5 +85,5 @@ def test_a_drain_that_is_interrupted_while_it_records_records_all_the_same(
     monkeypatch.setattr(Documents, "change", interrupted)
     provider = Provider()
     with pytest.raises(KeyboardInterrupt):
-        outbox_of(database, provider).drain(clock, limit=None, spent=never_spent)
+        outbox_of(database, provider).drain(clock, limit=None, out_of_time=never_out_of_time)
     assert sent_and_leased(database) == (set(provider.ids), set())

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.documents.repository import Change, Changes, Rule
-from mika_ops.email.outbox.record_size import Parts
+from mika_ops.email.outbox.record_size import RecordSize
 from mika_ops.ports.email import DrainedOutbox, Envelope, SenderThrottled
 from mika_ops.rules.personal_data import redacted_email
 from mika_ops.store.database import Database
@@ -25,7 +25,7 @@ from mika_ops_testing.waiting import wait_until
 
 
 def drain(database: Database, provider: Provider, clock: Clock, limit: int | None = None) -> DrainedOutbox:
-    return outbox_of(database, provider).drain(clock, limit=limit, spent=never_spent)
+    return outbox_of(database, provider).drain(clock, limit=limit, out_of_time=never_out_of_time)
 
 
 def test_an_email_is_leased_while_it_is_sent(database: Database, clock: Clock) -> None:
@@ -97,7 +97,7 @@ def test_the_next_batch_is_leased_while_an_email_is_sent(database: Database, clo
         wait_until(lambda: leased() >= min(70, behind_it + 1), what="two batches and more wait", seconds=10)
 
     outbox = outbox_of(database, Provider(look))
-    assert outbox.drain(clock, limit=None, spent=never_spent).sent == 70
+    assert outbox.drain(clock, limit=None, out_of_time=never_out_of_time).sent == 70
 
 
 def test_a_drain_leaves_the_interpreter_as_it_found_it(database: Database, clock: Clock) -> None:
@@ -147,7 +147,7 @@ def test_no_email_is_sent_after_its_lease_however_slow_the_pace(database: Databa
     outbox = replace(
         outbox_of(database, Provider(look)), max_per_second=0.1, concurrency=8, timer=lambda: passed[0], sleep=sleep
     )
-    drained = outbox.drain(clock, limit=None, spent=never_spent)
+    drained = outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
     assert late == []
     assert (drained.sent, drained.lease_lost) == (40, 0)
 
@@ -176,7 +176,7 @@ def test_a_drain_that_waits_for_its_pace_still_ends_with_its_time(database: Data
 
     provider = Provider()
     outbox = replace(outbox_of(database, provider), max_per_second=0.01, timer=lambda: passed[0], sleep=sleep)
-    drained = outbox.drain(clock, limit=None, spent=lambda: passed[0] > 5)
+    drained = outbox.drain(clock, limit=None, out_of_time=lambda: passed[0] > 5)
     assert (drained.sent, drained.released) == (1, 1)
     assert passed[0] < 7
 
@@ -270,7 +270,7 @@ def test_orders_are_looked_up_once_for_a_batch(database: Database, clock: Clock)
             return ledger.read(ids)
 
     outbox = replace(outbox_of(database, Provider()), ledger=Counting(), concurrency=2)  # type: ignore[arg-type]
-    assert outbox.drain(clock, limit=None, spent=never_spent).sent == 3
+    assert outbox.drain(clock, limit=None, out_of_time=never_out_of_time).sent == 3
     assert reads == [["order_1"]]
 
 
@@ -296,7 +296,7 @@ def test_drains_at_once_send_every_email_exactly_once(url: str, drains: int, clo
         with open_database(url) as own:
             outbox = replace(outbox_of(own, provider), concurrency=4)
             start.wait()
-            drained.append(outbox.drain(clock, limit=None, spent=never_spent))
+            drained.append(outbox.drain(clock, limit=None, out_of_time=never_out_of_time))
 
     workers = [threading.Thread(target=work) for _ in range(drains)]
     for worker in workers:
@@ -312,7 +312,9 @@ def test_emails_are_sent_as_many_at_once_as_the_outbox_has_workers(database: Dat
     put(database, "ops", *(email(f"email_{number}") for number in range(8)))
     all_here = threading.Barrier(4, timeout=30)
     provider = Provider(lambda _envelope: wait_for(all_here))
-    drained = replace(outbox_of(database, provider), concurrency=4).drain(clock, limit=None, spent=never_spent)
+    drained = replace(outbox_of(database, provider), concurrency=4).drain(
+        clock, limit=None, out_of_time=never_out_of_time
+    )
     assert drained.sent == 8
 
 
@@ -332,7 +334,7 @@ def test_a_worker_sends_its_next_email_only_once_its_last_is_recorded(database: 
             unrecorded.append(sum(stored[id_]["status"] != "sent" for id_ in sent))
             sent.append(envelope.email_id)
 
-    replace(outbox_of(database, Provider(look)), concurrency=3).drain(clock, limit=None, spent=never_spent)
+    replace(outbox_of(database, Provider(look)), concurrency=3).drain(clock, limit=None, out_of_time=never_out_of_time)
     assert max(unrecorded) < 3
 
 
@@ -340,13 +342,15 @@ def test_a_record_holds_no_more_than_a_part_of_what_has_ended(
     database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(database, "ops", *(email(f"email_{number}") for number in range(8)))
-    monkeypatch.setattr(Parts, "size", 2)
+    monkeypatch.setattr(RecordSize, "size", 2)
     records: list[int] = []
-    monkeypatch.setattr(Parts, "recorded", lambda _parts, count, _seconds: records.append(count))
+    monkeypatch.setattr(RecordSize, "recorded", lambda _parts, count, _seconds: records.append(count))
     all_here = threading.Barrier(4, timeout=30)
     provider = Provider(lambda _envelope: wait_for(all_here))
 
-    drained = replace(outbox_of(database, provider), concurrency=4).drain(clock, limit=None, spent=never_spent)
+    drained = replace(outbox_of(database, provider), concurrency=4).drain(
+        clock, limit=None, out_of_time=never_out_of_time
+    )
 
     assert drained.sent == 8
     assert max(records) <= 2, "of four that ended together"
@@ -358,8 +362,10 @@ def test_how_long_sending_and_recording_take_is_learnt_by_the_outboxs_timer(
 ) -> None:
     put(database, "ops", email())
     learnt: list[tuple[str, float]] = []
-    monkeypatch.setattr(Parts, "sent", lambda _parts, seconds: learnt.append(("sent", seconds)))
-    monkeypatch.setattr(Parts, "recorded", lambda _parts, count, seconds: learnt.append((f"{count} recorded", seconds)))
+    monkeypatch.setattr(RecordSize, "sent", lambda _parts, seconds: learnt.append(("sent", seconds)))
+    monkeypatch.setattr(
+        RecordSize, "recorded", lambda _parts, count, seconds: learnt.append((f"{count} recorded", seconds))
+    )
     now = [0.0]
 
     def takes_a_minute(_envelope: Envelope) -> None:
@@ -371,7 +377,7 @@ def test_how_long_sending_and_recording_take_is_learnt_by_the_outboxs_timer(
             return super().change(ids, rule, **more)
 
     outbox = replace(outbox_of(database, Provider(takes_a_minute)), ops=Slow(database, "ops"), timer=lambda: now[0])
-    outbox.drain(clock, limit=None, spent=never_spent)
+    outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
 
     assert learnt[:2] == [("sent", 60.0), ("1 recorded", 1.0)]
 
@@ -391,7 +397,7 @@ def test_a_throttled_email_counts_as_failed_and_the_drain_goes_on_slower(databas
         time_[0] += seconds
 
     outbox = replace(outbox_of(database, Provider(throttle)), sleep=sleep, timer=lambda: time_[0])
-    drained = outbox.drain(clock, limit=None, spent=never_spent)
+    drained = outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
     assert (drained.sent, drained.failed) == (3, 1)
     assert pauses == [1.0]
 
@@ -400,7 +406,7 @@ def test_time_that_runs_out_gives_back_what_was_leased_and_not_sent(database: Da
     put(database, "ops", *(email(f"email_{number:02}") for number in range(20)))
     provider = Provider()
     outbox = outbox_of(database, provider)
-    drained = outbox.drain(clock, limit=None, spent=lambda: len(provider.taken) >= 3)
+    drained = outbox.drain(clock, limit=None, out_of_time=lambda: len(provider.taken) >= 3)
     assert drained.sent == 3
     assert drained.released == drained.leased - 3
     assert drained.has_more

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.ports.email import Envelope, SenderUnavailable, SendResult
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
@@ -53,7 +53,9 @@ def test_one_email_that_cannot_be_recorded_does_not_undo_the_record_of_those_sen
     together = threading.Barrier(4, timeout=30)
     provider = Provider(lambda _envelope: wait_for(together))
     failing(monkeypatch, lambda ids: "email_2" in ids)
-    drained = replace(outbox_of(database, provider), concurrency=4).drain(clock, limit=None, spent=never_spent)
+    drained = replace(outbox_of(database, provider), concurrency=4).drain(
+        clock, limit=None, out_of_time=never_out_of_time
+    )
     statuses = {id_: document["status"] for id_, document in documents_of(database, "ops").items()}
     assert statuses == {"email_0": "sent", "email_1": "sent", "email_2": "queued", "email_3": "sent"}
     assert drained.sent == 3
@@ -86,7 +88,7 @@ def test_a_retry_delay_that_is_none_does_not_undo_the_record_of_what_was_sent(
             raise OSError("451 not now")
 
     outbox = replace(outbox_of(database, Provider(refuse)), retry_delay=broken)
-    drained = outbox.drain(clock, limit=None, spent=never_spent)
+    drained = outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
     assert (drained.sent, drained.failed, drained.error) == (1, 1, None)
     assert get(database, "ops", "email_2")["nextAttemptAt"] == "2026-03-01T12:01:00.000Z"
 
@@ -98,7 +100,7 @@ def test_whatever_a_sender_returns_the_email_was_sent(result: object, database: 
             return result
 
     put(database, "ops", email())
-    drained = outbox_of(database, Careless()).drain(clock, limit=None, spent=never_spent)  # type: ignore[arg-type]
+    drained = outbox_of(database, Careless()).drain(clock, limit=None, out_of_time=never_out_of_time)  # type: ignore[arg-type]
     assert (drained.sent, drained.error) == (1, None)
     assert get(database, "ops", "email_1")["status"] == "sent"
 
@@ -122,7 +124,7 @@ def test_emails_whose_orders_cannot_be_read_are_given_back(database: Database, c
             raise DatabaseError("the shop's database: the connection was lost")
 
     outbox = replace(outbox_of(database, Provider()), ledger=Unreadable())  # type: ignore[arg-type]
-    drained = outbox.drain(clock, limit=None, spent=never_spent)
+    drained = outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
     assert drained.error == "the shop's database: the connection was lost"
     record = get(database, "ops", "email_1")["record"]
     assert record["attemptCount"] == 0

@@ -2,19 +2,19 @@
 
 import pytest
 
-from mika_ops.email.outbox.record_size import Parts
+from mika_ops.email.outbox.record_size import RecordSize
 
 
-def parts_of(concurrency: int, *, send: float, record: float, count: int = 1) -> Parts:
+def parts_of(concurrency: int, *, send: float, record: float, count: int = 1) -> RecordSize:
     """Parts of a drain that has learnt how many seconds an email and a record of so many take."""
-    parts = Parts(concurrency)
+    parts = RecordSize(concurrency)
     parts.sent(send)
     parts.recorded(count, record)
     return parts
 
 
 def test_before_anything_is_known_a_record_holds_whatever_has_ended() -> None:
-    parts = Parts(16)
+    parts = RecordSize(16)
     assert parts.size == 16
     parts.sent(60.0)
     assert parts.size == 16

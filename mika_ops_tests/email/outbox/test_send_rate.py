@@ -2,7 +2,7 @@
 
 import pytest
 
-from mika_ops.email.outbox.send_rate import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Pace
+from mika_ops.email.outbox.send_rate import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, SendRate
 
 
 class Timer:
@@ -18,26 +18,26 @@ def timer() -> Timer:
     return Timer()
 
 
-def startable(pace: Pace) -> int:
+def startable(pace: SendRate) -> int:
     """How many may be under way at once."""
     return next(count for count in range(1000) if not pace.may_start(count))
 
 
-def after_the_pause(pace: Pace, timer: Timer) -> int:
+def after_the_pause(pace: SendRate, timer: Timer) -> int:
     timer.now += max(0.0, pace.seconds_to_wait())
     return startable(pace)
 
 
 class TestRate:
     def test_without_one_emails_may_start_at_once(self, timer: Timer) -> None:
-        pace = Pace(4, None, timer)
+        pace = SendRate(4, None, timer)
         for under_way in range(4):
             assert pace.may_start(under_way)
             pace.started()
         assert not pace.may_start(4)
 
     def test_the_next_email_waits_for_its_share_of_the_second(self, timer: Timer) -> None:
-        pace = Pace(4, 2.0, timer)
+        pace = SendRate(4, 2.0, timer)
         pace.started()
         assert not pace.may_start(1)
         assert pace.seconds_to_wait() == pytest.approx(0.5)
@@ -46,7 +46,7 @@ class TestRate:
 
     @pytest.mark.parametrize("rate", [0.5, 10.0])
     def test_over_a_while_no_more_are_started_than_the_rate_allows(self, rate: float, timer: Timer) -> None:
-        pace = Pace(100, rate, timer)
+        pace = SendRate(100, rate, timer)
         started, end = 0, timer.now + 20
         while timer.now < end:
             assert pace.may_start(0)
@@ -56,7 +56,7 @@ class TestRate:
         assert started == pytest.approx(20 * rate, abs=1)
 
     def test_time_that_was_not_used_is_not_made_up_for(self, timer: Timer) -> None:
-        pace = Pace(100, 1.0, timer)
+        pace = SendRate(100, 1.0, timer)
         timer.now += 60
         pace.started()
         assert pace.seconds_to_wait() == pytest.approx(1.0)
@@ -64,14 +64,14 @@ class TestRate:
 
 class TestThrottling:
     def test_a_throttle_makes_a_pause_and_halves_how_many_go_at_once(self, timer: Timer) -> None:
-        pace = Pace(8, None, timer)
+        pace = SendRate(8, None, timer)
         pace.throttled(timer())
         assert not pace.may_start(0)
         assert pace.seconds_to_wait() == FIRST_PAUSE_SECONDS
         assert after_the_pause(pace, timer) == 4
 
     def test_it_halves_again_each_time_but_one_may_always_go(self, timer: Timer) -> None:
-        pace = Pace(5, None, timer)
+        pace = SendRate(5, None, timer)
         found = []
         for _ in range(5):
             pace.throttled(timer())
@@ -79,7 +79,7 @@ class TestThrottling:
         assert found == [2, 1, 1, 1, 1]
 
     def test_pauses_grow_up_to_the_longest(self, timer: Timer) -> None:
-        pace = Pace(8, None, timer)
+        pace = SendRate(8, None, timer)
         pauses = []
         for _ in range(8):
             pace.throttled(timer())
@@ -89,7 +89,7 @@ class TestThrottling:
         assert pauses[-1] == LONGEST_PAUSE_SECONDS
 
     def test_a_pause_is_not_shortened_by_the_rate(self, timer: Timer) -> None:
-        pace = Pace(8, 100.0, timer)
+        pace = SendRate(8, 100.0, timer)
         pace.throttled(timer())
         pace.started()
         assert pace.seconds_to_wait() > FIRST_PAUSE_SECONDS
@@ -97,7 +97,7 @@ class TestThrottling:
 
 class TestRecovery:
     def test_each_email_that_is_taken_lets_one_more_go_at_once_up_to_what_is_set(self, timer: Timer) -> None:
-        pace = Pace(8, None, timer)
+        pace = SendRate(8, None, timer)
         pace.throttled(timer())
         after_the_pause(pace, timer)
         found = []
@@ -107,7 +107,7 @@ class TestRecovery:
         assert found == [5, 6, 7, 8, 8, 8]
 
     def test_once_recovered_the_next_pause_is_short_again(self, timer: Timer) -> None:
-        pace = Pace(2, None, timer)
+        pace = SendRate(2, None, timer)
         for _ in range(3):
             pace.throttled(timer())
             timer.now += pace.seconds_to_wait()
@@ -119,7 +119,7 @@ class TestRecovery:
 
 class TestBurst:
     def test_emails_that_were_under_way_when_it_first_asked_slow_it_down_no_further(self, timer: Timer) -> None:
-        pace = Pace(8, None, timer)
+        pace = SendRate(8, None, timer)
         started = timer()
         timer.now += 0.5
         for _ in range(8):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mika_ops.clock import Clock
-from mika_ops.deadline import never_spent
+from mika_ops.deadline import never_out_of_time
 from mika_ops.documents.document import Document
 from mika_ops.email.content.renderer import Brand, EmailRenderer
 from mika_ops.email.smtp.sender import SmtpSender
@@ -33,7 +33,7 @@ def deliver(database: Database, mailroom: Mailroom, clock: Clock, brand: Brand =
         outbox = replace(
             outbox_of(database, smtp), composer=EmailRenderer(brand, extra_kinds=("download", "admin_notification"))
         )
-        return outbox.drain(clock, limit=None, spent=never_spent)
+        return outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
 
 
 def arrived(database: Database, clock: Clock, *documents: Document) -> EmailMessage:

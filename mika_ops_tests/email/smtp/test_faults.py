@@ -12,12 +12,12 @@ import pytest
 
 from mika_ops.clock import Clock
 from mika_ops.documents.document import Document
-from mika_ops.email.outbox.outbox import GIVE_UP_AFTER
+from mika_ops.email.outbox.outbox import UNREACHABLE_LIMIT
 from mika_ops.email.smtp.sender import SmtpSender
 from mika_ops.store.database import Database
 from mika_ops.subtasks.email_outbox import SUBTASK, EmailOutboxResult
 from mika_ops.subtasks.outcome import Completed, Failed, Outcome
-from mika_ops.subtasks.subtask import Limits, outcome_of
+from mika_ops.subtasks.subtask import RunOptions, outcome_of
 from mika_ops.timestamps import to_datetime
 from mika_ops_testing.builders import BEFORE, NOW, documents_of, email, put
 from mika_ops_testing.fakes import host_of, outbox_of
@@ -47,7 +47,7 @@ def sender(port: int, *, scheme: str = "smtp", login: str = "", **options: Any) 
 def drained(database: Database, smtp: SmtpSender, clock: Clock, **options: Any) -> Outcome:
     """Run the subtask once with this sender; return how it ended."""
     outbox = replace(outbox_of(database, smtp), **options)
-    return outcome_of(SUBTASK, replace(host_of(database), email_outbox=outbox), clock, Limits())
+    return outcome_of(SUBTASK, replace(host_of(database), email_outbox=outbox), clock, RunOptions())
 
 
 def counts(outcome: Outcome) -> dict[str, int]:
@@ -197,7 +197,7 @@ class TestDeadServer:
         assert isinstance(outcome, Failed)
         assert isinstance(outcome.result, EmailOutboxResult)
         assert sentence in outcome.error
-        assert f"the drain stopped after {GIVE_UP_AFTER} emails in a row" in outcome.error
+        assert f"the drain stopped after {UNREACHABLE_LIMIT} emails in a row" in outcome.error
         assert outcome.result.stopped_reason == outcome.error
         assert set(counts(outcome)) == {"leased", "released", "has_more"}
         assert outcome.result.released == outcome.result.leased
@@ -211,7 +211,7 @@ class TestDeadServer:
         assert run.logged(logging.ERROR) == [f"email_outbox failed: {run.metadata['email_outbox']['error']}"]
         assert run.metadata["email_outbox"]["error"] == (
             f"the mail server 127.0.0.1:{port} could not be reached: Connection refused; "
-            f"the drain stopped after {GIVE_UP_AFTER} emails in a row found it so"
+            f"the drain stopped after {UNREACHABLE_LIMIT} emails in a row found it so"
         )
         assert run.metadata["email_outbox"]["stopped_reason"] == run.metadata["email_outbox"]["error"]
         assert run.metadata["email_outbox"]["released"] == 4

@@ -12,9 +12,9 @@ import pytest
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings
 from mika_ops.host.host import Host
-from mika_ops.host.lazy import made_by
+from mika_ops.host.lazy import lazily
 from mika_ops.orchestration.alerts.monitor import Cursor
-from mika_ops.orchestration.alerts.overdue import silent_after
+from mika_ops.orchestration.alerts.overdue import overdue_at
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops_tests.orchestration.alerts.alerting import Alerts, Pager
 from mika_ops_tests.orchestration.pieces import Broken, host_with, run_job, whole_host
@@ -236,7 +236,7 @@ def test_a_pager_that_cannot_be_made_loses_nothing() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         alerts.run(whole_host(reservation_release=Broken()))
-        definitions = build_definitions(settings=isolated_settings(), host=Host(alert_sink=made_by(make)))
+        definitions = build_definitions(settings=isolated_settings(), host=Host(alert_sink=lazily(make)))
         context = dg.build_sensor_context(instance=instance, cursor=alerts.cursor)
         data = definitions.get_repository_def().get_sensor_def(SENSOR).evaluate_tick(context)
 
@@ -336,7 +336,7 @@ def test_silence_is_never_shorter_than_what_the_schedule_and_the_heartbeat_wait(
 ) -> None:
     last = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
-    assert silent_after(isolated_settings(**settings))(last).astimezone(UTC).strftime("%H:%M") == until
+    assert overdue_at(isolated_settings(**settings))(last).astimezone(UTC).strftime("%H:%M") == until
 
 
 # Who is told.

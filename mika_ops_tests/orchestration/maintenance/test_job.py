@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mika_ops.config.loading import isolated_settings
-from mika_ops.host.components import PIECES
+from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
@@ -57,7 +57,7 @@ def test_a_host_with_nothing_at_all_ends_in_nine_skipped_subtasks_and_a_successf
 
 
 @settings(max_examples=20)
-@given(st.sets(st.sampled_from(sorted(PIECES))))
+@given(st.sets(st.sampled_from(sorted(COMPONENTS))))
 def test_any_subset_of_the_host_runs_what_it_can_and_skips_the_rest(pieces: set[str]) -> None:
     run = run_job(host_with(*pieces))
 
@@ -143,7 +143,7 @@ def test_a_piece_that_raises_fails_the_subtasks_that_use_it_and_keeps_no_other_f
 
 
 def test_even_when_every_piece_raises_every_subtask_has_its_turn() -> None:
-    broken: dict[str, Any] = dict.fromkeys(PIECES, Broken())
+    broken: dict[str, Any] = dict.fromkeys(COMPONENTS, Broken())
     run = run_job(Host(**broken))
 
     assert run.statuses == dict.fromkeys(ORDER, "failed")

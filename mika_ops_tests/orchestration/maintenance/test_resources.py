@@ -6,8 +6,8 @@ from sqlalchemy import text
 
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.settings import Settings
-from mika_ops.host.components import PIECES
-from mika_ops.host.host import EmailParts, Host
+from mika_ops.host.components import COMPONENTS
+from mika_ops.host.host import EmailOverrides, Host
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.store.database import Database
@@ -42,24 +42,24 @@ def failed_run(settings: Settings) -> str:
 def test_every_piece_of_the_host_is_a_described_resource_whether_or_not_it_is_configured() -> None:
     found = resources()
 
-    assert set(PIECES) <= set(found)
+    assert set(COMPONENTS) <= set(found)
     assert [name for name, resource in found.items() if not resource.description] == []
 
 
-@pytest.mark.parametrize("name", sorted(PIECES))
+@pytest.mark.parametrize("name", sorted(COMPONENTS))
 def test_a_piece_that_is_not_configured_says_which_setting_supplies_it(name: str) -> None:
-    assert resources()[name].description == f"{PIECES[name].purpose} Not configured: {PIECES[name].setting}."
+    assert resources()[name].description == f"{COMPONENTS[name].purpose} Not configured: {COMPONENTS[name].setting}."
 
 
 def test_a_piece_that_is_configured_says_what_it_is_for() -> None:
     found = resources(isolated_settings(database_url="sqlite:///shop.db"))
 
-    assert found["ops"].description == PIECES["ops"].purpose
+    assert found["ops"].description == COMPONENTS["ops"].purpose
     assert "Not configured" in str(found["admin_api"].description)
 
 
 def test_a_piece_that_the_host_supplies_says_what_it_is_for() -> None:
-    assert resources(host=host_with("admin_api"))["admin_api"].description == PIECES["admin_api"].purpose
+    assert resources(host=host_with("admin_api"))["admin_api"].description == COMPONENTS["admin_api"].purpose
 
 
 def test_building_the_definitions_connects_to_nothing() -> None:
@@ -160,7 +160,9 @@ def test_the_shop_is_closed_at_the_end_of_a_run(postgres_sites: Sites) -> None:
 def test_a_host_with_documents_and_a_sender_of_its_own_has_an_outbox_on_them(database: Database, url: str) -> None:
     put(database, "ops", email("email_1"))
     provider = Provider()
-    host = Host(ops=Documents(database, "ops"), ledger=Documents(database, "ledger"), email=EmailParts(sender=provider))
+    host = Host(
+        ops=Documents(database, "ops"), ledger=Documents(database, "ledger"), email=EmailOverrides(sender=provider)
+    )
     run = run_job(host)
     assert run.metadata["email_outbox"]["sent"] == 1
     assert provider.ids == ["email_1"]

@@ -22,7 +22,7 @@ from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.orchestration.retention import job as history_module
 from mika_ops.orchestration.retention.instance_history import InstanceHistory, keeps_its_own_history, shard_files
 from mika_ops.orchestration.retention.job import HISTORY_JOB_NAME
-from mika_ops.orchestration.retention.policy import Retention, retain
+from mika_ops.orchestration.retention.policy import Retention, delete_expired
 from mika_ops_testing.sites import DatabaseKind, PostgresSites
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -112,14 +112,14 @@ def logs_of(instance: dg.DagsterInstance, run_id: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Retained:
+class RetentionResult:
     success: bool
     metadata: Mapping[str, Any]
     failure: str | None
     id: str
 
 
-def retained(instance: dg.DagsterInstance, *, shop: str | None = None, **config: Any) -> Retained:
+def retained(instance: dg.DagsterInstance, *, shop: str | None = None, **config: Any) -> RetentionResult:
     """Run the job once."""
     job_name = HISTORY_JOB_NAME if shop is None else f"{HISTORY_JOB_NAME}_{shop}"
     job = build_definitions(settings=isolated_settings(history_keep_runs=2), name=shop).resolve_job_def(job_name)
@@ -132,7 +132,7 @@ def retained(instance: dg.DagsterInstance, *, shop: str | None = None, **config:
     failure = event.step_failure_data.user_failure_data if event.is_step_failure else None
     metadata = failure.metadata if failure is not None else event.step_output_data.metadata
     values = {name: value.value for name, value in metadata.items()}
-    return Retained(result.success, values, failure.description if failure else None, result.run_id)
+    return RetentionResult(result.success, values, failure.description if failure else None, result.run_id)
 
 
 def left(instance: dg.DagsterInstance, ids: Sequence[str]) -> list[str]:
@@ -346,8 +346,8 @@ def test_the_days_are_counted_from_the_clock_that_is_given(instance: dg.DagsterI
     ids = record(instance, 12)
     history, retention = InstanceHistory(instance), Retention(success_days=7, failure_days=30, keep_runs=5)
 
-    today = retain(history, [JOB_NAME], retention, now=datetime.now(UTC))
-    in_8_days = retain(history, [JOB_NAME], retention, now=datetime.now(UTC) + timedelta(days=8))
+    today = delete_expired(history, [JOB_NAME], retention, now=datetime.now(UTC))
+    in_8_days = delete_expired(history, [JOB_NAME], retention, now=datetime.now(UTC) + timedelta(days=8))
 
     assert (today.deleted_success, in_8_days.deleted_success) == (0, 7)
     assert left(instance, ids) == ids[-5:]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mika_ops.orchestration.retention import policy
-from mika_ops.orchestration.retention.policy import Ending, RecordedRun, Retained, Retention, retain
+from mika_ops.orchestration.retention.policy import RecordedRun, Retention, RetentionResult, RunEnding, delete_expired
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 JOB = "mika_maintenance"
@@ -20,7 +20,7 @@ class Entry:
 
     id: str
     job: str
-    ending: Ending | None
+    ending: RunEnding | None
     created: datetime
 
 
@@ -32,19 +32,19 @@ class Memory:
     undeletable: frozenset[str] = frozenset()
     deleted: list[str] = field(default_factory=list)
 
-    def record(self, count: int, *, days_ago: float, ending: Ending | None = "success", job: str = JOB) -> list[str]:
+    def record(self, count: int, *, days_ago: float, ending: RunEnding | None = "success", job: str = JOB) -> list[str]:
         first = len(self.entries)
         made = [Entry(f"run_{first + n}", job, ending, NOW - timedelta(days=days_ago)) for n in range(count)]
         self.entries += made
         return [entry.id for entry in made]
 
-    def count(self, job: str, ending: Ending, *, before: datetime | None = None) -> int:
+    def count(self, job: str, ending: RunEnding, *, before: datetime | None = None) -> int:
         return len(self._found(job, ending, before))
 
-    def oldest(self, job: str, ending: Ending, *, before: datetime, limit: int) -> Sequence[RecordedRun]:
+    def oldest(self, job: str, ending: RunEnding, *, before: datetime, limit: int) -> Sequence[RecordedRun]:
         return self._found(job, ending, before)[:limit]
 
-    def kept_from(self, job: str, ending: Ending, *, newest: int) -> int:
+    def oldest_kept(self, job: str, ending: RunEnding, *, newest: int) -> int:
         found = self._found(job, ending, None)
         return found[-newest].position if len(found) > newest else 0
 
@@ -54,7 +54,7 @@ class Memory:
         self.deleted.append(run_id)
         return 0
 
-    def _found(self, job: str, ending: Ending, before: datetime | None) -> list[RecordedRun]:
+    def _found(self, job: str, ending: RunEnding, before: datetime | None) -> list[RecordedRun]:
         return [
             RecordedRun(entry.id, position)
             for position, entry in enumerate(self.entries)
@@ -72,8 +72,8 @@ def retained(
     keep_runs: int = 1,
     dry_run: bool = False,
     jobs: Sequence[str] = (JOB,),
-) -> Retained:
-    return retain(memory, jobs, Retention(success_days, failure_days, keep_runs), now=NOW, dry_run=dry_run)
+) -> RetentionResult:
+    return delete_expired(memory, jobs, Retention(success_days, failure_days, keep_runs), now=NOW, dry_run=dry_run)
 
 
 def test_runs_that_succeeded_go_after_the_days_of_success_and_failed_ones_after_those_of_failure() -> None:
@@ -134,7 +134,7 @@ def test_runs_under_way_and_those_of_other_jobs_stay() -> None:
     memory.record(5, days_ago=1_000, ending=None)
     memory.record(5, days_ago=1_000, job="nightly_export")
 
-    assert retained(memory) == Retained()
+    assert retained(memory) == RetentionResult()
     assert memory.deleted == []
 
 
@@ -158,8 +158,8 @@ def test_when_the_time_is_spent_the_rest_is_left_to_the_next_time() -> None:
     old = memory.record(20, days_ago=9)
     retention = Retention(success_days=7, failure_days=30, keep_runs=1)
 
-    first = retain(memory, [JOB], retention, now=NOW, spent=lambda: len(memory.deleted) >= 7)
-    second = retain(memory, [JOB], retention, now=NOW)
+    first = delete_expired(memory, [JOB], retention, now=NOW, out_of_time=lambda: len(memory.deleted) >= 7)
+    second = delete_expired(memory, [JOB], retention, now=NOW)
 
     assert (first.deleted_success, first.remaining, first.next_ids) == (7, 12, old[7:17])
     assert (second.deleted_success, second.remaining, second.next_ids) == (12, 0, [])
@@ -169,7 +169,7 @@ def test_without_any_time_nothing_is_deleted() -> None:
     memory = Memory()
     memory.record(20, days_ago=9)
 
-    done = retain(memory, [JOB], Retention(7, 30, 1), now=NOW, spent=lambda: True)
+    done = delete_expired(memory, [JOB], Retention(7, 30, 1), now=NOW, out_of_time=lambda: True)
 
     assert (memory.deleted, done.remaining) == ([], 19)
 

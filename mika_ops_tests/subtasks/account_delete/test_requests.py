@@ -15,7 +15,7 @@ from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_
 from mika_ops.subtasks.account_delete import requests
 from mika_ops.subtasks.account_delete.requests import AccountDeleteRequestsResult
 from mika_ops.subtasks.account_delete.steps import steps_of
-from mika_ops.subtasks.subtask import AccountDeleteScope, Limits
+from mika_ops.subtasks.subtask import AccountDeleteScope, RunOptions
 from mika_ops_testing.builders import (
     LATER,
     NOW,
@@ -41,7 +41,7 @@ CANARY = "canary"
 def delete(
     database: Database, clock: Clock, scope: AccountDeleteScope = "complete", limit: int | None = None
 ) -> AccountDeleteRequestsResult:
-    return requests.run(host_of(database), clock, Limits(limit=limit, account_delete_scope=scope))
+    return requests.run(host_of(database), clock, RunOptions(limit=limit, account_delete_scope=scope))
 
 
 def customer(id_: str = "cus_1", /, **top: Any) -> Document:
