@@ -233,7 +233,7 @@ def test_whatever_an_examination_raises_is_a_finding_without_what_is_private(mon
         raise RuntimeError(f"shop@shop.test at https://shop.test/?t=1 with {TOKEN}")
 
     broken = Probe("second", frozenset(), raising)
-    monkeypatch.setattr(diagnosis_module, "EXAMINATIONS", (broken, *diagnosis_module.PROBES))
+    monkeypatch.setattr(diagnosis_module, "PROBES", (broken, *diagnosis_module.PROBES))
 
     diagnosis = examined()
 
