@@ -20,19 +20,11 @@ from mika_ops.alerting.messages import alert_of
 from mika_ops.clock import utc_now
 from mika_ops.host.lazy import resolve_component
 from mika_ops.orchestration.alerts.causes import cause_of
-from mika_ops.orchestration.maintenance.ops import (
-    COMPLETED_TAG,
-    FAIL_RUN_ON,
-    FAILED_TAG,
-    SKIPPED_TAG,
-    subtasks_in,
-)
-from mika_ops.orchestration.observability.checks import HEALTHY_TAG, UNHEALTHY_TAG
+from mika_ops.orchestration.maintenance.ops import FAIL_RUN_ON
+from mika_ops.orchestration.runs import ENDED, ended_at
+from mika_ops.orchestration.tags import COMPLETED_TAG, FAILED_TAG, HEALTHY_TAG, SKIPPED_TAG, UNHEALTHY_TAG, names_in
 from mika_ops.ports.alerts import Alert, AlertSink
 from mika_ops.redaction import describe_error
-
-FINISHED: Final = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-
 
 RUNS_A_TICK: Final = 10_000
 """The most runs that one tick reads; where more wait, nobody is told before all are read."""
@@ -138,7 +130,7 @@ class JobMonitor:
         self, instance: dg.DagsterInstance, before: Cursor | None, now: datetime
     ) -> tuple[Cursor, list[FinishedRun], bool]:
         """Return the cursor moved on, what the runs say, oldest first, and whether these are all that wait."""
-        wanted = dg.RunsFilter(job_name=self.job, statuses=FINISHED)
+        wanted = dg.RunsFilter(job_name=self.job, statuses=ENDED)
         if before is None:
             # Whatever has been, the newest run says how things are.
             newest = instance.get_run_records(wanted, limit=1, order_by="update_timestamp")
@@ -149,7 +141,7 @@ class JobMonitor:
             return Cursor(since=since, seen=seen, state=MonitorState(heard=heard)), observations, True
         limit = RUNS_A_TICK + len(before.seen) + 1
         records = instance.get_run_records(
-            dg.RunsFilter(job_name=self.job, statuses=FINISHED, updated_after=before.since),
+            dg.RunsFilter(job_name=self.job, statuses=ENDED, updated_after=before.since),
             limit=limit,
             order_by="update_timestamp",
             ascending=True,
@@ -160,19 +152,19 @@ class JobMonitor:
 
     def _seen(self, record: dg.RunRecord) -> FinishedRun:
         run = record.dagster_run
-        at = record.update_timestamp if record.end_time is None else datetime.fromtimestamp(record.end_time, UTC)
-        failing = subtasks_in(run.tags, UNHEALTHY_TAG)
+        at = ended_at(record)
+        failing = names_in(run.tags, UNHEALTHY_TAG)
         return FinishedRun(
             run_id=run.run_id,
             at=at,
             failed=run.status is dg.DagsterRunStatus.FAILURE,
             canceled=run.status is dg.DagsterRunStatus.CANCELED,
-            failed_subtasks=subtasks_in(run.tags, FAILED_TAG),
-            skipped_subtasks=subtasks_in(run.tags, SKIPPED_TAG),
-            completed_subtasks=subtasks_in(run.tags, COMPLETED_TAG),
+            failed_subtasks=names_in(run.tags, FAILED_TAG),
+            skipped_subtasks=names_in(run.tags, SKIPPED_TAG),
+            completed_subtasks=names_in(run.tags, COMPLETED_TAG),
             blamed=FAIL_RUN_ON,
             failing_checks=failing & self.errors,
-            passing_checks=subtasks_in(run.tags, HEALTHY_TAG) | failing - self.errors,
+            passing_checks=names_in(run.tags, HEALTHY_TAG) | failing - self.errors,
         )
 
 

@@ -10,15 +10,10 @@ from mika_ops.orchestration.maintenance.launchpad import launchpad
 from mika_ops.orchestration.maintenance.ops import AFTER, op_for
 from mika_ops.orchestration.maintenance.sharded_ops import sharded_ops
 from mika_ops.orchestration.maintenance.summary import summary
+from mika_ops.orchestration.tags import MAINTAINS_TAG, SHOP_TAG
 from mika_ops.subtasks.registry import SUBTASKS
 
 JOB_NAME: Final = "mika_maintenance"
-
-SHOP_TAG: Final = "mika/shop"
-"""The tag that names a run's shop, where there are several."""
-
-MAINTAINS_TAG: Final = "mika/maintains"
-"""The tag of every run of maintenance, for each shop a value of its own: a limit on it has them run one by one."""
 
 
 def maintenance_job(

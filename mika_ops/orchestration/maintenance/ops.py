@@ -29,11 +29,6 @@ AFTER: Final = "after"
 BACKLOG: Final = "backlog"
 """The piece of the host that says what is due, and what is left."""
 
-COMPLETED_TAG: Final = "mika/completed"
-FAILED_TAG: Final = "mika/failed"
-SKIPPED_TAG: Final = "mika/skipped"
-"""The tags of a run that name how its subtasks ended, with commas between; one that was not chosen is in none."""
-
 
 @cache
 def op_for(subtask: Subtask) -> dg.OpDefinition:
@@ -100,11 +95,6 @@ def step_metadata(
         if event.step_key is not None and chosen(event.step_key):
             told[event.step_key] = {name: value.value for name, value in event.step_output_data.metadata.items()}
     return told
-
-
-def subtasks_in(tags: Mapping[str, str], tag: str) -> frozenset[str]:
-    """Return the subtasks that one of these tags of a run names."""
-    return frozenset(name for name in tags.get(tag, "").split(",") if name)
 
 
 def metadata_of(outcome: Outcome) -> dict[str, Any]:

@@ -5,7 +5,7 @@ A piece that is not configured is a described resource without a value, so that 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -20,14 +20,14 @@ from mika_ops.host.components import COMPONENTS
 from mika_ops.host.errors import InvalidHost
 from mika_ops.host.host import Host
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
+from mika_ops.orchestration.runs import started_at
+from mika_ops.orchestration.tags import SCHEDULED_AT_TAG
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.subtasks.time_budget import TimeBudget
 
 SHOP_RESOURCE: Final = "shop"
-SCHEDULED_AT_TAG: Final = ".dagster/scheduled_execution_time"
-"""The tag by which Dagster's daemon says for when any schedule, ours or another, planned a run."""
 
 
 @dataclass(frozen=True)
@@ -124,4 +124,4 @@ def _run_plan(settings: Settings, shop: str | None) -> dg.ResourceDefinition:
 def _started_at(context: dg.InitResourceContext) -> datetime:
     """Return when the run started: every process of a run then shares one budget."""
     record = context.instance.get_run_record_by_id(context.run.run_id) if context.instance and context.run else None
-    return datetime.fromtimestamp(record.start_time, UTC) if record and record.start_time else utc_now()
+    return started_at(record) if record and record.start_time else utc_now()

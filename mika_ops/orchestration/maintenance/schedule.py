@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import dagster as dg
@@ -11,21 +11,11 @@ from mika_ops.clock import utc_now
 from mika_ops.config.loading import for_shop
 from mika_ops.config.settings import Settings
 from mika_ops.host.host import Host
+from mika_ops.orchestration.runs import ENDED, UNFINISHED, ended_at, started_at
+from mika_ops.orchestration.tags import WHY_TAG
 from mika_ops.scheduling.tick import BacklogProbe, RecentRuns, decide_tick
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_timestamp
-
-UNDER_WAY: Final = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
-ENDED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-
-WHY_TAG: Final = "mika/why"
-"""The tag of a run that says why its tick started it."""
 
 _RUNS_READ: Final = 10
 """Runs that a tick looks at, under way and ended: more than one of a kind is rare."""
@@ -86,8 +76,8 @@ class RunsOfAJob:
     def read(self, instance: dg.DagsterInstance) -> RecentRuns:
         """Read those under way, and the last that ended; one of some subtasks only says nothing of the others."""
         # Mostly there are none, and to count them costs little.
-        any_under_way = instance.get_runs_count(self._in(UNDER_WAY))
-        under_way = instance.get_run_records(self._in(UNDER_WAY), limit=_RUNS_READ) if any_under_way else []
+        any_under_way = instance.get_runs_count(self._in(UNFINISHED))
+        under_way = instance.get_run_records(self._in(UNFINISHED), limit=_RUNS_READ) if any_under_way else []
         newest = instance.get_run_ids(self._in(ENDED), limit=_RUNS_READ)
         known = {id_: ended for id_, ended in self._ended.items() if id_ in newest}
         if unknown := [id_ for id_ in newest if id_ not in known]:
@@ -96,9 +86,7 @@ class RunsOfAJob:
         self._ended = known
         last = next((known[id_] for id_ in newest if id_ in known and known[id_].full), None)
         return RecentRuns(
-            under_way={
-                record.dagster_run.run_id: _moment(record.start_time) or record.create_timestamp for record in under_way
-            },
+            under_way={record.dagster_run.run_id: started_at(record) for record in under_way},
             ended_at=None if last is None else last.at,
             ended_well=last is not None and last.well,
         )
@@ -109,7 +97,7 @@ class RunsOfAJob:
 
 def _ended(record: dg.RunRecord) -> _Ended:
     return _Ended(
-        _moment(record.end_time) or record.update_timestamp,
+        ended_at(record),
         well=record.dagster_run.status is dg.DagsterRunStatus.SUCCESS,
         full=_is_full(record),
     )
@@ -118,10 +106,6 @@ def _ended(record: dg.RunRecord) -> _Ended:
 def _is_full(record: dg.RunRecord) -> bool:
     chosen = record.dagster_run.run_config.get("subtasks")
     return not chosen or (isinstance(chosen, list) and set(chosen) == set(SUBTASK_NAMES))
-
-
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _description(settings: Settings) -> str:

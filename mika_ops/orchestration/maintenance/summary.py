@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
@@ -16,21 +16,25 @@ from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.ops import (
     AFTER,
     BACKLOG,
-    COMPLETED_TAG,
     FAIL_RUN_ON,
-    FAILED_TAG,
-    SKIPPED_TAG,
     outcomes_of,
-    subtasks_in,
 )
 from mika_ops.orchestration.maintenance.resources import RunPlan
 from mika_ops.orchestration.observability.assets import is_heartbeat, observations
-from mika_ops.orchestration.observability.checks import HEALTHY_TAG, UNHEALTHY_TAG, evaluations
+from mika_ops.orchestration.observability.checks import evaluations
 from mika_ops.orchestration.observability.rollup import HOUR, roll_up
+from mika_ops.orchestration.runs import ENDED, ended_at, started_at
+from mika_ops.orchestration.tags import (
+    COMPLETED_TAG,
+    FAILED_TAG,
+    HEALTHY_TAG,
+    RESULT_TAGS,
+    UNHEALTHY_TAG,
+    join_names,
+    names_in,
+)
 from mika_ops.redaction import describe_error
 from mika_ops.subtasks.outcome import NOT_CHOSEN
-
-_TAGS: Final = (COMPLETED_TAG, FAILED_TAG, SKIPPED_TAG, HEALTHY_TAG, UNHEALTHY_TAG)
 
 CHECKS_TOLD_EVERY: Final = timedelta(hours=6)
 """How often a check that goes on passing is told again: each costs four kilobytes, which no retention deletes."""
@@ -40,8 +44,6 @@ RUNS_SHOWN: Final = 5
 
 Event: TypeAlias = dg.AssetObservation | dg.AssetCheckEvaluation | dg.Output[None]
 """What the summary yields."""
-
-_ENDED: Final = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 @dg.op(
@@ -64,7 +66,7 @@ def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
     standing = _standing(context, plan)
     findings = {} if standing is None else run_checks(standing, plan.settings)
     before = context.instance.get_run_records(
-        dg.RunsFilter(job_name=context.job_name, statuses=_ENDED), limit=RUNS_SHOWN
+        dg.RunsFilter(job_name=context.job_name, statuses=ENDED), limit=RUNS_SHOWN
     )
     tags = outcome_tags(outcomes, findings, before=context.run.tags)
     context.instance.add_run_tags(context.run_id, tags)
@@ -120,7 +122,7 @@ def _observed(
     heartbeat = is_heartbeat(now, last, every=often)
     all_checks = is_heartbeat(now, last, every=max(often, CHECKS_TOLD_EVERY))
     yield from observations(outcomes, standing, plan.shop, heartbeat=heartbeat)
-    failed_before = subtasks_in(before.dagster_run.tags, UNHEALTHY_TAG) if before else frozenset()
+    failed_before = names_in(before.dagster_run.tags, UNHEALTHY_TAG) if before else frozenset()
     for name, evaluation in evaluations(findings, plan.settings, plan.shop).items():
         turned = evaluation.passed is (name in failed_before)
         failing = not evaluation.passed and (heartbeat or name in plan.settings.check_errors)
@@ -139,13 +141,13 @@ def outcome_tags(
     outcomes: Mapping[str, Mapping[str, Any]], findings: Mapping[str, CheckResult], *, before: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the tags that say how subtasks ended and what checks found; ``before``: those of the run so far."""
-    named: dict[str, list[str]] = {tag: [] for tag in _TAGS}
+    named: dict[str, list[str]] = {tag: [] for tag in RESULT_TAGS}
     for name, outcome in outcomes.items():
         if outcome.get("reason") != NOT_CHOSEN:
             named[f"mika/{outcome['status']}"].append(name)
     for name, finding in findings.items():
         named[HEALTHY_TAG if finding.passed else UNHEALTHY_TAG].append(name)
-    return {tag: ",".join(names) for tag, names in named.items() if names or tag in before}
+    return {tag: join_names(names) for tag, names in named.items() if names or tag in before}
 
 
 def overview(
@@ -175,27 +177,21 @@ def overview(
 
 
 def _told_of(record: dg.RunRecord, url: str | None) -> str:
-    run, ended = record.dagster_run, _ended_at(record)
+    run, ended = record.dagster_run, ended_at(record)
     link = f"{'' if url is None else url.rstrip('/')}/runs/{run.run_id}"
-    names = [", ".join(sorted(subtasks_in(run.tags, tag))) or "–" for tag in (FAILED_TAG, COMPLETED_TAG)]
+    names = [", ".join(sorted(names_in(run.tags, tag))) or "–" for tag in (FAILED_TAG, COMPLETED_TAG)]
     status = run.status.value.lower()
     return f"| [{run.run_id[:8]}]({link}) {status} | {ended:%Y-%m-%d %H:%M} UTC | {' | '.join(names)} |"
 
 
 def _was_summed_up(record: dg.RunRecord) -> bool:
     """Say whether a run came as far as its summary: one that was killed before it observed nothing."""
-    return any(tag in record.dagster_run.tags for tag in _TAGS)
+    return any(tag in record.dagster_run.tags for tag in RESULT_TAGS)
 
 
 def _started_at(record: dg.RunRecord | None) -> datetime | None:
     # Not when it ended: of a run that goes on over the hour, the next one is the first of the new hour all the same.
-    if record is None:
-        return None
-    return record.create_timestamp if record.start_time is None else datetime.fromtimestamp(record.start_time, UTC)
-
-
-def _ended_at(record: dg.RunRecord) -> datetime:
-    return record.update_timestamp if record.end_time is None else datetime.fromtimestamp(record.end_time, UTC)
+    return None if record is None else started_at(record)
 
 
 def _cell(text: str) -> str:

@@ -1,7 +1,6 @@
 """The checks of a shop's health, on its assets: evaluated by every run, and by hand from the UI."""
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 import dagster as dg
 
@@ -17,10 +16,6 @@ from mika_ops.monitoring.snapshot import take_snapshot
 from mika_ops.orchestration.observability.assets import SHOP, asset_key
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.timestamps import to_timestamp
-
-HEALTHY_TAG: Final = "mika/healthy"
-UNHEALTHY_TAG: Final = "mika/unhealthy"
-"""The tags of a run that name the checks which passed, and which failed, after it."""
 
 
 def evaluations(

@@ -13,8 +13,9 @@ from mika_ops.host.host import Host
 from mika_ops.monitoring.checks import CHECK_NAMES, CHECKS
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.observability.assets import is_heartbeat
-from mika_ops.orchestration.observability.checks import HEALTHY_TAG, UNHEALTHY_TAG, health_checks
+from mika_ops.orchestration.observability.checks import health_checks
 from mika_ops.orchestration.observability.rollup import LOOKED_BACK, roll_up
+from mika_ops.orchestration.tags import HEALTHY_TAG, UNHEALTHY_TAG
 from mika_ops.ports.backlog import Backlog, Due
 from mika_ops.ports.email import DrainedOutbox
 from mika_ops.ports.stock import ReleasedReservations
