@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mika_ops.formatting import format_ids, format_outcome
+from mika_ops.formatting import format_ids
 from mika_ops.ports.backlog import Backlog
 from mika_ops.subtasks.dry_run import Preview, RunPreview
-from mika_ops.subtasks.outcome import Skipped
+from mika_ops.subtasks.outcome import Outcome, Skipped, format_outcome, outcome_facts
 
 WIDTH_IN_A_PIPE: Final = 160
 """Columns of a table with ids where no terminal says how wide it is: an id should stand on one line."""
@@ -19,7 +19,7 @@ WIDTH_IN_A_PIPE: Final = 160
 _STYLES: Final = {"completed": "green", "failed": "bold red", "skipped": "yellow"}
 
 
-def run_table(result: Mapping[str, Mapping[str, Any]], left: Backlog | None) -> Table:
+def run_table(outcomes: Mapping[str, Outcome], left: Backlog | None) -> Table:
     """Return the outcomes of a run as a table; ``left`` is the backlog after it, where it is known."""
     table = Table(title="mika_maintenance", title_justify="left", expand=False)
     table.add_column("subtask", no_wrap=True)
@@ -28,13 +28,12 @@ def run_table(result: Mapping[str, Mapping[str, Any]], left: Backlog | None) -> 
     table.add_column("ms", justify="right")
     if left is not None:
         table.add_column("left", justify="right")
-    for name, outcome in result.items():
-        status = str(outcome["status"])
+    for name, outcome in outcomes.items():
         row = [
             Text(name),
-            Text(status, _STYLES[status]),
+            Text(outcome.status, _STYLES[outcome.status]),
             Text(format_outcome(outcome)),
-            Text(str(outcome["duration_ms"])),
+            Text(str(outcome.duration_ms)),
         ]
         if left is not None:
             row.append(Text(str(left.due[name].count) if name in left.due else "–"))
@@ -42,12 +41,9 @@ def run_table(result: Mapping[str, Mapping[str, Any]], left: Backlog | None) -> 
     return table
 
 
-def run_facts(result: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the outcomes of a run for programs: what is named by several ids is a list of them."""
-    return {
-        name: {key: value.split("\n") if key.endswith("_ids") else value for key, value in outcome.items()}
-        for name, outcome in result.items()
-    }
+def run_facts(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, Any]]:
+    """Return the outcomes of a run as JSON values; ids are lists."""
+    return {name: outcome_facts(outcome) for name, outcome in outcomes.items()}
 
 
 def plan_table(plan: RunPreview) -> Table:

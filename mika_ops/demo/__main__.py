@@ -54,7 +54,7 @@ def run(database: Kind) -> None:
         console.print(f"The demo shop is in {DIRECTORY}/ ({database}). Waiting for maintenance: {waiting.total}.")
         report = run_once(settings, now=now)
         console.print(run_table(report.subtasks, backlog_of(settings, now)))
-        skipped = {name for name, outcome in report.subtasks.items() if outcome["status"] == "skipped"}
+        skipped = {name for name, outcome in report.subtasks.items() if outcome.status == "skipped"}
         if not any(due.count for name, due in waiting.due.items() if name not in skipped):
             console.print("Nothing was due: the last run did it all. `rm -r demo` makes a new shop.")
         emails = len(list(_outbox(database).glob("*.eml")))

@@ -5,9 +5,10 @@ Every subtask has the same figures by the same names, so that one plot reads lik
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from mika_ops.monitoring.snapshot import ShopSnapshot
+from mika_ops.subtasks.outcome import Failed, Outcome, result_of
 from mika_ops.subtasks.subtask import Subtask
 
 Metrics: TypeAlias = Mapping[str, float]
@@ -18,17 +19,18 @@ SUMMED: Final = frozenset({"done", "failed", "failed_runs", "runs"})
 """What adds up over time; of all others the highest counts."""
 
 
-def subtask_metrics(subtask: Subtask, outcome: Mapping[str, Any], standing: ShopSnapshot | None) -> dict[str, float]:
+def subtask_metrics(subtask: Subtask, outcome: Outcome, standing: ShopSnapshot | None) -> dict[str, float]:
     """Return the figures of one subtask in one run.
 
-    ``outcome``: its status, duration and counts by name; ``standing``: what the run left, where that is known.
+    ``standing``: what the run left, where that is known.
     """
-    done = sum(int(outcome.get(name, 0)) for name in subtask.done)
-    milliseconds = int(outcome.get("duration_ms", 0))
+    counts = result_of(outcome).counts()
+    done = sum(counts.get(name, 0) for name in subtask.done)
+    milliseconds = outcome.duration_ms
     figures: dict[str, float] = {
         "done": done,
-        "failed": int(outcome.get("failed", 0)),
-        "failed_runs": int(outcome["status"] == "failed"),
+        "failed": counts.get("failed", 0),
+        "failed_runs": int(isinstance(outcome, Failed)),
         "duration_ms": milliseconds,
     }
     if done and milliseconds:
@@ -42,10 +44,9 @@ def subtask_metrics(subtask: Subtask, outcome: Mapping[str, Any], standing: Shop
     return figures
 
 
-def had_work(outcome: Mapping[str, Any]) -> bool:
+def had_work(outcome: Outcome) -> bool:
     """Say whether a subtask found anything to do, or failed."""
-    counts = (value for name, value in outcome.items() if isinstance(value, int | float) and name != "duration_ms")
-    return outcome["status"] == "failed" or any(counts)
+    return isinstance(outcome, Failed) or any(result_of(outcome).counts().values())
 
 
 def aggregate_metrics(points: Iterable[Metrics]) -> dict[str, float]:

@@ -4,13 +4,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mika_ops.assembly import open_host
 from mika_ops.clock import utc_now
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.settings import Settings
-from mika_ops.subtasks.outcome import Failed
+from mika_ops.subtasks.outcome import Failed, Outcome
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import Timestamp, to_timestamp
 
@@ -22,7 +21,12 @@ class RunReport:
     run_id: str
     success: bool
     now: Timestamp
-    subtasks: Mapping[str, Mapping[str, Any]]
+    subtasks: Mapping[str, Outcome]
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """The errors of the subtasks that failed, by name."""
+        return {name: outcome.error for name, outcome in self.subtasks.items() if isinstance(outcome, Failed)}
 
     @property
     def is_degraded(self) -> bool:
@@ -30,7 +34,7 @@ class RunReport:
 
         One that is skipped did not fail, and malformed documents fail nobody: they wait for a person.
         """
-        return any(outcome["status"] == "failed" for outcome in self.subtasks.values())
+        return bool(self.errors)
 
 
 def run_once(
@@ -50,8 +54,8 @@ def run_once(
     from dagster._core.execution.api import execute_run
 
     from mika_ops.orchestration.maintenance.job import maintenance_job
-    from mika_ops.orchestration.maintenance.ops import metadata_of, outcomes_of
     from mika_ops.orchestration.maintenance.resources import resources_for
+    from mika_ops.orchestration.outcomes import read_outcomes
 
     with open_host(settings):
         pass
@@ -76,6 +80,6 @@ def run_once(
         planned_job = definitions.resolve_job_def(job.name)
         run = instance.create_run_for_job(planned_job, run_config=config, tags=planned_job.run_tags)
         done = execute_run(InMemoryJob(planned_job), run, instance)
-        outcomes = outcomes_of(instance, done.run_id)
-    stopped = metadata_of(Failed(error="not done: the run was stopped before its end"))
+        outcomes = read_outcomes(instance, done.run_id, chosen=subtasks or SUBTASK_NAMES)
+    stopped = Failed(error="not done: the run was stopped before its end")
     return RunReport(done.run_id, done.success, now, {name: outcomes.get(name, stopped) for name in SUBTASK_NAMES})

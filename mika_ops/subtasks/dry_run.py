@@ -12,7 +12,7 @@ from mika_ops.documents.repository import Candidate, DocumentRepository
 from mika_ops.documents.selection import Selection
 from mika_ops.host.host import Host
 from mika_ops.ports.backlog import Backlog, NamesRows
-from mika_ops.subtasks.outcome import NOT_CHOSEN, Skipped
+from mika_ops.subtasks.outcome import NotChosen, Skipped
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import RunOptions, Subtask, missing_components_of
 from mika_ops.timestamps import Timestamp
@@ -53,22 +53,18 @@ def preview(
 
     ``limits``: at most so many, by subtask; ``bounds``: whatever else bounds every subtask.
     """
-    reasons = {
-        subtask.name: missing_components_of(subtask, host) if subtask.name in subtasks else NOT_CHOSEN
-        for subtask in SUBTASKS
-    }
+    skipped = {subtask.name: _skipped(subtask, host, subtasks) for subtask in SUBTASKS}
     selections = {
         subtask.name: subtask.due(now, bounds)
         for subtask in SUBTASKS
-        if subtask.due is not None and reasons[subtask.name] is None
+        if subtask.due is not None and skipped[subtask.name] is None
     }
     backlog = Backlog() if host.backlog is None else host.backlog.read(selections, now=now)
 
     def become(subtask: Subtask) -> Preview | Skipped:
         name = subtask.name
-        reason = reasons[name]
-        if reason is not None:
-            return Skipped(reason=reason)
+        if (skip := skipped[name]) is not None:
+            return skip
         if name == "stock_reservations" and host.reservation_release is None:
             return Preview(note=SITE_DECIDES)
         due = backlog.due.get(name)
@@ -83,6 +79,13 @@ def preview(
         return Preview(due.count, taken, ids, due.malformed, malformed_ids)
 
     return {subtask.name: become(subtask) for subtask in SUBTASKS}
+
+
+def _skipped(subtask: Subtask, host: Host, chosen: Collection[str]) -> Skipped | None:
+    if subtask.name not in chosen:
+        return NotChosen()
+    reason = missing_components_of(subtask, host)
+    return None if reason is None else Skipped(reason=reason)
 
 
 def _first_rows(reader: object, subtask: str, now: Timestamp, wanted: int) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from rich.console import Console
 from mika_ops.cli.tables import run_table
 from mika_ops.demo.embedded_postgres import data_directory
 from mika_ops.ports.backlog import Backlog, Due
+from mika_ops.subtasks.email_outbox import EmailOutboxResult
+from mika_ops.subtasks.outcome import Completed, Failed, Outcome, Skipped, SweptResult
 from mika_ops_testing.sites import DatabaseKind
 
 SKIPPED = "webhook_retries"
@@ -120,11 +122,11 @@ def test_the_runs_are_in_the_history_that_the_ui_shows(demo: Demo, monkeypatch: 
 
 
 def rendered(width: int, *, left: Backlog | None) -> str:
-    outcomes = {
-        "email_outbox": {"status": "completed", "duration_ms": 12, "sent": 3, "failed": 0, "has_more": True},
-        "stuck_emails": {"status": "completed", "duration_ms": 1, "scanned": 0},
-        "acp_sessions": {"status": "skipped", "duration_ms": 0, "reason": "not configured: acp_sessions"},
-        "stock_reservations": {"status": "failed", "duration_ms": 5, "error": "no [bold]item[/bold]", "scanned": 2},
+    outcomes: dict[str, Outcome] = {
+        "email_outbox": Completed(result=EmailOutboxResult(sent=3, has_more=True), duration_ms=12),
+        "stuck_emails": Completed(result=SweptResult(), duration_ms=1),
+        "acp_sessions": Skipped(reason="not configured: acp_sessions"),
+        "stock_reservations": Failed(error="no [bold]item[/bold]", result=SweptResult(scanned=2), duration_ms=5),
     }
     text = StringIO()
     Console(width=width, file=text).print(run_table(outcomes, left))

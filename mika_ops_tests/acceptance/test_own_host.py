@@ -18,7 +18,7 @@ from mika_ops import EmailOverrides
 from mika_ops.documents.document import Document, MalformedDocument
 from mika_ops.documents.repository import Candidate, Change, Changes, DocumentRepository
 from mika_ops.documents.selection import OneOf, Selection, record, top
-from mika_ops.orchestration.maintenance.ops import outcomes_of
+from mika_ops.orchestration.outcomes import read_outcomes, to_metadata
 from mika_ops.rules import account_delete, email, webhook, workflow
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents as InDatabase
@@ -56,8 +56,8 @@ def run(shop: Any, instance: dg.DagsterInstance | None = None) -> dict[str, dict
     job = shop.defs.resolve_job_def("mika_maintenance")
     result = job.execute_in_process(instance=instance, raise_on_error=False)
     return {
-        name: {key: value for key, value in told.items() if value and key != "duration_ms"}
-        for name, told in outcomes_of(instance, result.run_id).items()
+        name: {key: value for key, value in to_metadata(told).items() if value and key != "duration_ms"}
+        for name, told in read_outcomes(instance, result.run_id).items()
     }
 
 

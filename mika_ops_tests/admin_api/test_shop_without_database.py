@@ -7,6 +7,7 @@ import pytest
 from mika_ops.config.loading import isolated_settings
 from mika_ops.orchestration.run_once import RunReport, run_once
 from mika_ops.store.opening import open_database
+from mika_ops.subtasks.outcome import outcome_facts, result_of
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops_testing.admin_api_server import Call, Reply, Site, done, refusal, running_site, says
 from mika_ops_testing.builders import put, workflow
@@ -33,11 +34,11 @@ def test_a_shop_with_the_admin_api_alone_releases_its_stock_and_skips_the_rest_w
     report = run(site)
 
     assert report.success
-    told = dict(report.subtasks)
+    told = {name: outcome_facts(outcome) for name, outcome in report.subtasks.items()}
     released = told.pop("stock_reservations")
     assert (released["status"], released["reservations_released"]) == ("completed", 3)
     assert {outcome["status"] for outcome in told.values()} == {"skipped"}
-    assert all("not configured: " in outcome["reason"] for outcome in told.values())
+    assert all("not configured: " in str(outcome["reason"]) for outcome in told.values())
     assert len(told) == len(SUBTASK_NAMES) - 1
     (call,) = site.calls
     assert call.body == {
@@ -52,7 +53,7 @@ def test_a_release_that_the_site_refuses_fails_the_run_with_its_sentence(site: S
     report = run(site)
 
     assert not report.success
-    error = report.subtasks["stock_reservations"]["error"]
+    error = report.errors["stock_reservations"]
     assert "401, UNAUTHORIZED, Unknown token <token>; set MIKA_ADMIN_API_TOKEN" in error
     assert TOKEN not in str(report)
 
@@ -77,9 +78,10 @@ def test_a_replay_that_goes_wrong_in_any_way_counts_as_failed_by_its_id_and_the_
 
     report = run(site, database_url=url)
 
-    told = report.subtasks["webhook_retries"]
+    outcome = report.subtasks["webhook_retries"]
+    told = outcome_facts(outcome)
     assert (told["status"], told["retried"], told["failed"]) == ("completed", 2, 4)
-    failed = sorted(told["failed_ids"].splitlines())
+    failed = sorted(result_of(outcome).named_ids()["failed_ids"])
     assert [line.partition(": ")[0] for line in failed] == sorted(replies)
     assert any(line.endswith("it asks to wait 60 s: the next run tries again") for line in failed)
     keys = {call.body["webhookId"]: call.body["idempotencyKey"] for call in site.calls}

@@ -1,10 +1,10 @@
-"""Splitting a drain: each document is in one shard, what one shard leaves another takes, and the whole adds up."""
+"""Splitting a drain: each document is in one shard, and what one shard leaves another takes."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mika_ops.documents.sharding import Shard, all_shards, merge_outcomes, useful_shards
+from mika_ops.documents.sharding import Shard, all_shards, useful_shards
 from mika_ops_tests.documents.test_sweep import Shelf, sent, shelf, sweep
 
 
@@ -88,38 +88,3 @@ class TestSweeps:
             changed, more = changed + each.changed, each.has_more
         assert changed == min(count, limit)
         assert more or changed == count
-
-
-class TestPuttingTogether:
-    def test_counts_are_added_and_the_longest_duration_is_that_of_all(self) -> None:
-        told = [
-            {"status": "completed", "duration_ms": 30, "sent": 3, "has_more": False},
-            {"status": "completed", "duration_ms": 50, "sent": 4, "has_more": True},
-        ]
-        assert merge_outcomes(told) == {"status": "completed", "duration_ms": 50, "sent": 7, "has_more": True}
-
-    def test_it_failed_where_one_did_with_each_error_once_and_all_that_was_done(self) -> None:
-        told = [
-            {"status": "failed", "duration_ms": 1, "error": "the disk is full", "purged": 2},
-            {"status": "completed", "duration_ms": 1, "purged": 5},
-            {"status": "failed", "duration_ms": 1, "error": "the disk is full", "purged": 0},
-        ]
-        assert merge_outcomes(told) == {"status": "failed", "duration_ms": 1, "error": "the disk is full", "purged": 7}
-
-    def test_it_was_skipped_where_all_were(self) -> None:
-        told = {"status": "skipped", "duration_ms": 0, "reason": "not configured: ops"}
-        assert merge_outcomes([told, told]) == told
-
-    def test_a_shard_that_was_skipped_says_nothing_of_the_others(self) -> None:
-        told = [
-            {"status": "skipped", "duration_ms": 0, "reason": "not configured: ops"},
-            {"status": "completed", "duration_ms": 2, "purged": 5},
-        ]
-        assert merge_outcomes(told) == {"status": "completed", "duration_ms": 2, "purged": 5}
-
-    def test_of_many_ids_the_first_are_kept(self) -> None:
-        told = [
-            {"status": "completed", "duration_ms": 0, "failed_ids": "\n".join(f"{shard}-{n}" for n in range(15))}
-            for shard in "ab"
-        ]
-        assert len(merge_outcomes(told)["failed_ids"].split("\n")) == 20

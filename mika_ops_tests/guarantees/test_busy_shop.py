@@ -7,6 +7,7 @@ from mika_ops.config.loading import isolated_settings
 from mika_ops.orchestration.run_once import run_once
 from mika_ops.store.opening import open_database
 from mika_ops.store.schema.site import stock_items
+from mika_ops.subtasks.outcome import outcome_facts
 from mika_ops.timestamps import to_timestamp
 from mika_ops_testing.builders import documents_of, rows_of
 from mika_ops_testing.shop_at_work import CONCURRENCY, EMAILS, shop_at_work
@@ -36,7 +37,7 @@ def test_neither_side_loses_a_change_or_sees_a_lock(mode: str, request: pytest.F
             reserved = {id_: item["quantity_reserved"] for id_, item in rows_of(shop, stock_items).items()}
 
         assert storefront.errors == []
-        told = [told for report in reports for told in report.subtasks.values()]
+        told = [outcome_facts(told) for report in reports for told in report.subtasks.values()]
         assert [each for each in told if "error" in each or each.get("failed")] == []
         assert {id_: documents[id_].get("note") for id_ in storefront.notes} == storefront.notes
         assert {documents[id_]["status"] for id_ in EDITED} == {"sent", "failed", "completed"}

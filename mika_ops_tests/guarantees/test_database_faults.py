@@ -50,7 +50,7 @@ def maintained(world: World, *, runs_before: int = 0, **settings: Any) -> RunRep
 
 
 def errors(report: RunReport) -> dict[str, str]:
-    return {name: told["error"] for name, told in report.subtasks.items() if told["status"] == "failed"}
+    return report.errors
 
 
 def recovers(world: World, *, runs_before: int) -> None:
@@ -146,7 +146,7 @@ def test_a_table_that_somebody_holds_fails_what_needs_it_alone(
 
         failed = errors(report)
         assert "canceling statement due to lock timeout" in failed["ephemeral_records"]
-        assert report.subtasks["stock_reservations"]["status"] == "completed"
+        assert report.subtasks["stock_reservations"].status == "completed"
         assert set(failed) <= {"ephemeral_records", "account_delete_requests"}
         recovers(world, runs_before=1)
 

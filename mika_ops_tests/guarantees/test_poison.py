@@ -22,6 +22,7 @@ from mika_ops.store.database import Database
 from mika_ops.store.opening import open_database
 from mika_ops.store.schema.own import acp_sessions
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.subtasks.outcome import Outcome, result_of
 from mika_ops.timestamps import to_timestamp
 from mika_ops_testing.builders import (
     BEFORE,
@@ -95,8 +96,11 @@ def poison(draw: st.DrawFn) -> tuple[Collection, str]:
 
 def malformed(report: RunReport) -> list[str]:
     """Return the ids of all documents that any subtask named as malformed."""
-    told = (ids.split("\n") for each in report.subtasks.values() if (ids := each.get("malformed_ids")))
-    return [id_ for ids in told for id_ in ids]
+    return [id_ for each in report.subtasks.values() for id_ in malformed_in(each)]
+
+
+def malformed_in(outcome: Outcome) -> tuple[str, ...]:
+    return result_of(outcome).named_ids().get("malformed_ids", ())
 
 
 @hypothesis_settings(
@@ -126,7 +130,7 @@ def test_good_documents_are_all_done_whatever_lies_among_them(
     settings = isolated_settings(database_url=url, email_directory=tmp_path, email_concurrency=4)
     report = run_once(settings, now=to_timestamp(utc_now()))
 
-    assert {told["status"] for told in report.subtasks.values()} == {"completed", "skipped"}
+    assert {told.status for told in report.subtasks.values()} == {"completed", "skipped"}
     ops = documents_of(database, "ops")
     good = Counter((each["type"], each["status"]) for id_, each in ops.items() if "poison" not in id_)
     assert good["email", "sent"] == 40
@@ -141,8 +145,8 @@ def test_good_documents_are_all_done_whatever_lies_among_them(
         # What one subtask cannot read may be another's: all of a person who leaves is redacted.
         if not any(key in json.dumps(document) for key in WHO.values()):
             assert documents_of(database, collection)[id_] == document, "what cannot be read is left alone"
-    for told in report.subtasks.values():
-        ids = told.get("malformed_ids", "").split("\n")
+    for outcome in report.subtasks.values():
+        ids = malformed_in(outcome)
         assert len(ids) == len(set(ids)), "it is named once"
 
 
@@ -157,7 +161,7 @@ def test_a_request_with_a_key_that_nobody_can_look_for_fails_alone(sqlite_sites:
         report = run_once(isolated_settings(database_url=url), now=to_timestamp(utc_now()))
         odd_one, fine = (documents_of(shop, "ops")[id_] for id_ in ("delete_odd", "delete_ok"))
 
-    assert report.subtasks["account_delete_requests"]["status"] == "completed"
+    assert report.subtasks["account_delete_requests"].status == "completed"
     assert fine["status"] == "completed"
     assert odd_one["status"] == "failed"
     told = "nothing can be looked up by its userId: mend it, then queue the request again"

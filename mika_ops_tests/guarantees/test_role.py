@@ -50,7 +50,7 @@ def test_all_of_maintenance_is_done_as_this_user(url: str) -> None:
         diagnosis = diagnose(isolated_settings(database_url=role))
         world.url = url
 
-        assert {outcome["status"] for outcome in report.subtasks.values()} == {"completed"}
+        assert {outcome.status for outcome in report.subtasks.values()} == {"completed"}
         assert world.broken_promises(interruptions=0) == []
         assert diagnosis.ok, diagnosis.checks
 
@@ -65,7 +65,7 @@ def test_each_right_is_needed(url: str, right: str, table: str) -> None:
     except UnusableDatabase as refused:
         assert "permission denied" in str(refused)  # noqa: PT017 - without this right, the shop is not even opened
         return
-    failed = [outcome["error"] for outcome in report.subtasks.values() if outcome["status"] == "failed"]
+    failed = list(report.errors.values())
     assert failed
     assert all(f"permission denied for table {table}" in error for error in failed), failed
 

@@ -19,7 +19,7 @@ def maintained(url: str) -> RunReport:
 
 
 def failed(report: RunReport) -> dict[str, str]:
-    return {name: told["error"] for name, told in report.subtasks.items() if told["status"] == "failed"}
+    return report.errors
 
 
 def test_tables_of_ours_without_a_version_are_told_and_mended_by_preparing(database: Database, url: str) -> None:
@@ -57,7 +57,7 @@ def test_a_site_whose_tables_have_more_columns_is_maintained_and_they_stay(datab
 
     with shop_at_work(url) as world:
         report = run_once(isolated_settings(**world.settings))
-        assert {told["status"] for told in report.subtasks.values()} == {"completed"}
+        assert {told.status for told in report.subtasks.values()} == {"completed"}
         assert world.broken_promises(interruptions=0) == []
 
     with database.reading() as connection:
@@ -83,7 +83,7 @@ def test_a_site_that_lacks_indexes_is_maintained_all_the_same(database: Database
 
     with shop_at_work(url) as world:
         report = run_once(isolated_settings(**world.settings))
-        assert {told["status"] for told in report.subtasks.values()} == {"completed"}
+        assert {told.status for told in report.subtasks.values()} == {"completed"}
         assert world.broken_promises(interruptions=0) == []
 
     assert len(dropped) > 2

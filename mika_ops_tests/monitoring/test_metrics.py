@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from mika_ops.monitoring.metrics import SUMMED, aggregate_metrics, had_work, subtask_metrics
 from mika_ops.monitoring.snapshot import ShopSnapshot
 from mika_ops.ports.backlog import Backlog, Due
+from mika_ops.subtasks.email_outbox import EmailOutboxResult
+from mika_ops.subtasks.outcome import Completed, Failed, Outcome, RecordedResult, Skipped, SweptResult
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Subtask
 from mika_ops_testing.builders import EARLIER, NOW
@@ -18,7 +20,8 @@ BY_NAME = {subtask.name: subtask for subtask in SUBTASKS}
 
 def test_a_subtask_that_did_something_has_all_figures() -> None:
     standing = ShopSnapshot(NOW, Backlog({"email_outbox": Due(7, EARLIER)}), {"email_outbox": Due(2)})
-    outcome = {"status": "completed", "duration_ms": 500, "scanned": 32, "sent": 30, "failed": 2, "has_more": True}
+    result = EmailOutboxResult(scanned=32, sent=30, failed=2, has_more=True)
+    outcome = Completed(result=result, duration_ms=500)
 
     assert subtask_metrics(BY_NAME["email_outbox"], outcome, standing) == {
         "done": 30,
@@ -35,7 +38,7 @@ def test_a_subtask_that_did_something_has_all_figures() -> None:
 def test_a_subtask_that_is_skipped_still_tells_what_waits_for_it() -> None:
     standing = ShopSnapshot(NOW, Backlog({"acp_sessions": Due(3)}))
 
-    figures = subtask_metrics(BY_NAME["acp_sessions"], {"status": "skipped", "duration_ms": 0, "reason": "?"}, standing)
+    figures = subtask_metrics(BY_NAME["acp_sessions"], Skipped(reason="?"), standing)
 
     assert figures == {
         "done": 0,
@@ -49,7 +52,8 @@ def test_a_subtask_that_is_skipped_still_tells_what_waits_for_it() -> None:
 
 @pytest.mark.parametrize("subtask", SUBTASKS, ids=lambda subtask: subtask.name)
 def test_what_a_subtask_did_is_the_sum_of_its_own_counts(subtask: Subtask) -> None:
-    outcome = {"status": "completed", "duration_ms": 1, "scanned": 99, **dict.fromkeys(subtask.done, 4)}
+    counts = {"scanned": 99, **dict.fromkeys(subtask.done, 4)}
+    outcome = Completed(result=RecordedResult(recorded_counts=counts), duration_ms=1)
 
     assert subtask_metrics(subtask, outcome, None)["done"] == 4 * len(subtask.done)
 
@@ -57,14 +61,14 @@ def test_what_a_subtask_did_is_the_sum_of_its_own_counts(subtask: Subtask) -> No
 @pytest.mark.parametrize(
     ("outcome", "did"),
     [
-        ({"status": "completed", "duration_ms": 12, "scanned": 0, "has_more": False}, False),
-        ({"status": "completed", "duration_ms": 12, "scanned": 1}, True),
-        ({"status": "completed", "duration_ms": 12, "has_more": True}, True),
-        ({"status": "failed", "duration_ms": 12, "error": "?"}, True),
-        ({"status": "skipped", "duration_ms": 0, "reason": "?"}, False),
+        (Completed(result=SweptResult(), duration_ms=12), False),
+        (Completed(result=SweptResult(scanned=1), duration_ms=12), True),
+        (Completed(result=SweptResult(has_more=True), duration_ms=12), True),
+        (Failed(error="?", duration_ms=12), True),
+        (Skipped(reason="?"), False),
     ],
 )
-def test_a_subtask_did_something_where_it_counted_anything_or_failed(outcome: Any, did: bool) -> None:
+def test_a_subtask_did_something_where_it_counted_anything_or_failed(outcome: Outcome, did: bool) -> None:
     assert had_work(outcome) is did
 
 

@@ -11,9 +11,10 @@ from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings, load_settings, unknown_variables
 from mika_ops.host.host import Host
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.orchestration.maintenance.ops import outcomes_of
+from mika_ops.orchestration.outcomes import read_outcomes
 from mika_ops.ports.alerts import Alert
 from mika_ops.store.database import Database
+from mika_ops.subtasks.outcome import sentence_of
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops_testing.builders import BEFORE, email, get, put
 from mika_ops_tests.orchestration.pieces import Broken, run_job, whole_host
@@ -159,7 +160,7 @@ def test_what_a_shop_lacks_is_named_by_its_own_variables() -> None:
     definitions = build_definitions(name="eu", settings=isolated_settings())
     with dg.DagsterInstance.ephemeral() as instance:
         run = definitions.resolve_job_def("mika_maintenance_eu").execute_in_process(instance=instance)
-        reasons = {name: outcome["reason"] for name, outcome in outcomes_of(instance, run.run_id).items()}
+        reasons = {name: sentence_of(outcome) for name, outcome in read_outcomes(instance, run.run_id).items()}
     assert reasons["stuck_emails"] == "not configured: ops; set MIKA_EU_DATABASE_URL"
 
 
@@ -168,7 +169,7 @@ def test_what_fails_in_a_shop_is_told_by_its_own_variables() -> None:
     definitions = build_definitions(name="eu", host=host, settings=isolated_settings())
     with dg.DagsterInstance.ephemeral() as instance:
         run = definitions.resolve_job_def("mika_maintenance_eu").execute_in_process(instance=instance)
-        assert outcomes_of(instance, run.run_id)["acp_sessions"]["error"] == "check MIKA_EU_DATABASE_URL"
+        assert sentence_of(read_outcomes(instance, run.run_id)["acp_sessions"]) == "check MIKA_EU_DATABASE_URL"
 
 
 def test_emails_without_an_outbox_are_refused_by_the_shops_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:

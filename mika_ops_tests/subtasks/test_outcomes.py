@@ -6,7 +6,19 @@ from mika_ops.clock import Clock
 from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
 from mika_ops.subtasks.email_outbox import EmailOutboxResult
-from mika_ops.subtasks.outcome import Completed, Failed, Skipped, SubtaskFailed, SubtaskResult
+from mika_ops.subtasks.outcome import (
+    Completed,
+    Failed,
+    NotChosen,
+    Outcome,
+    Skipped,
+    SubtaskFailed,
+    SubtaskResult,
+    SweptResult,
+    format_outcome,
+    merge_outcomes,
+    outcome_facts,
+)
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.subtasks.subtask import RunOptions, Subtask, outcome_of
 
@@ -127,3 +139,72 @@ def test_the_words_of_a_result_tell_no_address_and_no_link() -> None:
     drained = EmailOutboxResult(stopped_reason="550 <ada@example.test> refused, see https://mail.test/1")
     assert "example.test" not in drained.words()["stopped_reason"]
     assert "mail.test" not in drained.words()["stopped_reason"]
+
+
+def test_a_result_cannot_hide_how_the_subtask_ended() -> None:
+    class Misnamed(SubtaskResult):
+        status: str = "fine"
+        error: str = "none"
+        duration_ms: int = 7
+
+    facts = outcome_facts(Failed(error="the disk is full", result=Misnamed(), duration_ms=1))
+
+    assert facts == {"status": "failed", "duration_ms": 1, "error": "the disk is full"}
+
+
+def test_an_outcome_in_one_line_is_its_sentence_and_what_it_counted() -> None:
+    assert format_outcome(Failed(error="the disk is full", result=Counted(done=2))) == "the disk is full; done 2"
+    assert format_outcome(Completed(result=Counted(done=2, has_more=True))) == "done 2, has_more yes"
+    assert format_outcome(Completed(result=Counted())) == "nothing due"
+    assert format_outcome(NotChosen()) == "not chosen for this run"
+
+
+class TestMergingShards:
+    def test_counts_are_added_and_the_longest_duration_is_that_of_all(self) -> None:
+        shards: list[Outcome] = [
+            Completed(result=Counted(done=3), duration_ms=30),
+            Completed(result=Counted(done=4, has_more=True), duration_ms=50),
+        ]
+        assert outcome_facts(merge_outcomes(shards)) == {
+            "status": "completed",
+            "duration_ms": 50,
+            "done": 7,
+            "has_more": True,
+        }
+
+    def test_it_failed_where_one_did_with_each_error_once_and_all_that_was_done(self) -> None:
+        shards: list[Outcome] = [
+            Failed(error="the disk is full", result=Counted(done=2), duration_ms=1),
+            Completed(result=Counted(done=5), duration_ms=1),
+            Failed(error="the disk is full", duration_ms=1),
+        ]
+        assert outcome_facts(merge_outcomes(shards)) == {
+            "status": "failed",
+            "duration_ms": 1,
+            "error": "the disk is full",
+            "done": 7,
+            "has_more": False,
+        }
+
+    @pytest.mark.parametrize("skipped", [Skipped(reason="not configured: ops"), NotChosen()])
+    def test_it_was_skipped_where_all_were(self, skipped: Skipped) -> None:
+        assert merge_outcomes([skipped, skipped]) == skipped
+
+    def test_a_shard_that_was_skipped_says_nothing_of_the_others(self) -> None:
+        skipped, completed = Skipped(reason="not configured: ops"), Completed(result=Counted(done=5), duration_ms=2)
+        merged = merge_outcomes((skipped, completed))
+        assert outcome_facts(merged) == {"status": "completed", "duration_ms": 2, "done": 5, "has_more": False}
+
+    def test_of_many_ids_the_first_are_kept(self) -> None:
+        shards = [Completed(result=SweptResult(malformed_ids=tuple(f"{s}-{n}" for n in range(15)))) for s in "ab"]
+        merged = merge_outcomes(shards)
+        assert isinstance(merged, Completed)
+        assert merged.result.named_ids()["malformed_ids"] == (
+            *(f"a-{n}" for n in range(15)),
+            *(f"b-{n}" for n in range(5)),
+        )
+
+    def test_the_words_of_all_shards_are_kept_each_once(self) -> None:
+        stopped = EmailOutboxResult(stopped_reason="the mail server refuses all")
+        merged = merge_outcomes([Completed(result=stopped), Completed(result=stopped)])
+        assert outcome_facts(merged)["stopped_reason"] == "the mail server refuses all"

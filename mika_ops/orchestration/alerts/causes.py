@@ -7,10 +7,9 @@ import dagster as dg
 
 from mika_ops.alerting import incidents
 from mika_ops.monitoring.checks import CHECK_NAMES
-from mika_ops.orchestration.maintenance.ops import (
-    outcomes_of,
-)
+from mika_ops.orchestration.outcomes import read_outcomes
 from mika_ops.redaction import redact
+from mika_ops.subtasks.outcome import sentence_of
 
 _CAUSES_READ: Final = 20
 
@@ -20,9 +19,9 @@ def cause_of(instance: dg.DagsterInstance, run_id: str, key: str) -> str | None:
     if key in CHECK_NAMES:
         return _finding_of(instance, run_id, key)
     if key != incidents.RUN:
-        outcome = outcomes_of(instance, run_id).get(key, {})
-        cause = outcome.get("error") or outcome.get("reason")
-        return redact(str(cause)) if cause else None
+        outcome = read_outcomes(instance, run_id).get(key)
+        cause = None if outcome is None else sentence_of(outcome)
+        return redact(cause) if cause else None
     return "; ".join(redact(cause) for cause in _causes(instance, run_id) if cause) or None
 
 

@@ -4,9 +4,8 @@ How a subtask ended stands in the metadata of its op's output, where people see 
 no value passes between the ops: any executor will do, and no event is stored that nobody reads.
 """
 
-from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
@@ -16,8 +15,8 @@ from mika_ops.formatting import format_counts
 from mika_ops.host.host import Host
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.resources import RunPlan
-from mika_ops.subtasks.outcome import NOT_CHOSEN, Failed, Outcome, Skipped
-from mika_ops.subtasks.registry import SUBTASK_NAMES
+from mika_ops.orchestration.outcomes import to_metadata
+from mika_ops.subtasks.outcome import Failed, NotChosen, Outcome, Skipped, result_of
 from mika_ops.subtasks.subtask import Subtask, outcome_of
 
 FAIL_RUN_ON: Final = frozenset({"stock_reservations"})
@@ -45,9 +44,9 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
         out=dg.Out(dg.Nothing, description="How the subtask ended, as metadata: status, counts, reason or error."),
     )
     def run_subtask(context: dg.OpExecutionContext) -> dg.Output[None]:
-        metadata = metadata_of(outcome_in(context, subtask))
-        log_outcome(context, subtask.name, metadata)
-        return dg.Output(None, metadata=metadata)
+        outcome = outcome_in(context, subtask)
+        log_outcome(context, subtask.name, outcome)
+        return dg.Output(None, metadata=to_metadata(outcome))
 
     return run_subtask
 
@@ -61,7 +60,7 @@ def outcome_in(context: dg.OpExecutionContext, subtask: Subtask, shard: Shard | 
     """Run a subtask, or a shard of it, by the plan of the run, to its outcome."""
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
     if subtask.name not in plan.selected:
-        return Skipped(reason=NOT_CHOSEN)
+        return NotChosen()
     host = Host(**{name: getattr(context.resources, name) for name in components_of(subtask)})
     outcome = outcome_of(subtask, host, plan.clock, plan.limits_of(subtask.name, shard))
     if isinstance(outcome, Skipped):
@@ -71,44 +70,12 @@ def outcome_in(context: dg.OpExecutionContext, subtask: Subtask, shard: Shard | 
     return outcome
 
 
-def log_outcome(context: dg.OpExecutionContext, subtask: str, metadata: Mapping[str, Any]) -> None:
-    """Log what an outcome says that is worth a line: an error, or counts."""
-    if metadata["status"] == "failed":
-        context.log.error("%s failed: %s", subtask, metadata["error"])
-    elif counts := format_counts(metadata):
+def log_outcome(context: dg.OpExecutionContext, subtask: str, outcome: Outcome) -> None:
+    """Log the error of a subtask that failed, or the counts of one that found work."""
+    if isinstance(outcome, Failed):
+        context.log.error("%s failed: %s", subtask, outcome.error)
+    elif counts := format_counts(result_of(outcome).counts()):
         context.log.info("%s: %s", subtask, counts)
-
-
-def outcomes_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[str, Any]]:
-    """Return how each subtask of a run ended, in order: what ``metadata_of`` said of it."""
-    told = step_metadata(instance, run_id, SUBTASK_NAMES.__contains__)
-    return {name: told[name] for name in SUBTASK_NAMES if name in told}
-
-
-def step_metadata(
-    instance: dg.DagsterInstance, run_id: str, chosen: Callable[[str], bool]
-) -> dict[str, dict[str, Any]]:
-    """Return the metadata of the outputs of these steps of a run, by step; of a step that was done again, the last."""
-    told = {}
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_OUTPUT):
-        event = entry.get_dagster_event()
-        if event.step_key is not None and chosen(event.step_key):
-            told[event.step_key] = {name: value.value for name, value in event.step_output_data.metadata.items()}
-    return told
-
-
-def metadata_of(outcome: Outcome) -> dict[str, Any]:
-    """Return what the UI shows of an outcome: status, duration, and counts, reason or error."""
-    metadata: dict[str, Any] = {"status": outcome.status, "duration_ms": outcome.duration_ms}
-    match outcome:
-        case Skipped(reason=reason):
-            metadata["reason"] = reason
-        case Failed(error=error):
-            metadata["error"] = error
-    if not isinstance(outcome, Skipped) and outcome.result is not None:
-        metadata |= outcome.result.counts() | {**outcome.result.words(), **metadata}
-        metadata |= {name: "\n".join(ids) for name, ids in outcome.result.named_ids().items()}
-    return metadata
 
 
 def _described(subtask: Subtask) -> str:

@@ -18,12 +18,12 @@ from mika_ops.orchestration.maintenance.ops import (
     BACKLOG,
     components_of,
     log_outcome,
-    metadata_of,
     outcome_in,
-    step_metadata,
 )
 from mika_ops.orchestration.maintenance.resources import RunPlan
+from mika_ops.orchestration.outcomes import read_shard_outcomes, to_metadata
 from mika_ops.redaction import describe_error
+from mika_ops.subtasks.outcome import merge_outcomes
 from mika_ops.subtasks.registry import due_selections
 from mika_ops.subtasks.subtask import Subtask
 
@@ -93,8 +93,8 @@ def _shard(subtask: Subtask) -> dg.OpDefinition:
         pool=f"mika_{subtask.name}",
     )
     def do_shard(context: dg.OpExecutionContext) -> dg.Output[None]:
-        metadata = metadata_of(outcome_in(context, subtask, sharding.Shard.parse(context.get_mapping_key() or "")))
-        return dg.Output(None, metadata=metadata)
+        outcome = outcome_in(context, subtask, sharding.Shard.parse(context.get_mapping_key() or ""))
+        return dg.Output(None, metadata=to_metadata(outcome))
 
     return do_shard
 
@@ -107,9 +107,8 @@ def _together(subtask: Subtask) -> dg.OpDefinition:
         out=dg.Out(dg.Nothing, description="How the subtask ended, as metadata: status, counts, reason or error."),
     )
     def together(context: dg.OpExecutionContext) -> dg.Output[None]:
-        done = step_metadata(context.instance, context.run_id, lambda step: step.startswith(f"{subtask.name}_shard["))
-        metadata = sharding.merge_outcomes(list(done.values()))
-        log_outcome(context, subtask.name, metadata)
-        return dg.Output(None, metadata=metadata)
+        outcome = merge_outcomes(read_shard_outcomes(context.instance, context.run_id, f"{subtask.name}_shard"))
+        log_outcome(context, subtask.name, outcome)
+        return dg.Output(None, metadata=to_metadata(outcome))
 
     return together

@@ -9,7 +9,6 @@ import dagster as dg
 
 from mika_ops.clock import utc_now
 from mika_ops.config.settings import run_options_from
-from mika_ops.formatting import format_outcome
 from mika_ops.monitoring.checks import CheckResult, run_checks
 from mika_ops.monitoring.snapshot import ShopSnapshot, take_snapshot
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
@@ -17,24 +16,22 @@ from mika_ops.orchestration.maintenance.ops import (
     AFTER,
     BACKLOG,
     FAIL_RUN_ON,
-    outcomes_of,
 )
 from mika_ops.orchestration.maintenance.resources import RunPlan
 from mika_ops.orchestration.observability.assets import is_heartbeat, observations
 from mika_ops.orchestration.observability.checks import evaluations
 from mika_ops.orchestration.observability.rollup import HOUR, roll_up
+from mika_ops.orchestration.outcomes import read_outcomes, result_tags, to_metadata
 from mika_ops.orchestration.runs import ENDED, ended_at, started_at
 from mika_ops.orchestration.tags import (
     COMPLETED_TAG,
     FAILED_TAG,
-    HEALTHY_TAG,
     RESULT_TAGS,
     UNHEALTHY_TAG,
-    join_names,
     names_in,
 )
 from mika_ops.redaction import describe_error
-from mika_ops.subtasks.outcome import NOT_CHOSEN
+from mika_ops.subtasks.outcome import Failed, Outcome, count_statuses, format_outcome
 
 CHECKS_TOLD_EVERY: Final = timedelta(hours=6)
 """How often a check that goes on passing is told again: each costs four kilobytes, which no retention deletes."""
@@ -59,7 +56,7 @@ Event: TypeAlias = dg.AssetObservation | dg.AssetCheckEvaluation | dg.Output[Non
 def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
     """Yield what is observed, log the run's result, and raise where the run must fail."""
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
-    outcomes = outcomes_of(context.instance, context.run_id)
+    outcomes = read_outcomes(context.instance, context.run_id, chosen=plan.selected)
     if not outcomes:
         # "Re-execute from failure" runs the summary alone: without this, it would turn a failed run green.
         raise dg.Failure("No subtask was part of this run: re-execute all of it, not the summary alone.")
@@ -68,23 +65,23 @@ def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
     before = context.instance.get_run_records(
         dg.RunsFilter(job_name=context.job_name, statuses=ENDED), limit=RUNS_SHOWN
     )
-    tags = outcome_tags(outcomes, findings, before=context.run.tags)
+    tags = result_tags(outcomes, findings, before=context.run.tags)
     context.instance.add_run_tags(context.run_id, tags)
     newest = next((record for record in before if _was_summed_up(record)), None)
     yield from _observed(plan, outcomes, standing, findings, newest)
     if is_heartbeat(utc_now(), _started_at(newest), every=HOUR):
         _roll_up(context, plan)
 
-    failed = [name for name, outcome in outcomes.items() if outcome["status"] == "failed"]
-    line = json.dumps({"now": plan.clock.scheduled_at, **outcomes}, ensure_ascii=False)
+    failed = {name: outcome.error for name, outcome in outcomes.items() if isinstance(outcome, Failed)}
+    facts = {name: to_metadata(outcome) for name, outcome in outcomes.items()}
+    line = json.dumps({"now": plan.clock.scheduled_at, **facts}, ensure_ascii=False)
     (context.log.warning if failed else context.log.info)("%s %s", context.job_name, line)
-    statuses = [outcome["status"] for outcome in outcomes.values()]
     metadata: dict[str, Any] = {
         "overview": dg.MetadataValue.md(overview(outcomes, standing, findings, before, url=plan.settings.dagster_url)),
-        **{status: statuses.count(status) for status in ("completed", "failed", "skipped")},
+        **count_statuses(outcomes.values()),
         "unreadable_documents": 0 if standing is None else standing.backlog.unreadable,
     }
-    fatal = [f"{name}: {outcomes[name]['error']}" for name in failed if name in FAIL_RUN_ON]
+    fatal = [f"{name}: {error}" for name, error in failed.items() if name in FAIL_RUN_ON]
     if fatal:
         raise dg.Failure("; ".join(fatal), metadata=metadata, allow_retries=False)
     yield dg.Output(None, metadata=metadata)
@@ -111,7 +108,7 @@ def _standing(context: dg.OpExecutionContext, plan: RunPlan) -> ShopSnapshot | N
 
 def _observed(
     plan: RunPlan,
-    outcomes: Mapping[str, Mapping[str, Any]],
+    outcomes: Mapping[str, Outcome],
     standing: ShopSnapshot | None,
     findings: Mapping[str, CheckResult],
     before: dg.RunRecord | None,
@@ -137,21 +134,8 @@ def _roll_up(context: dg.OpExecutionContext, plan: RunPlan) -> None:
         context.log.warning("the last hour could not be added up: %s", describe_error(failure))
 
 
-def outcome_tags(
-    outcomes: Mapping[str, Mapping[str, Any]], findings: Mapping[str, CheckResult], *, before: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the tags that say how subtasks ended and what checks found; ``before``: those of the run so far."""
-    named: dict[str, list[str]] = {tag: [] for tag in RESULT_TAGS}
-    for name, outcome in outcomes.items():
-        if outcome.get("reason") != NOT_CHOSEN:
-            named[f"mika/{outcome['status']}"].append(name)
-    for name, finding in findings.items():
-        named[HEALTHY_TAG if finding.passed else UNHEALTHY_TAG].append(name)
-    return {tag: join_names(names) for tag, names in named.items() if names or tag in before}
-
-
 def overview(
-    outcomes: Mapping[str, Mapping[str, Any]],
+    outcomes: Mapping[str, Outcome],
     standing: ShopSnapshot | None,
     findings: Mapping[str, CheckResult],
     before: Sequence[dg.RunRecord],
@@ -164,7 +148,7 @@ def overview(
     for name, outcome in outcomes.items():
         left = due[name].count if name in due else "–"
         lines.append(
-            f"| {name} | {outcome['status']} | {_cell(format_outcome(outcome))} | {outcome['duration_ms']} | {left} |"
+            f"| {name} | {outcome.status} | {_cell(format_outcome(outcome))} | {outcome.duration_ms} | {left} |"
         )
     if findings:
         failing = {name: finding.sentence for name, finding in findings.items() if not finding.passed}

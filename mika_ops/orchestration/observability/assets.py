@@ -5,16 +5,16 @@ observes only what it did something to, and all of them where it is a heartbeat.
 assets: ``hourly`` and ``daily``, the sums and maxima of all subtasks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
 from mika_ops.config.settings import Settings
 from mika_ops.monitoring.metrics import Metrics, had_work, subtask_metrics
 from mika_ops.monitoring.snapshot import ShopSnapshot
-from mika_ops.subtasks.outcome import NOT_CHOSEN
+from mika_ops.subtasks.outcome import NotChosen, Outcome, count_statuses
 from mika_ops.subtasks.registry import SUBTASKS
 
 PREFIX: Final = "mika"
@@ -61,19 +61,19 @@ def is_heartbeat(now: datetime, last_started: datetime | None, *, every: timedel
 
 
 def observations(
-    outcomes: Mapping[str, Mapping[str, Any]], standing: ShopSnapshot | None, shop: str | None, *, heartbeat: bool
+    outcomes: Mapping[str, Outcome], standing: ShopSnapshot | None, shop: str | None, *, heartbeat: bool
 ) -> list[dg.AssetObservation]:
     """Return what a run observes: the subtasks that did something, or all at a heartbeat, and then the shop."""
     chosen = {
         subtask: outcome
         for subtask in SUBTASKS
-        if (outcome := outcomes.get(subtask.name)) is not None and outcome.get("reason") != NOT_CHOSEN
+        if (outcome := outcomes.get(subtask.name)) is not None and not isinstance(outcome, NotChosen)
     }
     worth_it = {subtask: outcome for subtask, outcome in chosen.items() if heartbeat or had_work(outcome)}
     seen = [
         dg.AssetObservation(
             asset_key(subtask.name, shop),
-            metadata={"status": outcome["status"], **subtask_metrics(subtask, outcome, standing)},
+            metadata={"status": outcome.status, **subtask_metrics(subtask, outcome, standing)},
         )
         for subtask, outcome in worth_it.items()
     ]
@@ -86,11 +86,9 @@ def numeric_metadata(observation: dg.AssetObservation | None) -> Metrics:
     return {name: value for name, value in told.items() if isinstance(value, int | float)}
 
 
-def _of_shop(chosen: Any, standing: ShopSnapshot | None, shop: str | None) -> dg.AssetObservation:
-    outcomes = list(chosen)
-    statuses = [outcome["status"] for outcome in outcomes]
-    numbers: dict[str, Any] = {status: statuses.count(status) for status in ("completed", "failed", "skipped")}
-    numbers["duration_ms"] = sum(int(outcome.get("duration_ms", 0)) for outcome in outcomes)
+def _of_shop(chosen: Collection[Outcome], standing: ShopSnapshot | None, shop: str | None) -> dg.AssetObservation:
+    numbers: dict[str, int] = count_statuses(chosen)
+    numbers["duration_ms"] = sum(outcome.duration_ms for outcome in chosen)
     if standing is not None:
         numbers["due"] = standing.backlog.total
         numbers["failed_for_good"] = sum(due.count for due in standing.failed.values())

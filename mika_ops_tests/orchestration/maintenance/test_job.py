@@ -14,7 +14,7 @@ from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
-from mika_ops.orchestration.maintenance.ops import outcomes_of
+from mika_ops.orchestration.outcomes import read_outcomes
 from mika_ops.ports.backlog import Backlog, Due
 from mika_ops.ports.email import DrainedOutbox
 from mika_ops.ports.stock import ReleasedReservations
@@ -256,7 +256,7 @@ def test_an_interruption_stops_the_run_and_is_no_failure_of_a_subtask(interrupti
         with suppress(type(interruption)):
             assert not run_job(host, instance=instance).success
         (record,) = instance.get_run_records()
-        ended = outcomes_of(instance, record.dagster_run.run_id)
+        ended = read_outcomes(instance, record.dagster_run.run_id)
 
     assert record.dagster_run.status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
     assert list(ended) == ORDER[:4]
