@@ -21,7 +21,6 @@ from uuid import uuid4
 
 import click
 import dagster as dg
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Insert, insert, literal, select
@@ -33,6 +32,7 @@ from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.orchestration.retention.instance_history import InstanceHistory
 from mika_ops.orchestration.retention.policy import Retention, delete_expired
+from mika_ops_testing.dagster_internals import SqlEventLogStorageTable
 from mika_ops_testing.sites import DatabaseKind
 
 PROJECT = Path(__file__).resolve().parents[1]

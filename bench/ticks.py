@@ -23,12 +23,6 @@ from unittest.mock import patch
 import click
 import dagster as dg
 import psutil
-from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import ModuleTarget
-from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
-from dagster._daemon.sensor import execute_sensor_iteration
-from dagster._scheduler.scheduler import launch_scheduled_runs
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import create_engine, text
@@ -47,6 +41,15 @@ from mika_ops.orchestration.observability.rollup import DAY, HOUR, roll_up
 from mika_ops.orchestration.retention.instance_history import InstanceHistory
 from mika_ops.orchestration.retention.job import HISTORY_JOB_NAME
 from mika_ops.orchestration.retention.policy import Retention, delete_expired
+from mika_ops_testing.dagster_internals import (
+    InstigatorTick,
+    ModuleTarget,
+    QueuedRunCoordinatorDaemon,
+    TickStatus,
+    WorkspaceProcessContext,
+    execute_sensor_iteration,
+    launch_scheduled_runs,
+)
 from mika_ops_testing.sites import DatabaseKind, lay_out
 
 PROJECT: Final = Path(__file__).resolve().parents[1]

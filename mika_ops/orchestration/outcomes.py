@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from mika_ops.monitoring.checks import CheckResult
+from mika_ops.orchestration.dagster_internals import events_of_run
 from mika_ops.orchestration.tags import (
     COMPLETED_TAG,
     FAILED_TAG,
@@ -101,8 +102,7 @@ def _step_metadata(
 ) -> dict[str, dict[str, Any]]:
     """Return the metadata of the outputs of a run by step; for a step that ran several times, that of the last."""
     found = {}
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_OUTPUT):
-        event = entry.get_dagster_event()
+    for event in events_of_run(instance, run_id, dg.DagsterEventType.STEP_OUTPUT):
         if event.step_key is not None and wanted(event.step_key):
             found[event.step_key] = {name: value.value for name, value in event.step_output_data.metadata.items()}
     return found

@@ -50,9 +50,8 @@ def run_once(
     opened.
     """
     import dagster as dg
-    from dagster._core.definitions.job_base import InMemoryJob
-    from dagster._core.execution.api import execute_run
 
+    from mika_ops.orchestration.dagster_internals import create_run, execute_run
     from mika_ops.orchestration.maintenance.job import maintenance_job
     from mika_ops.orchestration.maintenance.resources import resources_for
     from mika_ops.orchestration.outcomes import read_outcomes
@@ -78,8 +77,7 @@ def run_once(
     with history as instance:
         # Not ``execute_in_process``: it has an executor of its own, and a run that is interrupted then ends as failed.
         planned_job = definitions.resolve_job_def(job.name)
-        run = instance.create_run_for_job(planned_job, run_config=config, tags=planned_job.run_tags)
-        done = execute_run(InMemoryJob(planned_job), run, instance)
+        done = execute_run(planned_job, create_run(planned_job, instance, config), instance)
         outcomes = read_outcomes(instance, done.run_id, chosen=subtasks or SUBTASK_NAMES)
     stopped = Failed(error="not done: the run was stopped before its end")
     return RunReport(done.run_id, done.success, now, {name: outcomes.get(name, stopped) for name in SUBTASK_NAMES})

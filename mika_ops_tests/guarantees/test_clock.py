@@ -5,11 +5,11 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from dagster._utils.schedules import schedule_execution_time_iterator
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
 from mika_ops.documents.document import Document
+from mika_ops.orchestration.dagster_internals import cron_times
 from mika_ops.orchestration.run_once import run_once
 from mika_ops.store.database import Database
 from mika_ops.subtasks.outcome import outcome_facts
@@ -73,7 +73,7 @@ def test_a_clock_behind_the_shops_leaves_what_others_hold_and_never_writes_an_ea
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"], ids=["summer time begins", "summer time ends"])
 def test_an_every_minute_schedule_skips_and_repeats_no_minute_when_summer_time_changes(day: str) -> None:
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    ticks = schedule_execution_time_iterator(start.timestamp(), "* * * * *", "Europe/Berlin", ascending=True)
+    ticks = cron_times("* * * * *", "Europe/Berlin", since=start)
 
     times = [next(ticks).timestamp() for _ in range(4 * 60)]
 
@@ -83,7 +83,7 @@ def test_an_every_minute_schedule_skips_and_repeats_no_minute_when_summer_time_c
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"], ids=["summer time begins", "summer time ends"])
 def test_a_nightly_schedule_runs_once_in_the_night_of_the_change(day: str) -> None:
     start = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo("Europe/Berlin"))
-    ticks = schedule_execution_time_iterator(start.timestamp(), "17 2 * * *", "Europe/Berlin", ascending=True)
+    ticks = cron_times("17 2 * * *", "Europe/Berlin", since=start)
 
     times = [next(ticks) for _ in range(3)]
 

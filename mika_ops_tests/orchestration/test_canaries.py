@@ -16,11 +16,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import ModuleTarget
-from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
-from dagster._daemon.sensor import execute_sensor_iteration
-from dagster._scheduler.scheduler import launch_scheduled_runs
 from sqlalchemy import create_engine, inspect, text
 
 from mika_ops.clock import utc_now
@@ -46,6 +41,13 @@ from mika_ops_testing.builders import (
     stock_item,
     webhook,
     workflow,
+)
+from mika_ops_testing.dagster_internals import (
+    ModuleTarget,
+    QueuedRunCoordinatorDaemon,
+    WorkspaceProcessContext,
+    execute_sensor_iteration,
+    launch_scheduled_runs,
 )
 from mika_ops_testing.sites import DatabaseKind
 from mika_ops_tests.alerting.test_channels import endpoint

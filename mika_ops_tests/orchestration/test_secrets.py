@@ -2,7 +2,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster_shared.serdes import serialize_value
 from sqlalchemy import make_url
 
@@ -13,6 +12,7 @@ from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.store.opening import open_database
 from mika_ops.store.schema.site import stock_events
 from mika_ops_testing.builders import email, put, put_rows, reservation, workflow
+from mika_ops_testing.dagster_internals import RepositorySnap
 from mika_ops_tests.orchestration.pieces import run_job
 
 CANARY = "canary-5f2c"

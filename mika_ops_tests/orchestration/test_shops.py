@@ -5,7 +5,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings, load_settings, unknown_variables
@@ -17,6 +16,7 @@ from mika_ops.store.database import Database
 from mika_ops.subtasks.outcome import sentence_of
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops_testing.builders import BEFORE, email, get, put
+from mika_ops_testing.dagster_internals import SensorExecutionData
 from mika_ops_tests.orchestration.pieces import Broken, run_job, whole_host
 
 

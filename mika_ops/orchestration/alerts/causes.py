@@ -7,6 +7,7 @@ import dagster as dg
 
 from mika_ops.alerting import incidents
 from mika_ops.monitoring.checks import CHECK_NAMES
+from mika_ops.orchestration.dagster_internals import events_of_run
 from mika_ops.orchestration.outcomes import read_outcomes
 from mika_ops.redaction import redact
 from mika_ops.subtasks.outcome import sentence_of
@@ -27,22 +28,17 @@ def cause_of(instance: dg.DagsterInstance, run_id: str, key: str) -> str | None:
 
 def _finding_of(instance: dg.DagsterInstance, run_id: str, check: str) -> str | None:
     """Return what a run found by a check, which logs each that fails and is an error."""
-    kinds = {dg.DagsterEventType.ASSET_CHECK_EVALUATION}
-    for record in instance.get_records_for_run(run_id, of_type=kinds).records:
-        event = record.event_log_entry.dagster_event
-        if event is not None and event.asset_check_evaluation_data.check_name == check:
+    for event in events_of_run(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        if event.asset_check_evaluation_data.check_name == check:
             return event.asset_check_evaluation_data.description
     return None
 
 
 def _causes(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:
-    for kinds in ({dg.DagsterEventType.STEP_FAILURE}, {dg.DagsterEventType.RUN_FAILURE}):
-        records = instance.get_records_for_run(run_id, of_type=kinds, limit=_CAUSES_READ).records
-        for record in records:
-            event = record.event_log_entry.dagster_event
-            if event is not None:
-                yield _said(event)
-        if records:
+    for kind in (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE):
+        events = events_of_run(instance, run_id, kind, limit=_CAUSES_READ)
+        yield from map(_said, events)
+        if events:
             return
 
 

@@ -2,10 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from dagster._utils.schedules import schedule_execution_time_iterator
-
 from mika_ops.alerting.incidents import OverdueAt
 from mika_ops.config.settings import Settings
+from mika_ops.orchestration.dagster_internals import cron_times
 
 
 def overdue_at(settings: Settings) -> OverdueAt:
@@ -23,7 +22,7 @@ def overdue_after(
     cron: str, timezone: str, *, silence: timedelta, run: timedelta, idle: timedelta = timedelta(0)
 ) -> OverdueAt:
     def until(heard: datetime) -> datetime:
-        ticks = schedule_execution_time_iterator((heard + idle).timestamp(), cron, timezone)
+        ticks = cron_times(cron, timezone, since=heard + idle)
         return max(heard + silence, next(ticks) + run)
 
     return until

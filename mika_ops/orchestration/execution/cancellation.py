@@ -1,8 +1,8 @@
 """A run that is asked to stop ends as canceled, whoever asks.
 
-Dagster marks a run canceled where its UI asked for it, and failed where its process was told to stop: by a deployment,
-by a node that is drained, by ``systemctl stop``. Maintenance stops in order either way, and the next tick goes on where
-it was, so neither is a failure that somebody must be told of.
+Dagster marks a run as canceled if its UI asked for it, and as failed if its process was asked to stop: by a deployment,
+by a node that is drained, by ``systemctl stop``. Maintenance shuts down gracefully either way, and the next tick
+continues where it stopped. So neither is a failure that needs an alert.
 """
 
 from collections.abc import Iterator
@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mika_ops.orchestration.dagster_internals import is_interruption, mark_canceling
+
 if TYPE_CHECKING:
-    from dagster._core.execution.context.system import PlanOrchestrationContext
-    from dagster._core.execution.plan.plan import ExecutionPlan
-    from dagster._core.execution.retries import RetryMode
-    from dagster._core.execution.step_dependency_config import StepDependencyConfig
+    from mika_ops.orchestration.dagster_internals import (
+        ExecutionPlan,
+        PlanOrchestrationContext,
+        RetryMode,
+        StepDependencyConfig,
+    )
 
 
 def cancel_on_interrupt(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
-    """Return the executor whose runs end as canceled where they, or one of their steps, are interrupted."""
+    """Return the executor with one difference: a run ends as canceled if it, or one of its steps, is interrupted."""
     return dg.ExecutorDefinition(
         name=definition.name,
         config_schema=definition.config_schema,  # type: ignore[arg-type]
@@ -29,7 +33,7 @@ def cancel_on_interrupt(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinit
 
 
 def create_executor(definition: dg.ExecutorDefinition, context: dg.InitExecutorContext) -> dg.Executor:
-    """Return the executor that the definition makes."""
+    """Return the executor that a definition creates."""
     create = definition.executor_creation_fn
     if create is None:
         raise TypeError(f"Dagster's {definition.name} has no executor to create")
@@ -37,16 +41,17 @@ def create_executor(definition: dg.ExecutorDefinition, context: dg.InitExecutorC
 
 
 class CancelingExecutor(dg.Executor):
-    """Asks Dagster to cancel a run that is interrupted, before its end is written: that is when Dagster looks at it.
+    """Asks Dagster to cancel a run that is interrupted, before Dagster writes how the run ended.
 
-    Only an executor sees all of a run: it may be interrupted in a step, between two, and as its resources are closed.
+    Only an executor covers all of a run: it may be interrupted in a step, between two steps, and while its resources
+    are closed.
     """
 
     def __init__(self, executor: dg.Executor) -> None:
         self._executor = executor
 
     def __getattr__(self, name: str) -> Any:
-        # Celery's asks the run's executor for what is its own.
+        # Celery's code reads attributes of its own executor from the executor of the run.
         return getattr(self._executor, name)
 
     @property
@@ -62,7 +67,7 @@ class CancelingExecutor(dg.Executor):
     ) -> Iterator[dg.DagsterEvent]:
         try:
             for event in self._executor.execute(plan_context, execution_plan):
-                if event.is_step_failure and _is_interruption(event):
+                if is_interruption(event):
                     _cancel(plan_context)
                 yield event
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
@@ -70,11 +75,7 @@ class CancelingExecutor(dg.Executor):
             raise
 
 
-def _is_interruption(event: dg.DagsterEvent) -> bool:
-    return event.step_failure_data.error_source.name == "INTERRUPT"
-
-
 def _cancel(plan_context: "PlanOrchestrationContext") -> None:
     run = plan_context.instance.get_run_by_id(plan_context.run_id)
     if run is not None and run.status == dg.DagsterRunStatus.STARTED:
-        plan_context.instance.report_run_canceling(run, message="The run's process was asked to stop.")
+        mark_canceling(plan_context.instance, run, "The run's process was asked to stop.")

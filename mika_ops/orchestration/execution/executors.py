@@ -85,6 +85,11 @@ def _celery(settings: Settings, shop: str | None) -> dg.ExecutorDefinition:
             raise BrokerUnavailable(f"Nothing was changed: {for_shop(shop, problem)}.")
         arguments = _app_arguments(settings)
         config = {**arguments, "include": [], "retries": {"disabled": {}}}
-        return create_executor(celery_executor, context._replace(executor_config=config))
+        return create_executor(
+            celery_executor,
+            dg.InitExecutorContext(
+                job=context.job, executor_def=context.executor_def, executor_config=config, instance=context.instance
+            ),
+        )
 
     return celery

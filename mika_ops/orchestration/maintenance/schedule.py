@@ -11,6 +11,7 @@ from mika_ops.clock import utc_now
 from mika_ops.config.loading import for_shop
 from mika_ops.config.settings import Settings
 from mika_ops.host.host import Host
+from mika_ops.orchestration.dagster_internals import count_runs, newest_run_ids
 from mika_ops.orchestration.runs import ENDED, UNFINISHED, ended_at, started_at
 from mika_ops.orchestration.tags import WHY_TAG
 from mika_ops.scheduling.tick import BacklogProbe, RecentRuns, decide_tick
@@ -76,9 +77,9 @@ class RunsOfAJob:
     def read(self, instance: dg.DagsterInstance) -> RecentRuns:
         """Read those under way, and the last that ended; one of some subtasks only says nothing of the others."""
         # Mostly there are none, and to count them costs little.
-        any_under_way = instance.get_runs_count(self._in(UNFINISHED))
+        any_under_way = count_runs(instance, self._in(UNFINISHED))
         under_way = instance.get_run_records(self._in(UNFINISHED), limit=_RUNS_READ) if any_under_way else []
-        newest = instance.get_run_ids(self._in(ENDED), limit=_RUNS_READ)
+        newest = newest_run_ids(instance, self._in(ENDED), limit=_RUNS_READ)
         known = {id_: ended for id_, ended in self._ended.items() if id_ in newest}
         if unknown := [id_ for id_ in newest if id_ not in known]:
             records = instance.get_run_records(dg.RunsFilter(run_ids=unknown))

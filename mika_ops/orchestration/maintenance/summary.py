@@ -11,6 +11,7 @@ from mika_ops.clock import utc_now
 from mika_ops.config.settings import run_options_from
 from mika_ops.monitoring.checks import CheckResult, run_checks
 from mika_ops.monitoring.snapshot import ShopSnapshot, take_snapshot
+from mika_ops.orchestration.dagster_internals import add_run_tags
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.ops import (
     AFTER,
@@ -66,7 +67,7 @@ def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
         dg.RunsFilter(job_name=context.job_name, statuses=ENDED), limit=RUNS_SHOWN
     )
     tags = result_tags(outcomes, findings, before=context.run.tags)
-    context.instance.add_run_tags(context.run_id, tags)
+    add_run_tags(context.instance, context.run_id, tags)
     newest = next((record for record in before if _was_summed_up(record)), None)
     yield from _observed(plan, outcomes, standing, findings, newest)
     if is_heartbeat(utc_now(), _started_at(newest), every=HOUR):

@@ -12,6 +12,7 @@ from typing import Final
 import dagster as dg
 
 from mika_ops.monitoring.metrics import Metrics, aggregate_metrics
+from mika_ops.orchestration.dagster_internals import count_runs
 from mika_ops.orchestration.observability.assets import DAILY, HOURLY, SHOP, asset_key, numeric_metadata
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_datetime, to_timestamp
@@ -90,8 +91,8 @@ def _runs(instance: dg.DagsterInstance, job: str, since: datetime) -> Metrics:
 
     def count(*statuses: dg.DagsterRunStatus) -> int:
         # Dagster compares with UTC and looks at no time zone.
-        return instance.get_runs_count(
-            dg.RunsFilter(job_name=job, statuses=statuses, created_after=since, created_before=since + HOUR)
+        return count_runs(
+            instance, dg.RunsFilter(job_name=job, statuses=statuses, created_after=since, created_before=since + HOUR)
         )
 
     return {f"{SHOP}.runs": count(), f"{SHOP}.failed_runs": count(dg.DagsterRunStatus.FAILURE)}

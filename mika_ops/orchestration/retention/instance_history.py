@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Final
-from uuid import UUID
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from mika_ops.orchestration.dagster_internals import count_runs, delete_logs, event_files, newest_run_ids
 from mika_ops.orchestration.retention.policy import RecordedRun, RunEnding
 
 _STATUSES: Final[dict[RunEnding, list[dg.DagsterRunStatus]]] = {
@@ -25,7 +23,7 @@ class InstanceHistory:
 
     def count(self, job: str, ending: RunEnding, *, before: datetime | None = None) -> int:
         """Return how many runs of a job ended so."""
-        return self._instance.get_runs_count(_ended(job, ending, before))
+        return count_runs(self._instance, _ended(job, ending, before))
 
     def oldest(self, job: str, ending: RunEnding, *, before: datetime, limit: int) -> Sequence[RecordedRun]:
         """Return the runs of a job that ended so, the oldest first."""
@@ -34,7 +32,7 @@ class InstanceHistory:
 
     def oldest_kept(self, job: str, ending: RunEnding, *, newest: int) -> int:
         """Return the position of the oldest of so many newest runs; 0 where there are not more of them."""
-        ids = self._instance.get_run_ids(_ended(job, ending), limit=newest + 1)
+        ids = newest_run_ids(self._instance, _ended(job, ending), limit=newest + 1)
         record = self._instance.get_run_record_by_id(ids[newest - 1]) if len(ids) > newest else None
         return 0 if record is None else record.storage_id
 
@@ -43,28 +41,15 @@ class InstanceHistory:
 
         The run itself goes after its logs: where they cannot be deleted, it is found again.
         """
-        self._instance.compute_log_manager.delete_logs(prefix=[run_id])
+        delete_logs(self._instance, run_id)
         self._instance.delete_run(run_id)
         left = 0
-        for file in shard_files(self._instance, run_id):
+        for file in event_files(self._instance, run_id):
             try:
                 file.unlink(missing_ok=True)
             except OSError:
                 left += 1
         return left
-
-
-def shard_files(instance: dg.DagsterInstance, run_id: str) -> list[Path]:
-    """Return the files in which a SQLite instance keeps the events of one run; none for any other storage.
-
-    Dagster empties them when it deletes the run, and leaves them there. They are the three that its own ``wipe``
-    removes for each run. A run whose id is no UUID has none here: its name might be that of another file.
-    """
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqliteEventLogStorage) or not _is_uuid(run_id):
-        return []
-    database = storage.path_for_shard(run_id)
-    return [Path(database + suffix) for suffix in ("", "-wal", "-shm")]
 
 
 def keeps_its_own_history(instance: dg.DagsterInstance) -> bool:
@@ -75,10 +60,3 @@ def keeps_its_own_history(instance: dg.DagsterInstance) -> bool:
 def _ended(job: str, ending: RunEnding, before: datetime | None = None) -> dg.RunsFilter:
     # Dagster compares with UTC and looks at no time zone; ``before`` is in UTC, as all our times are.
     return dg.RunsFilter(job_name=job, statuses=_STATUSES[ending], created_before=before)
-
-
-def _is_uuid(run_id: str) -> bool:
-    try:
-        return str(UUID(run_id)) == run_id
-    except ValueError:
-        return False

@@ -5,11 +5,10 @@ from collections.abc import Callable
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
 
 from mika_ops.config.loading import isolated_settings
 from mika_ops.host.host import Host
+from mika_ops.orchestration.dagster_internals import create_run, execute_run
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops_tests.orchestration.pieces import Broken, whole_host
@@ -38,9 +37,9 @@ def ended(host: Host, *, stopped_at: Callable[[dg.EventLogEntry], bool] = never)
 
     job = build_definitions(host=host, settings=isolated_settings()).resolve_job_def(JOB_NAME)
     with dg.DagsterInstance.ephemeral() as instance:
-        run = instance.create_run_for_job(job)
+        run = create_run(job, instance)
         instance.add_event_listener(run.run_id, stop)
-        execute_run(InMemoryJob(job), run, instance)
+        execute_run(job, run, instance)
         after = instance.get_run_by_id(run.run_id)
     assert after is not None
     return after.status

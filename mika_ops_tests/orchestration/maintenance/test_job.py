@@ -5,7 +5,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -248,7 +247,7 @@ def test_a_backlog_that_cannot_be_read_takes_nothing_from_the_run() -> None:
     assert run.logged(logging.WARNING) == ["what is left could not be read: the disk is on fire"]
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), DagsterExecutionInterruptedError(), SystemExit(1)])
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), dg.DagsterExecutionInterruptedError(), SystemExit(1)])
 def test_an_interruption_stops_the_run_and_is_no_failure_of_a_subtask(interruption: BaseException) -> None:
     host = whole_host(reservation_release=Broken(interruption))
 

@@ -5,7 +5,6 @@ from tempfile import TemporaryDirectory
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import SCHEDULED_EXECUTION_TIME_TAG
 
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings, load_settings
@@ -14,6 +13,7 @@ from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.store.database import Database
 from mika_ops_testing.builders import email, put
+from mika_ops_testing.dagster_internals import SCHEDULED_EXECUTION_TIME_TAG
 from mika_ops_tests.orchestration.pieces import Broken, Outbox, run_job, whole_host
 
 PLANNED = datetime(2026, 3, 1, 12, 5, tzinfo=UTC)

@@ -17,10 +17,11 @@ from sqlalchemy import text
 
 from mika_ops.config.loading import isolated_settings
 from mika_ops.demo.embedded_postgres import create_database
+from mika_ops.orchestration.dagster_internals import event_files
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.orchestration.retention import job as history_module
-from mika_ops.orchestration.retention.instance_history import InstanceHistory, keeps_its_own_history, shard_files
+from mika_ops.orchestration.retention.instance_history import InstanceHistory, keeps_its_own_history
 from mika_ops.orchestration.retention.job import HISTORY_JOB_NAME
 from mika_ops.orchestration.retention.policy import Retention, delete_expired
 from mika_ops_testing.sites import DatabaseKind, PostgresSites
@@ -198,7 +199,7 @@ def test_the_events_and_logs_of_a_run_go_with_it_and_no_others(instance: dg.Dags
 
 def test_on_sqlite_the_files_of_a_deleted_run_are_removed_and_no_others(sqlite_instance: dg.DagsterInstance) -> None:
     gone, kept = record(sqlite_instance, 3, days_ago=9), record(sqlite_instance, 2, days_ago=9)
-    folder = shard_files(sqlite_instance, kept[0])[0].parent
+    folder = event_files(sqlite_instance, kept[0])[0].parent
     (folder / "notes.db").write_text("not ours")
     before = {file.name for file in folder.iterdir()}
 
@@ -210,12 +211,12 @@ def test_on_sqlite_the_files_of_a_deleted_run_are_removed_and_no_others(sqlite_i
 
 @pytest.mark.parametrize("name", ["index", "../history/index", "notes", "", "A" * 36])
 def test_a_run_whose_id_is_no_uuid_has_no_files_to_remove(sqlite_instance: dg.DagsterInstance, name: str) -> None:
-    assert shard_files(sqlite_instance, name) == []
+    assert event_files(sqlite_instance, name) == []
 
 
 def test_a_storage_in_one_database_has_no_files_of_runs() -> None:
     with dg.DagsterInstance.ephemeral() as ephemeral:
-        assert shard_files(ephemeral, str(uuid4())) == []
+        assert event_files(ephemeral, str(uuid4())) == []
 
 
 def test_a_file_that_cannot_be_removed_is_counted(
