@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bench.email_outbox import at_once_against_one_at_a_time, drained_at_once, instant_against_two_writes
 from bench.idle_run import idle_run
-from bench.idle_tick import looked
+from bench.idle_tick import measure_query
 from bench.scale import FULL, scaled
 from bench.shops import Shops, shops
 from bench.subtasks import CASES, measured
@@ -59,7 +59,7 @@ def figures(parts: tuple[str, ...], kinds: tuple[DatabaseKind, ...], repetitions
 
 
 def _tick(made: Shops, kind: DatabaseKind, _repetitions: int) -> Iterator[Figure]:
-    small, large = (looked(made, scale, prepared=True) for scale in (0.1, 1.0))
+    small, large = (measure_query(made, scale, prepared=True) for scale in (0.1, 1.0))
     yield Figure("idle tick, 62,000 documents / probes", kind, large.ours, large.floor, wanted=1.5)
     yield Figure("idle tick, ten times as much finished / once", kind, large.ours, small.ours, wanted=1.1)
 

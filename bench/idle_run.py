@@ -1,6 +1,6 @@
-"""A whole run with nothing to do, against a Dagster run with one op that does nothing.
+"""An idle maintenance run, against a Dagster run with one op that does nothing.
 
-Both run as the run worker does: a process of their own with the in-process executor, recorded in a SQLite instance.
+Each runs as a run worker does: in its own process with the in-process executor, recorded in a SQLite instance.
 """
 
 import os
@@ -19,13 +19,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 def idle_run(repetitions: int) -> tuple[float, float]:
-    """Return the median seconds of each; they take turns, so that both see the same machine."""
+    """Return the median seconds of each. They run in turns, so that both see the same machine."""
     with TemporaryDirectory(prefix="mika-ops-bench-") as directory:
         home = Path(directory)
         shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
         url = f"sqlite:///{home / 'shop.db'}"
         lay_out(url)
-        # Without bytecode every process would compile what it imports, and neither figure would be a shop's.
+        # Without bytecode each process would compile what it imports, and neither time would be that of a shop.
         kept_out = (PREFIX, "PYTHONDONTWRITEBYTECODE")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(kept_out)}
         environment |= {"DAGSTER_HOME": str(home), f"{PREFIX}DATABASE_URL": url}
@@ -45,5 +45,5 @@ def idle_run(repetitions: int) -> tuple[float, float]:
 def _seconds(module: str, job: str, home: Path, environment: dict[str, str]) -> float:
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", module, "-j", job]
     started = time.perf_counter()
-    subprocess.run(command, cwd=home, env=environment, check=True, capture_output=True)  # noqa: S603 - our own words
+    subprocess.run(command, cwd=home, env=environment, check=True, capture_output=True)  # noqa: S603 - a fixed command
     return time.perf_counter() - started

@@ -1,6 +1,6 @@
-"""An idle tick's look at the shop, against the cheapest probes; and how it grows with work that is finished.
+"""The backlog query of an idle tick, against the cheapest probes, and how it grows with finished work.
 
-The floor asks for each subtask whether one document or row is due, by hand-written SQL over the site's own indexes.
+The floor queries for each subtask whether one document or row is due, with handwritten SQL over the site's indexes.
 """
 
 import statistics
@@ -18,10 +18,10 @@ from mika_ops.store.migrate import prepare_indexes
 from mika_ops.store.opening import open_database
 from mika_ops_testing.builders import EARLIER, NOW, email, order, webhook, workflow
 
-LOOKS: Final = 15
+QUERIES: Final = 15
 
-FIRST_LOOKS: Final = 8
-"""Looks that do not count: Postgres knows the statements from the seventh look of a code server on."""
+WARM_UP_QUERIES: Final = 8
+"""Queries that are not measured: Postgres keeps the plans from the seventh query of a code server on."""
 
 _LITE: Final = "json_extract(data, '$.{}')".format
 _PG: Final = "((data)::jsonb->>'{}')".format
@@ -60,15 +60,15 @@ ROW_PROBES: Final = (
 
 
 @dataclass(frozen=True)
-class Look:
-    """Seconds of one look, ours and the floor's."""
+class QueryTime:
+    """Seconds of one backlog query, of mika-ops and of the floor."""
 
     ours: float
     floor: float
 
 
 def finished_work(shop: Database, scale: float) -> None:
-    """Fill a shop with work that is done: sent and terminally failed emails, purged webhooks, ended workflows."""
+    """Fill a shop with finished work: sent and permanently failed emails, purged webhooks, ended workflows."""
 
     def of(count: int, make: Callable[[str], Document]) -> Iterator[Document]:
         return (make(f"{n:06}") for n in range(round(count * scale)))
@@ -87,10 +87,10 @@ def finished_work(shop: Database, scale: float) -> None:
     fill(shop, "ledger", of(10_000, lambda n: order(f"order_{n}")))
 
 
-def looked(shops: Shops, scale: float, *, prepared: bool) -> Look:
-    """Measure a look over 62,000 documents, times ``scale``.
+def measure_query(shops: Shops, scale: float, *, prepared: bool) -> QueryTime:
+    """Measure a backlog query over 62,000 documents, times ``scale``.
 
-    ``prepared``: with the indexes of ``mika-ops db prepare``, from which both gain.
+    ``prepared``: with the indexes of ``mika-ops db prepare``, which speed up both.
     """
     with shops.new() as shop:
         finished_work(shop, scale)
@@ -99,28 +99,28 @@ def looked(shops: Shops, scale: float, *, prepared: bool) -> Look:
         url = shop.engine.url.render_as_string(hide_password=False)
         if shop.dialect == "sqlite":
             url = f"sqlite:///{shops.directory / f'shop-{shops.made}.db'}"
-        lookout = BacklogProbe(isolated_settings(database_url=url, email_directory=shops.directory / "outbox"))
+        probe = BacklogProbe(isolated_settings(database_url=url, email_directory=shops.directory / "outbox"))
 
-        def look() -> None:
-            waiting = lookout.look(NOW)
+        def query() -> None:
+            waiting = probe.look(NOW)
             assert isinstance(waiting, PendingWork)
             assert not any(waiting.due.values()), waiting
 
-        # One after the other: a probe reads so much that a look after it would find nothing in the processor's caches.
-        ours = _median_seconds(look)
+        # In sequence: the floor reads so much that a query after it would find nothing in the processor's caches.
+        ours = _median_seconds(query)
         with open_database(url) as probed:
             floor = _median_seconds(lambda: _probe(probed))
-        lookout.close()
-    return Look(ours, floor)
+        probe.close()
+    return QueryTime(ours, floor)
 
 
 def _median_seconds(work: Callable[[], None]) -> float:
     seconds = []
-    for _ in range(FIRST_LOOKS + LOOKS):
+    for _ in range(WARM_UP_QUERIES + QUERIES):
         started = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[FIRST_LOOKS:])
+    return statistics.median(seconds[WARM_UP_QUERIES:])
 
 
 def _probe(database: Database) -> None:

@@ -96,7 +96,9 @@ class Bench:
 
     def heartbeat(self, *, tells_all: bool) -> str:
         """Run maintenance as if an hour had passed since the last run, or the time after which all checks are told."""
-        with patch.object(summary, "CHECKS_TOLD_EVERY", timedelta(0) if tells_all else summary.CHECKS_TOLD_EVERY):
+        with patch.object(
+            summary, "CHECKS_REPEATED_EVERY", timedelta(0) if tells_all else summary.CHECKS_REPEATED_EVERY
+        ):
             return self.run(heartbeat_minutes=EVERY_RUN)
 
     def events(self, run_id: str) -> int:

@@ -15,7 +15,7 @@ from mika_ops.cli.backlog import backlog
 from mika_ops.cli.doctor import doctor
 from mika_ops.cli.email import email
 from mika_ops.cli.errors import fail, read_settings, reports_errors
-from mika_ops.cli.tables import plan_facts, plan_table, run_facts, run_table, show
+from mika_ops.cli.tables import preview_facts, preview_table, run_facts, run_table, show
 from mika_ops.clock import utc_now
 from mika_ops.config.validators import require_limits, require_subtasks, require_time
 from mika_ops.store.errors import DatabaseError
@@ -75,9 +75,9 @@ def run(
     if is_dry:
         plan = dry_run(settings, now=scheduled_at, subtasks=subtasks, limits=limits)
         if as_json:
-            click.echo(json.dumps({"dry_run": True, "now": scheduled_at, "subtasks": plan_facts(plan)}))
+            click.echo(json.dumps({"dry_run": True, "now": scheduled_at, "subtasks": preview_facts(plan)}))
         else:
-            show(plan_table(plan))
+            show(preview_table(plan))
         return
     report = run_once(settings, now=scheduled_at, subtasks=subtasks, limits=limits)
     if as_json:

@@ -1,4 +1,4 @@
-"""Showing people what a run did or would do: one table on the terminal, and the same as facts for programs."""
+"""The result of a run and of a dry run: as a table for the terminal, and as JSON values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,13 +14,13 @@ from mika_ops.subtasks.dry_run import Preview, RunPreview
 from mika_ops.subtasks.outcome import Outcome, Skipped, format_outcome, outcome_facts
 
 WIDTH_IN_A_PIPE: Final = 160
-"""Columns of a table with ids where no terminal says how wide it is: an id should stand on one line."""
+"""The width of a table with ids if no terminal sets it: an id should fit on one line."""
 
 _STYLES: Final = {"completed": "green", "failed": "bold red", "skipped": "yellow"}
 
 
 def run_table(outcomes: Mapping[str, Outcome], left: Backlog | None) -> Table:
-    """Return the outcomes of a run as a table; ``left`` is the backlog after it, where it is known."""
+    """Return the outcomes of a run as a table; ``left``: the backlog after the run, if it could be read."""
     table = Table(title="mika_maintenance", title_justify="left", expand=False)
     table.add_column("subtask", no_wrap=True)
     table.add_column("status", no_wrap=True)
@@ -46,28 +46,28 @@ def run_facts(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, Any]]:
     return {name: outcome_facts(outcome) for name, outcome in outcomes.items()}
 
 
-def plan_table(plan: RunPreview) -> Table:
-    """Return what a run would do as a table."""
+def preview_table(previews: RunPreview) -> Table:
+    """Return the result of a dry run as a table."""
     table = Table(title="mika_maintenance, dry run: nothing was changed", title_justify="left", expand=False)
     table.add_column("subtask", no_wrap=True)
     table.add_column("due", justify="right")
     table.add_column("would take", justify="right")
     table.add_column("ids, or why not", overflow="fold")
-    for name, intent in plan.items():
-        if isinstance(intent, Skipped):
-            table.add_row(Text(name), "–", "–", Text(f"skipped: {intent.reason}", _STYLES["skipped"]))
+    for name, preview in previews.items():
+        if isinstance(preview, Skipped):
+            table.add_row(Text(name), "–", "–", Text(f"skipped: {preview.reason}", _STYLES["skipped"]))
         else:
-            table.add_row(Text(name), _number(intent.due), _number(intent.taken), Text(_intended(intent)))
+            table.add_row(Text(name), _number(preview.due), _number(preview.taken), Text(_describe(preview)))
     return table
 
 
-def plan_facts(plan: RunPreview) -> dict[str, dict[str, Any]]:
-    """Return what a run would do for programs; unlike a run's outcomes, what would be done has the status planned."""
+def preview_facts(previews: RunPreview) -> dict[str, dict[str, Any]]:
+    """Return the result of a dry run as JSON values. A subtask that would run has the status ``planned``."""
     return {
-        name: {"status": intent.status, "reason": intent.reason}
-        if isinstance(intent, Skipped)
-        else {"status": "planned", **asdict(intent)}
-        for name, intent in plan.items()
+        name: {"status": preview.status, "reason": preview.reason}
+        if isinstance(preview, Skipped)
+        else {"status": "planned", **asdict(preview)}
+        for name, preview in previews.items()
     }
 
 
@@ -79,14 +79,14 @@ def show(table: Table) -> None:
     console.print(table)
 
 
-def _intended(intent: Preview) -> str:
-    told_of_it = [intent.note or "", format_ids(intent.ids, intent.taken or 0)] if intent.taken != 0 else []
-    if intent.due and intent.taken == 0:
-        told_of_it.append("the limit is 0")
-    if intent.malformed:
-        ids = f": {format_ids(intent.malformed_ids, intent.malformed)}" if intent.malformed_ids else ""
-        told_of_it.append(f"{intent.malformed:,} malformed would be left alone{ids}")
-    return "; ".join(part for part in told_of_it if part) or "nothing due"
+def _describe(preview: Preview) -> str:
+    parts = [preview.note or "", format_ids(preview.ids, preview.taken or 0)] if preview.taken != 0 else []
+    if preview.due and preview.taken == 0:
+        parts.append("the limit is 0")
+    if preview.malformed:
+        ids = f": {format_ids(preview.malformed_ids, preview.malformed)}" if preview.malformed_ids else ""
+        parts.append(f"{preview.malformed:,} malformed would be skipped{ids}")
+    return "; ".join(part for part in parts if part) or "nothing due"
 
 
 def _number(number: int | None) -> str:

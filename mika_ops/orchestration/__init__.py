@@ -1,1 +1,1 @@
-"""Dagster: the job, its ops and resources, when it runs, and who is told when it fails. No rule and no SQL."""
+"""The Dagster layer: jobs, ops, resources, schedules, sensors and assets. It holds no maintenance rule and no SQL."""

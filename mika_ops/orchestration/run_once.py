@@ -1,4 +1,4 @@
-"""Running the job once from the command line, through Dagster, recorded where there is an instance; or only looking."""
+"""Runs the maintenance job once from the command line, and records the run if there is a Dagster instance."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from mika_ops.timestamps import Timestamp, to_timestamp
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run came to: each subtask's status, counts and duration by name, as of ``now``."""
+    """The result of a run: the outcome of each subtask by name. ``now``: the time at which it evaluated what is due."""
 
     run_id: str
     success: bool
@@ -32,7 +32,7 @@ class RunReport:
     def is_degraded(self) -> bool:
         """Whether any subtask failed.
 
-        One that is skipped did not fail, and malformed documents fail nobody: they wait for a person.
+        A skipped subtask did not fail. Malformed documents fail no subtask: they need manual action.
         """
         return bool(self.errors)
 
@@ -44,9 +44,9 @@ def run_once(
     subtasks: Sequence[str] = (),
     limits: Mapping[str, int] | None = None,
 ) -> RunReport:
-    """Run maintenance once. With ``DAGSTER_HOME`` set, the run is in that instance's history.
+    """Run maintenance once. If ``DAGSTER_HOME`` is set, the history of that instance records the run.
 
-    Raises ``UnusableDatabase`` or ``SettingsError`` before anything is changed, where the shop or the history cannot be
+    Raises ``UnusableDatabase`` or ``SettingsError`` before anything is changed, if the shop or the history cannot be
     opened.
     """
     import dagster as dg
@@ -69,15 +69,15 @@ def run_once(
         )
     try:
         history = dg.DagsterInstance.get() if home else dg.DagsterInstance.ephemeral()
-    except Exception as error:  # noqa: BLE001 - whatever its storage raises, nothing was started
+    except Exception as error:  # noqa: BLE001 - its storage may raise anything; nothing has started yet
         raise SettingsError(
             f"the history in DAGSTER_HOME cannot be opened ({type(error).__name__}): check the dagster.yaml there and "
             "what it needs, or unset DAGSTER_HOME to record nothing"
         ) from None
     with history as instance:
-        # Not ``execute_in_process``: it has an executor of its own, and a run that is interrupted then ends as failed.
+        # Not ``execute_in_process``: it replaces the executor, and an interrupted run would end as failed.
         planned_job = definitions.resolve_job_def(job.name)
         done = execute_run(planned_job, create_run(planned_job, instance, config), instance)
         outcomes = read_outcomes(instance, done.run_id, chosen=subtasks or SUBTASK_NAMES)
-    stopped = Failed(error="not done: the run was stopped before its end")
+    stopped = Failed(error="not run: the run was stopped before this subtask ended")
     return RunReport(done.run_id, done.success, now, {name: outcomes.get(name, stopped) for name in SUBTASK_NAMES})

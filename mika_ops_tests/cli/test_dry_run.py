@@ -129,7 +129,7 @@ def test_a_person_sees_the_same_as_a_table(busy: Database, url: str) -> None:
     result = called("--dry-run", "--limit", "stuck_emails=0", database_url=url, email_directory=OUTBOX)
 
     assert "nothing was changed" in result.stdout.splitlines()[0]
-    assert row_of(result, "email_outbox")[1:] == ["1", "1", "email_due; 1 malformed would be left alone: email_broken"]
+    assert row_of(result, "email_outbox")[1:] == ["1", "1", "email_due; 1 malformed would be skipped: email_broken"]
     assert row_of(result, "stuck_emails")[1:] == ["1", "0", "the limit is 0"]
     assert row_of(result, "ephemeral_records")[1:] == ["1", "1", "not named: their keys are secrets"]
     assert row_of(result, "webhook_retries")[1:3] == ["–", "–"]
@@ -139,7 +139,7 @@ def test_a_person_sees_the_same_as_a_table(busy: Database, url: str) -> None:
 def test_a_limit_of_0_takes_nothing_and_hides_nothing(busy: Database, url: str) -> None:
     result = called("--dry-run", "--limit", "email_outbox=0", database_url=url, email_directory=OUTBOX)
 
-    told = "the limit is 0; 1 malformed would be left alone: email_broken"
+    told = "the limit is 0; 1 malformed would be skipped: email_broken"
     assert row_of(result, "email_outbox")[1:] == ["1", "0", told]
 
 

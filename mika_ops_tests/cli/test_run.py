@@ -334,7 +334,7 @@ def test_an_interrupted_run_says_what_it_did_not_do(number: signal.Signals) -> N
 
     assert (run.returncode, stderr) == (1, "")
     assert stdout.count("not configured: ") == 4
-    assert stdout.count("not done: the run was stopped before its end") == 5
+    assert stdout.count("not run: the run was stopped before this subtask ended") == 5
 
 
 def test_a_history_that_cannot_be_opened_is_one_sentence_and_nothing_is_started(

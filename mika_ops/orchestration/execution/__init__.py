@@ -1,1 +1,1 @@
-"""How runs are executed and canceled."""
+"""The executors of runs, and how an interrupted run is canceled."""

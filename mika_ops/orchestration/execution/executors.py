@@ -1,4 +1,4 @@
-"""What executes a run: Dagster's own engines, chosen by a setting."""
+"""The executor of a run: one of Dagster's own, selected by the settings."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class BrokerUnavailable(dg.DagsterError):
-    """The broker of the workers cannot be reached. Dagster shows its errors as they are, and wraps all others."""
+    """The broker of the workers is unreachable. A Dagster error, because Dagster shows those without a wrapper."""
 
 
 def executor_for(settings: Settings, *, shop: str | None = None) -> dg.ExecutorDefinition:
-    """Return the executor that the settings name. Raises ``SettingsError`` where it misses what it needs.
+    """Return the executor that the settings name. Raises ``SettingsError`` if a requirement is missing.
 
-    ``shop``: its name, where there are several.
+    ``shop``: the name, if there are several.
     """
     if missing := missing_requirement(settings):
         raise SettingsError(missing)
@@ -29,7 +29,7 @@ def executor_for(settings: Settings, *, shop: str | None = None) -> dg.ExecutorD
         case "in_process":
             return dg.in_process_executor
         case "multiprocess":
-            # A worker for each shard: they wait for the mail server more than for a processor.
+            # One worker for each shard: they wait for the mail server more than for a processor.
             return dg.multiprocess_executor.configured(
                 {"max_concurrent": settings.shards, "start_method": {"forkserver": {}}}, name="multiprocess"
             )
@@ -42,7 +42,7 @@ def executor_for(settings: Settings, *, shop: str | None = None) -> dg.ExecutorD
 
 
 def celery_app(settings: Settings) -> "Celery":
-    """Return the app of a Celery worker for this shop. Raises ``SettingsError`` where it misses what it needs."""
+    """Return the app of a Celery worker for this shop. Raises ``SettingsError`` if a requirement is missing."""
     executor_for(settings.model_copy(update={"executor": "celery"}))
     from dagster_celery.make_app import make_app
     from dagster_celery.tasks import create_task
@@ -53,17 +53,17 @@ def celery_app(settings: Settings) -> "Celery":
 
 
 def _app_arguments(settings: Settings) -> dict[str, Any]:
-    """Return what the executor and its workers must agree on."""
+    """Return the options that the executor and its workers must share."""
     url = "" if settings.celery_broker_url is None else settings.celery_broker_url.get_secret_value()
     options: dict[str, Any] = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
     if url.startswith("redis"):
-        # When Redis gives a task of a lost worker to another. A shard ends by itself after the run's time budget.
+        # After this time Redis redelivers the task of a lost worker. A shard ends within the time budget of the run.
         options["visibility_timeout"] = max(30, round(2 * settings.time_budget_seconds))
     return {
         "broker": url,
         "backend": url if url.startswith("redis") else "rpc://",
         "config_source": {
-            # A worker that is killed has its task done by another: a shard is safe to do twice.
+            # Another worker repeats the task of a worker that is killed: a shard can safely run twice.
             "task_acks_late": True,
             "task_reject_on_worker_lost": True,
             "worker_prefetch_multiplier": 1,
@@ -78,7 +78,7 @@ def _app_arguments(settings: Settings) -> dict[str, Any]:
 def _celery(settings: Settings, shop: str | None) -> dg.ExecutorDefinition:
     from dagster_celery import celery_executor
 
-    # Without a configuration of its own: it would hold the broker's password, and be shown in the launchpad.
+    # Without a config schema: it would hold the broker's password, and the launchpad would show it.
     @dg.executor(name="celery", requirements=dg.multiple_process_executor_requirements())
     def celery(context: dg.InitExecutorContext) -> dg.Executor:
         if problem := broker_problem(settings):

@@ -1,4 +1,4 @@
-"""The job ``mika_maintenance``: the nine subtasks one after the other, then the summary."""
+"""The job ``mika_maintenance``: the nine subtasks in sequence, then the summary."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -24,19 +24,19 @@ def maintenance_job(
     shards: int = 1,
     executor: dg.ExecutorDefinition = dg.in_process_executor,
 ) -> dg.JobDefinition:
-    """Return the job. By default all of it runs in one process: a process for each op would cost ten times the CPU.
+    """Return the job. By default it runs in one process: a process per op would cost ten times the CPU.
 
-    ``shop``: its name, where there are several, each with ``resources`` of its own; one shop alone has those of the
-    code location. ``console_level``: the least that a run prints; its history has everything. With several ``shards``,
-    the subtasks that can be split are spread over the workers of ``executor``.
+    ``shop``: the name of the shop, if the code location has several. Each then has ``resources`` of its own; a single
+    shop uses those of the code location. ``console_level``: the lowest level that a run prints; its event log keeps
+    everything. With several ``shards``, the subtasks that can be split run on the workers of ``executor``.
     """
 
     @dg.job(
         name=JOB_NAME if shop is None else f"{JOB_NAME}_{shop}",
         description=(
-            f"Maintains {'a Mika storefront' if shop is None else f'the Mika storefront {shop}'} on its own database. "
-            "Every subtask ends completed, failed or skipped, and none keeps another from running; a failed release of "
-            "stock fails the run once all have run."
+            f"Runs the nine maintenance subtasks of {'the Mika storefront' if shop is None else f'the shop {shop}'} in "
+            "sequence. A subtask that fails does not stop the others. The run fails, after all subtasks have run, only "
+            "if the release of expired stock reservations failed."
         ),
         config=launchpad(console_level),
         executor_def=cancel_on_interrupt(executor),
@@ -45,7 +45,7 @@ def maintenance_job(
     )
     def mika_maintenance() -> None:
         last = None
-        # Order-only dependencies: the subtasks see each other's changes, whatever the executor.
+        # Dependencies that only order the ops: each subtask sees the changes of those before, whatever the executor.
         for subtask in SUBTASKS:
             if subtask.shardable and shards > 1:
                 last = sharded_ops(subtask).after(last, subtask)

@@ -1,4 +1,4 @@
-"""What a person may choose when launching a run by hand."""
+"""The launchpad: what can be set for a run that is launched by hand."""
 
 from typing import Any, Final
 
@@ -8,42 +8,45 @@ from pydantic import Field, create_model
 from mika_ops.config.validators import LIMITED_SUBTASKS, require_limits, require_subtasks, require_time
 
 RUN_RESOURCE: Final = "run"
-"""The resource that holds the plan of a run."""
+"""The resource that holds the plan of the run."""
 
 _LIMIT_FIELDS: Final[dict[str, Any]] = {
-    name: (int | None, Field(None, description=f"At most so many by {name} in this run; 0 does nothing."))
+    name: (
+        int | None,
+        Field(None, description=f"Maximum number of items that {name} processes in this run; 0 processes none."),
+    )
     for name in LIMITED_SUBTASKS
 }
 
 LimitsConfig: type[dg.Config] = create_model("LimitsConfig", __base__=dg.Config, **_LIMIT_FIELDS)
-"""One optional limit for each subtask that takes one."""
+"""One optional limit for each subtask that accepts one."""
 
 
 class InvalidLaunchpad(dg.DagsterError):
-    """The launchpad asks for what cannot be done. Dagster shows its errors as they are, and wraps all others."""
+    """A value of the launchpad is not valid. It is a Dagster error, because Dagster shows those without a wrapper."""
 
 
 class MaintenanceConfig(dg.Config):
-    """The launchpad of a maintenance run. Everything is optional: an empty one does what the schedule does."""
+    """The launchpad of a maintenance run. All fields are optional: an empty launchpad does what the schedule does."""
 
     now: str | None = Field(
         None,
         description=(
-            "The time for which the run judges what is due, as ISO 8601 such as 2026-03-01T12:00:00Z. "
-            "Default: when the schedule planned the run, else now."
+            "The time at which the run evaluates what is due, in ISO 8601, for example 2026-03-01T12:00:00Z. "
+            "Default: the scheduled time of the run, or now."
         ),
     )
     subtasks: list[str] = Field(
-        [], description="Run these subtasks only, in their own order; the others are skipped. Default: all."
+        [], description="Run only these subtasks, in their fixed order; skip the others. Default: all."
     )
     limits: LimitsConfig = Field(
         default_factory=LimitsConfig,
-        description="Limits by subtask, in the place of those of MIKA_LIMITS. Default: drain until nothing is due.",
+        description="Limits by subtask; they override MIKA_LIMITS. Default: process everything that is due.",
     )
 
 
 def validate_launchpad(config: MaintenanceConfig) -> dict[str, Any]:
-    """Return a launchpad's values. Raises ``InvalidLaunchpad`` with one sentence for what cannot be meant."""
+    """Return the values of a launchpad. Raises ``InvalidLaunchpad``, which names the first value that is not valid."""
     limits = {name: limit for name, limit in config.limits.model_dump().items() if limit is not None}
     try:
         if config.now is not None:
@@ -56,7 +59,7 @@ def validate_launchpad(config: MaintenanceConfig) -> dict[str, Any]:
 
 
 def launchpad(console_level: str) -> dg.ConfigMapping:
-    """Return what hands the launchpad's values to the run's resource; ``console_level``: the least that is printed."""
+    """Return the mapping from the launchpad to the run config; ``console_level``: the lowest level that is printed."""
 
     @dg.config_mapping
     def to_run_config(config: MaintenanceConfig) -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""One op for each subtask.
-
-How a subtask ended stands in the metadata of its op's output, where people see it; the summary reads it there too. So
-no value passes between the ops: any executor will do, and no event is stored that nobody reads.
-"""
+"""One op for each subtask. Its output carries the outcome as metadata; see ``mika_ops.orchestration.outcomes``."""
 
 from functools import cache
 from typing import Final
@@ -23,25 +19,27 @@ FAIL_RUN_ON: Final = frozenset({"stock_reservations"})
 """The subtasks whose failure fails the run; any other failure warns."""
 
 AFTER: Final = "after"
-"""The input that orders the ops."""
+"""The name of the input that only orders the ops."""
 
 BACKLOG: Final = "backlog"
-"""The piece of the host that says what is due, and what is left."""
+"""The component that reads how much work is due."""
 
 
 @cache
 def op_for(subtask: Subtask) -> dg.OpDefinition:
-    """Return the op that runs a subtask. It never raises for one that fails: its output says how it ended.
+    """Return the op that runs a subtask. It does not raise if the subtask fails: its output carries the outcome.
 
-    The jobs of several shops share it, for a code location knows one op of a name.
+    The jobs of several shops share the op, because a code location can have only one op of a name.
     """
 
     @dg.op(
         name=subtask.name,
-        description=f"{subtask.description}\n\nNeeds {_described(subtask)}; without, it is skipped.",
+        description=f"{subtask.description}\n\nRequires {_needs(subtask)}; skipped if that is not configured.",
         required_resource_keys={RUN_RESOURCE, *components_of(subtask)},
-        ins={AFTER: dg.In(dg.Nothing, description="Subtasks run one after the other.")},
-        out=dg.Out(dg.Nothing, description="How the subtask ended, as metadata: status, counts, reason or error."),
+        ins={AFTER: dg.In(dg.Nothing, description="The subtask before. Subtasks run in sequence.")},
+        out=dg.Out(
+            dg.Nothing, description="The outcome as metadata: status, duration, counts, and the reason or the error."
+        ),
     )
     def run_subtask(context: dg.OpExecutionContext) -> dg.Output[None]:
         outcome = outcome_in(context, subtask)
@@ -52,12 +50,12 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
 
 
 def components_of(subtask: Subtask) -> list[str]:
-    """Return the pieces of the host that the subtask uses, where they are there."""
+    """Return the names of all components that the subtask can use."""
     return sorted({name for need in subtask.needs for name in ((need,) if isinstance(need, str) else need)})
 
 
 def outcome_in(context: dg.OpExecutionContext, subtask: Subtask, shard: Shard | None = None) -> Outcome:
-    """Run a subtask, or a shard of it, by the plan of the run, to its outcome."""
+    """Run a subtask, or one shard of it, as the plan of the run says, and return its outcome."""
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
     if subtask.name not in plan.selected:
         return NotChosen()
@@ -78,5 +76,5 @@ def log_outcome(context: dg.OpExecutionContext, subtask: str, outcome: Outcome) 
         context.log.info("%s: %s", subtask, counts)
 
 
-def _described(subtask: Subtask) -> str:
+def _needs(subtask: Subtask) -> str:
     return ", ".join(need if isinstance(need, str) else " or ".join(need) for need in subtask.needs)

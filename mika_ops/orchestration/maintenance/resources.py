@@ -1,6 +1,6 @@
-"""The pieces of the host as Dagster resources, and the plan of the run.
+"""The components of the host as Dagster resources, and the plan of the run.
 
-A piece that is not configured is a described resource without a value, so that the Resources tab says how to supply it.
+A component that is not configured is a resource without a value, whose description says how to configure it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ SHOP_RESOURCE: Final = "shop"
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What one run is to do: when things are due, which subtasks, within which limits."""
+    """What one run does: which subtasks it runs, at which time it evaluates what is due, and within which limits."""
 
     run_id: str
     clock: Clock
@@ -43,7 +43,7 @@ class RunPlan:
     shop: str | None = None
 
     def limits_of(self, subtask: str, shard: Shard | None = None) -> RunOptions:
-        """Return the limits of one subtask that was chosen for the run, or of a shard of it."""
+        """Return the limits of a subtask that the run chose, or of one shard of it."""
         limit = self.limits.get(subtask)
         return replace(
             run_options_from(self.settings),
@@ -57,25 +57,25 @@ class RunPlan:
 def resources_for(
     settings: Settings, host: Host | None = None, *, shop: str | None = None
 ) -> dict[str, dg.ResourceDefinition]:
-    """Return a resource for each piece of the host, for the shop they come from, and for the plan of the run.
+    """Return a resource for each component, for the shop that holds them, and for the plan of the run.
 
-    A piece of ``host`` comes before one that the settings ask for. ``shop``: its name, where there are several.
+    A component of ``host`` overrides the one that the settings configure. ``shop``: the name, if there are several.
     """
     supplied = host or Host()
     configured = configured_components(settings, supplied)
-    pieces = {
-        name: _piece_of_shop(name, piece.purpose)
+    components = {
+        name: _component_of_shop(name, component.purpose)
         if name in configured
         else dg.ResourceDefinition.none_resource(
-            description=f"{piece.purpose} Not configured: {for_shop(shop, piece.setting)}."
+            description=f"{component.purpose} Not configured: {for_shop(shop, component.setting)}."
         )
-        for name, piece in COMPONENTS.items()
+        for name, component in COMPONENTS.items()
     }
-    return {SHOP_RESOURCE: _shop(settings, supplied, shop), RUN_RESOURCE: _run_plan(settings, shop), **pieces}
+    return {SHOP_RESOURCE: _shop(settings, supplied, shop), RUN_RESOURCE: _run_plan(settings, shop), **components}
 
 
 def _shop(settings: Settings, supplied: Host, name: str | None) -> dg.ResourceDefinition:
-    @dg.resource(description="The shop that the settings describe; opened at the start of a run, closed at its end.")
+    @dg.resource(description="The shop's components, opened when the run starts and closed when it ends.")
     def shop(_context: dg.InitResourceContext) -> Iterator[Host]:
         try:
             with open_host(settings, supplied) as host:
@@ -86,17 +86,17 @@ def _shop(settings: Settings, supplied: Host, name: str | None) -> dg.ResourceDe
     return shop
 
 
-def _piece_of_shop(name: str, purpose: str) -> dg.ResourceDefinition:
+def _component_of_shop(name: str, purpose: str) -> dg.ResourceDefinition:
     @dg.resource(description=purpose, required_resource_keys={SHOP_RESOURCE})
-    def piece(context: dg.InitResourceContext) -> Any:
+    def component(context: dg.InitResourceContext) -> Any:
         return getattr(getattr(context.resources, SHOP_RESOURCE), name)
 
-    return piece
+    return component
 
 
 def _run_plan(settings: Settings, shop: str | None) -> dg.ResourceDefinition:
     @dg.resource(
-        description="The plan of the run: its clock, the subtasks to run and their limits.",
+        description="The plan of the run: its time, the selected subtasks and their limits. The launchpad sets it.",
         config_schema={
             "now": dg.Field(dg.Noneable(str), is_required=False),
             "subtasks": dg.Field([str], default_value=[]),
@@ -122,6 +122,6 @@ def _run_plan(settings: Settings, shop: str | None) -> dg.ResourceDefinition:
 
 
 def _started_at(context: dg.InitResourceContext) -> datetime:
-    """Return when the run started: every process of a run then shares one budget."""
+    """Return when the run started, so that all processes of a run share one time budget."""
     record = context.instance.get_run_record_by_id(context.run.run_id) if context.instance and context.run else None
     return started_at(record) if record and record.start_time else utc_now()

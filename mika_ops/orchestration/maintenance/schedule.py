@@ -1,4 +1,4 @@
-"""When maintenance runs."""
+"""The schedule: at each tick, whether a maintenance run starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_timestamp
 
 _RUNS_READ: Final = 10
-"""Runs that a tick looks at, under way and ended: more than one of a kind is rare."""
+"""The number of unfinished and of ended runs that a tick reads; more than one of each is rare."""
 
 
 def maintenance_schedule(
     settings: Settings, job: dg.JobDefinition, host: Host | None = None, *, shop: str | None = None
 ) -> dg.ScheduleDefinition:
-    """Return the schedule; it runs as soon as it is deployed. The planned time of a tick is the clock of its run.
+    """Return the schedule, which is on as soon as it is deployed. The scheduled time of a tick is that of its run.
 
-    A tick looks first, and starts a run only where something is due, the last run failed or is long ago, or nobody can
-    tell; otherwise its reason to skip says what it saw. ``shop``: its name, where there are several.
+    A tick queries the backlog first. It starts a run only if work is due, if the last run failed or ended long ago, or
+    if the backlog cannot be read; otherwise it is skipped with the reason. ``shop``: the name, if there are several.
     """
-    lookout, runs = BacklogProbe(settings, host), RunsOfAJob(job.name)
+    probe, runs = BacklogProbe(settings, host), JobRuns(job.name)
 
-    def look_first(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def evaluate_tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = to_timestamp(context.scheduled_execution_time)
         decision = decide_tick(
-            runs.read(context.instance), lambda: lookout.look(planned), now=utc_now(), settings=settings
+            runs.read(context.instance), lambda: probe.look(planned), now=utc_now(), settings=settings
         )
-        # What a tick logs is kept for ever, in a file of its own: it logs what the tick's reason does not say.
+        # Dagster keeps the log of each tick indefinitely, in a file: log only what the reason does not say.
         if decision.warning:
             context.log.warning(for_shop(shop, decision.warning))
         why = for_shop(shop, decision.why)
@@ -50,24 +50,24 @@ def maintenance_schedule(
         execution_timezone=settings.maintenance_timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=_description(settings),
-        execution_fn=look_first,
+        execution_fn=evaluate_tick,
     )
 
 
 @dataclass(frozen=True)
 class _Ended:
-    """How and when a run ended, and whether it was of all subtasks."""
+    """When a run ended, whether it succeeded, and whether it covered all subtasks."""
 
     at: datetime
-    well: bool
+    succeeded: bool
     full: bool
 
 
-class RunsOfAJob:
-    """What the history knows of a job's runs.
+class JobRuns:
+    """The recent runs of a job in the history.
 
-    Runs that have ended do not change, so each is read once: for records, Dagster looks its own schema over each time,
-    which on Postgres costs more than all else that a tick asks for.
+    A run that has ended does not change, so each is read once and cached: to read records, Dagster inspects its own
+    schema each time, which on Postgres costs more than all other queries of a tick.
     """
 
     def __init__(self, job_name: str) -> None:
@@ -75,10 +75,10 @@ class RunsOfAJob:
         self._ended: dict[str, _Ended] = {}
 
     def read(self, instance: dg.DagsterInstance) -> RecentRuns:
-        """Read those under way, and the last that ended; one of some subtasks only says nothing of the others."""
-        # Mostly there are none, and to count them costs little.
-        any_under_way = count_runs(instance, self._in(UNFINISHED))
-        under_way = instance.get_run_records(self._in(UNFINISHED), limit=_RUNS_READ) if any_under_way else []
+        """Read the unfinished runs and the last full run: a run of some subtasks says nothing about the others."""
+        # There are usually none, and a count is cheap.
+        any_unfinished = count_runs(instance, self._in(UNFINISHED))
+        unfinished = instance.get_run_records(self._in(UNFINISHED), limit=_RUNS_READ) if any_unfinished else []
         newest = newest_run_ids(instance, self._in(ENDED), limit=_RUNS_READ)
         known = {id_: ended for id_, ended in self._ended.items() if id_ in newest}
         if unknown := [id_ for id_ in newest if id_ not in known]:
@@ -87,9 +87,9 @@ class RunsOfAJob:
         self._ended = known
         last = next((known[id_] for id_ in newest if id_ in known and known[id_].full), None)
         return RecentRuns(
-            under_way={record.dagster_run.run_id: started_at(record) for record in under_way},
+            under_way={record.dagster_run.run_id: started_at(record) for record in unfinished},
             ended_at=None if last is None else last.at,
-            ended_well=last is not None and last.well,
+            ended_well=last is not None and last.succeeded,
         )
 
     def _in(self, statuses: Sequence[dg.DagsterRunStatus]) -> dg.RunsFilter:
@@ -99,7 +99,7 @@ class RunsOfAJob:
 def _ended(record: dg.RunRecord) -> _Ended:
     return _Ended(
         ended_at(record),
-        well=record.dagster_run.status is dg.DagsterRunStatus.SUCCESS,
+        succeeded=record.dagster_run.status is dg.DagsterRunStatus.SUCCESS,
         full=_is_full(record),
     )
 
@@ -110,7 +110,10 @@ def _is_full(record: dg.RunRecord) -> bool:
 
 
 def _description(settings: Settings) -> str:
-    when = f"Runs maintenance at {settings.maintenance_schedule} ({settings.maintenance_timezone})"
+    when = f"Cron {settings.maintenance_schedule} ({settings.maintenance_timezone})"
     if settings.idle_ticks == "run":
-        return f"{when}."
-    return f"{when} when something is due, and every {settings.heartbeat_minutes:g} minutes when nothing is."
+        return f"{when}: starts a maintenance run at every tick."
+    return (
+        f"{when}: starts a maintenance run if work is due, and at least every {settings.heartbeat_minutes:g} minutes. "
+        "Other ticks are skipped with the reason."
+    )

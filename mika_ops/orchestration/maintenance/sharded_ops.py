@@ -1,7 +1,7 @@
-"""A subtask spread over workers: an op that counts what is due, one for each shard, and one that puts them together.
+"""A subtask that is split into shards: one op counts what is due, one runs each shard, and one merges their outcomes.
 
-The last has the subtask's own name and says what the one op of a subtask says where nothing is spread, so that whatever
-reads how a subtask ended need not know.
+The last op has the name of the subtask, and its output is that of an unsplit subtask. So a reader of outcomes need not
+know whether a subtask was split.
 """
 
 from dataclasses import dataclass
@@ -34,28 +34,28 @@ class ShardedOps:
 
     split: dg.OpDefinition
     shard: dg.OpDefinition
-    together: dg.OpDefinition
+    merge: dg.OpDefinition
 
     def after(self, last: Any, subtask: Subtask) -> Any:
-        """Have the subtask done once ``last`` has ended, in the job that is being defined; return what ends it."""
+        """Add the ops to the job that is being defined, to run after ``last``; return the output of the final op."""
         split = self.split() if last is None else self.split(**{AFTER: last})
-        done = split.map(lambda shard: self.shard(**{AFTER: shard})).collect()
-        return self.together.alias(subtask.name)(**{AFTER: done})
+        shards = split.map(lambda shard: self.shard(**{AFTER: shard})).collect()
+        return self.merge.alias(subtask.name)(**{AFTER: shards})
 
 
 @cache
 def sharded_ops(subtask: Subtask) -> ShardedOps:
-    """Return the ops of a subtask that is spread. The jobs of several shops share them."""
-    return ShardedOps(_split(subtask), _shard(subtask), _together(subtask))
+    """Return the ops of a subtask that is split. The jobs of several shops share them."""
+    return ShardedOps(_split(subtask), _shard(subtask), _merge(subtask))
 
 
 def _split(subtask: Subtask) -> dg.OpDefinition:
     @dg.op(
         name=f"{subtask.name}_shards",
-        description=f"Splits {subtask.name} into shards: no more than documents are due, and than MIKA_SHARDS.",
+        description=f"Splits {subtask.name} into shards: at most MIKA_SHARDS, and not more than due documents.",
         required_resource_keys={RUN_RESOURCE, BACKLOG},
-        ins={AFTER: dg.In(dg.Nothing, description="Subtasks run one after the other.")},
-        out=dg.DynamicOut(dg.Nothing, description="A shard each."),
+        ins={AFTER: dg.In(dg.Nothing, description="The subtask before. Subtasks run in sequence.")},
+        out=dg.DynamicOut(dg.Nothing, description="One output for each shard."),
     )
     def split(context: dg.OpExecutionContext) -> Any:
         plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
@@ -66,7 +66,7 @@ def _split(subtask: Subtask) -> dg.OpDefinition:
 
 
 def _due(context: dg.OpExecutionContext, plan: RunPlan, subtask: Subtask) -> int:
-    """Return how many documents wait, or as many as there are shards where that cannot be told."""
+    """Return how many documents are due, or the number of shards if that cannot be read."""
     reader, now = getattr(context.resources, BACKLOG), plan.clock.scheduled_at
     if subtask.name not in plan.selected:
         return 0
@@ -75,40 +75,42 @@ def _due(context: dg.OpExecutionContext, plan: RunPlan, subtask: Subtask) -> int
     selection = due_selections(now, run_options_from(plan.settings))[subtask.name]
     try:
         due = reader.read({subtask.name: selection}, now=now).due.get(subtask.name)
-    except Exception as failure:  # noqa: BLE001 - the shards show what is wrong with the shop
-        context.log.warning("what is due could not be counted: %s", describe_error(failure))
+    except Exception as failure:  # noqa: BLE001 - the shards then report the error
+        context.log.warning("cannot count what is due, so all shards are used: %s", describe_error(failure))
         return plan.settings.shards
     return plan.settings.shards if due is None else due.count
 
 
 def _shard(subtask: Subtask) -> dg.OpDefinition:
-    pieces = components_of(subtask)
-
     @dg.op(
         name=f"{subtask.name}_shard",
-        description=f"Does one shard of {subtask.name}. {subtask.description}",
-        required_resource_keys={RUN_RESOURCE, *pieces},
-        ins={AFTER: dg.In(dg.Nothing, description="The shard.")},
-        out=dg.Out(dg.Nothing, description="How the shard ended, as metadata: status, counts, reason or error."),
+        description=f"Runs one shard of {subtask.name}. {subtask.description}",
+        required_resource_keys={RUN_RESOURCE, *components_of(subtask)},
+        ins={AFTER: dg.In(dg.Nothing, description="The shard to run.")},
+        out=dg.Out(
+            dg.Nothing, description="The outcome of the shard as metadata: status, duration, counts, reason or error."
+        ),
         pool=f"mika_{subtask.name}",
     )
-    def do_shard(context: dg.OpExecutionContext) -> dg.Output[None]:
+    def run_shard(context: dg.OpExecutionContext) -> dg.Output[None]:
         outcome = outcome_in(context, subtask, sharding.Shard.parse(context.get_mapping_key() or ""))
         return dg.Output(None, metadata=to_metadata(outcome))
 
-    return do_shard
+    return run_shard
 
 
-def _together(subtask: Subtask) -> dg.OpDefinition:
+def _merge(subtask: Subtask) -> dg.OpDefinition:
     @dg.op(
         name=f"{subtask.name}_together",
-        description=f"{subtask.description}\n\nAdds up what its shards did.",
-        ins={AFTER: dg.In(dg.Nothing, description="All shards have ended.")},
-        out=dg.Out(dg.Nothing, description="How the subtask ended, as metadata: status, counts, reason or error."),
+        description=f"{subtask.description}\n\nMerges the outcomes of the shards.",
+        ins={AFTER: dg.In(dg.Nothing, description="All shards of the subtask.")},
+        out=dg.Out(
+            dg.Nothing, description="The outcome as metadata: status, duration, counts, and the reason or the error."
+        ),
     )
-    def together(context: dg.OpExecutionContext) -> dg.Output[None]:
+    def merge(context: dg.OpExecutionContext) -> dg.Output[None]:
         outcome = merge_outcomes(read_shard_outcomes(context.instance, context.run_id, f"{subtask.name}_shard"))
         log_outcome(context, subtask.name, outcome)
         return dg.Output(None, metadata=to_metadata(outcome))
 
-    return together
+    return merge

@@ -1,1 +1,1 @@
-"""Assets, asset checks and the rollup of their observations."""
+"""Assets, asset checks and the hourly roll-up of the observations."""

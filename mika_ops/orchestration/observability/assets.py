@@ -1,8 +1,8 @@
-"""What maintenance keeps in order, as assets: one for each subtask, whose page plots what the subtask did and left.
+"""The assets: one for each subtask, whose page plots what the subtask did and the backlog that it left.
 
-Dagster does not materialize them; runs observe them. The UI plots the last hundred observations of an asset, so a run
-observes only what it did something to, and all of them where it is a heartbeat. The long view is kept by two more
-assets: ``hourly`` and ``daily``, the sums and maxima of all subtasks.
+Runs do not materialize the assets; they observe them. The UI plots the last hundred observations of an asset, so a run
+observes only the subtasks that had work, and a heartbeat observes all. Two more assets keep the long view: ``hourly``
+and ``daily`` hold the sums and maxima of all subtasks.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,29 +18,29 @@ from mika_ops.subtasks.outcome import NotChosen, Outcome, count_statuses
 from mika_ops.subtasks.registry import SUBTASKS
 
 PREFIX: Final = "mika"
-"""What the keys of all assets start with, and the name of their group."""
+"""The first part of the key of each asset, and the name of their group."""
 
 SHOP: Final = "shop"
 HOURLY: Final = "hourly"
 DAILY: Final = "daily"
 
-_WHOLE: Final = {
-    SHOP: "The shop as a whole: how the subtasks of its runs ended, and what they left.",
-    HOURLY: "What all subtasks did and left, hour by hour: sums of what was done, maxima of what was left.",
-    DAILY: "What all subtasks did and left, day by day (UTC): sums of what was done, maxima of what was left.",
+_OF_THE_SHOP: Final = {
+    SHOP: "The whole shop: the number of subtasks by status, and the backlog that a run left.",
+    HOURLY: "All subtasks by hour: sums of the work done, maxima of the backlog.",
+    DAILY: "All subtasks by day (UTC): sums of the work done, maxima of the backlog.",
 }
-"""The assets that are no one subtask's. No subtask has such a name."""
+"""The assets that belong to no single subtask. No subtask has one of these names."""
 
 
 def asset_key(name: str, shop: str | None) -> dg.AssetKey:
-    """Return the key of an asset: ``mika/stuck_emails``, of a shop with a name ``mika/eu/stuck_emails``."""
+    """Return the key of an asset: ``mika/stuck_emails``, or ``mika/eu/stuck_emails`` for the shop ``eu``."""
     return dg.AssetKey([PREFIX, *([] if shop is None else [shop]), name])
 
 
 def shop_assets(settings: Settings, shop: str | None) -> list[dg.AssetSpec]:
-    """Return the assets of a shop: one for each subtask, and those of the shop as a whole."""
-    observed = "Observed by every run in which it did something or failed, and by every heartbeat."
-    described = {subtask.name: f"{subtask.description}\n\n{observed}" for subtask in SUBTASKS} | _WHOLE
+    """Return the assets of a shop: one for each subtask, and those of the whole shop."""
+    when = "Observed by each run in which the subtask had work or failed, and by each heartbeat."
+    described = {subtask.name: f"{subtask.description}\n\n{when}" for subtask in SUBTASKS} | _OF_THE_SHOP
     return [
         dg.AssetSpec(
             asset_key(name, shop),
@@ -54,49 +54,49 @@ def shop_assets(settings: Settings, shop: str | None) -> list[dg.AssetSpec]:
 
 
 def is_heartbeat(now: datetime, last_started: datetime | None, *, every: timedelta) -> bool:
-    """Say whether a run is the first in its stretch of time, so that it observes everything whatever it did."""
+    """Say whether a run is the first of its interval, so that it observes every asset."""
     return last_started is None or now.timestamp() // every.total_seconds() != (
         last_started.timestamp() // every.total_seconds()
     )
 
 
 def observations(
-    outcomes: Mapping[str, Outcome], standing: ShopSnapshot | None, shop: str | None, *, heartbeat: bool
+    outcomes: Mapping[str, Outcome], snapshot: ShopSnapshot | None, shop: str | None, *, heartbeat: bool
 ) -> list[dg.AssetObservation]:
-    """Return what a run observes: the subtasks that did something, or all at a heartbeat, and then the shop."""
+    """Return what a run observes: the subtasks that had work, or all at a heartbeat, and then the shop."""
     chosen = {
         subtask: outcome
         for subtask in SUBTASKS
         if (outcome := outcomes.get(subtask.name)) is not None and not isinstance(outcome, NotChosen)
     }
-    worth_it = {subtask: outcome for subtask, outcome in chosen.items() if heartbeat or had_work(outcome)}
-    seen = [
+    shown = {subtask: outcome for subtask, outcome in chosen.items() if heartbeat or had_work(outcome)}
+    observed = [
         dg.AssetObservation(
             asset_key(subtask.name, shop),
-            metadata={"status": outcome.status, **subtask_metrics(subtask, outcome, standing)},
+            metadata={"status": outcome.status, **subtask_metrics(subtask, outcome, snapshot)},
         )
-        for subtask, outcome in worth_it.items()
+        for subtask, outcome in shown.items()
     ]
-    return [*seen, _of_shop(chosen.values(), standing, shop)] if seen else []
+    return [*observed, _of_shop(chosen.values(), snapshot, shop)] if observed else []
 
 
 def numeric_metadata(observation: dg.AssetObservation | None) -> Metrics:
-    """Return the figures that an observation holds."""
-    told = {} if observation is None else {name: value.value for name, value in observation.metadata.items()}
-    return {name: value for name, value in told.items() if isinstance(value, int | float)}
+    """Return the metrics that an observation holds."""
+    values = {} if observation is None else {name: value.value for name, value in observation.metadata.items()}
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
 
 
-def _of_shop(chosen: Collection[Outcome], standing: ShopSnapshot | None, shop: str | None) -> dg.AssetObservation:
+def _of_shop(chosen: Collection[Outcome], snapshot: ShopSnapshot | None, shop: str | None) -> dg.AssetObservation:
     numbers: dict[str, int] = count_statuses(chosen)
     numbers["duration_ms"] = sum(outcome.duration_ms for outcome in chosen)
-    if standing is not None:
-        numbers["due"] = standing.backlog.total
-        numbers["failed_for_good"] = sum(due.count for due in standing.failed.values())
+    if snapshot is not None:
+        numbers["due"] = snapshot.backlog.total
+        numbers["failed_for_good"] = sum(due.count for due in snapshot.failed.values())
     return dg.AssetObservation(asset_key(SHOP, shop), metadata=numbers)
 
 
 def _kinds(settings: Settings) -> set[str]:
-    """Return what the UI shows as an asset's kind: the database that it is in."""
+    """Return the kind that the UI shows for an asset: its database."""
     if settings.database_url is None:
         return set()
     name = settings.database_url.get_secret_value().partition(":")[0].partition("+")[0]

@@ -1,4 +1,4 @@
-"""The checks of a shop's health, on its assets: evaluated by every run, and by hand from the UI."""
+"""The asset checks of a shop's health: each run evaluates them, and so does the UI on request."""
 
 from collections.abc import Iterator, Mapping
 
@@ -19,27 +19,27 @@ from mika_ops.timestamps import to_timestamp
 
 
 def evaluations(
-    findings: Mapping[str, CheckResult], settings: Settings, shop: str | None
+    results: Mapping[str, CheckResult], settings: Settings, shop: str | None
 ) -> dict[str, dg.AssetCheckEvaluation]:
-    """Return what a run logs of the checks, by name."""
+    """Return the evaluations that a run logs, by name of the check."""
     return {
         check.name: dg.AssetCheckEvaluation(
             asset_key=_asset_of(check, shop),
             check_name=check.name,
-            passed=findings[check.name].passed,
+            passed=results[check.name].passed,
             severity=_severity(check, settings),
-            description=for_shop(shop, findings[check.name].sentence),
-            metadata={name: dg.MetadataValue.int(value) for name, value in findings[check.name].numbers.items()},
+            description=for_shop(shop, results[check.name].sentence),
+            metadata={name: dg.MetadataValue.int(value) for name, value in results[check.name].numbers.items()},
         )
         for check in CHECKS
-        if check.name in findings
+        if check.name in results
     }
 
 
 def health_checks(settings: Settings, host: Host | None, *, shop: str | None = None) -> list[dg.AssetChecksDefinition]:
-    """Return the checks, so that the UI shows them and can evaluate them; none where nothing can tell of the backlog.
+    """Return the checks, so that the UI shows and can evaluate them; none if the backlog cannot be read.
 
-    ``host`` is what the shop supplies beside its settings; ``shop``: its name, where there are several.
+    ``host``: the components that the shop supplies beside its settings; ``shop``: its name, if there are several.
     """
     supplied = host or Host()
     if "backlog" not in configured_components(settings, supplied):
@@ -47,12 +47,12 @@ def health_checks(settings: Settings, host: Host | None, *, shop: str | None = N
 
     @dg.multi_asset_check(
         name="health" if shop is None else f"health_{shop}",
-        description="Reads what waits in the shop, and for people, and holds it against the thresholds.",
+        description="Reads the backlog and what needs manual action, and compares both with the thresholds.",
         specs=[
             dg.AssetCheckSpec(
                 check.name,
                 asset=_asset_of(check, shop),
-                description=for_shop(shop, _described(check, settings)),
+                description=for_shop(shop, _description(check, settings)),
             )
             for check in CHECKS
         ],
@@ -63,14 +63,14 @@ def health_checks(settings: Settings, host: Host | None, *, shop: str | None = N
             with open_host(settings, supplied) as opened:
                 if opened.backlog is None:
                     raise TypeError("there is no backlog to read")
-                standing = take_snapshot(opened.backlog, run_options_from(settings), now=to_timestamp(utc_now()))
+                snapshot = take_snapshot(opened.backlog, run_options_from(settings), now=to_timestamp(utc_now()))
         except (UnusableDatabase, InvalidHost) as error:
             raise dg.Failure(for_shop(shop, str(error)), allow_retries=False) from None
-        findings = run_checks(standing, settings)
+        results = run_checks(snapshot, settings)
         for check in CHECKS:
             key = dg.AssetCheckKey(_asset_of(check, shop), check.name)
-            if check.name in findings and key in context.selected_asset_check_keys:
-                evaluation = evaluations(findings, settings, shop)[check.name]
+            if check.name in results and key in context.selected_asset_check_keys:
+                evaluation = evaluations(results, settings, shop)[check.name]
                 yield dg.AssetCheckResult(
                     asset_key=key.asset_key,
                     check_name=key.name,
@@ -91,6 +91,6 @@ def _severity(check: Check, settings: Settings) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if check.name in settings.check_errors else dg.AssetCheckSeverity.WARN
 
 
-def _described(check: Check, settings: Settings) -> str:
+def _description(check: Check, settings: Settings) -> str:
     threshold = getattr(settings, check.threshold)
     return f"{check.description}\n\nThreshold: {PREFIX}{check.threshold.upper()}, {threshold:g}."

@@ -1,7 +1,7 @@
-"""The long view: what all subtasks did and left in each hour and each day.
+"""The roll-up: the metrics of all subtasks for each hour and each day.
 
-The first run after an hour has ended adds it up, from what the runs of that hour observed. An hour or a day is recorded
-as no run's, so that it outlives the runs that are deleted from the history.
+The first run after the end of an hour rolls it up, from the observations of the runs of that hour. An hour or a day is
+recorded without a run, so that it remains when the runs are deleted from the history.
 """
 
 from collections import defaultdict
@@ -20,8 +20,8 @@ from mika_ops.timestamps import to_datetime, to_timestamp
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 
-LOOKED_BACK: Final = timedelta(days=2)
-"""How far back what was not added up is still looked for: after a longer silence there is nothing to add up."""
+LOOKBACK: Final = timedelta(days=2)
+"""How far back hours are still rolled up; hours before that stay unrecorded."""
 
 _OBSERVATIONS_READ: Final = 5_000
 _SINCE: Final = "since"
@@ -32,22 +32,22 @@ def roll_up(instance: dg.DagsterInstance, job: str, shop: str | None, *, now: da
     hours = _unrecorded(instance, asset_key(HOURLY, shop), HOUR, now)
     if hours is None:
         return
-    for since, figures in _by_hour(instance, shop, *hours).items():
+    for since, metrics in _by_hour(instance, shop, *hours).items():
         runs = _runs(instance, job, since)
-        _record(instance, asset_key(HOURLY, shop), since, aggregate_metrics([*figures, runs]))
+        _record(instance, asset_key(HOURLY, shop), since, aggregate_metrics([*metrics, runs]))
     days = _unrecorded(instance, asset_key(DAILY, shop), DAY, now)
     if days is None:
         return
-    for since, figures in _by_day(instance, shop, *days).items():
-        _record(instance, asset_key(DAILY, shop), since, aggregate_metrics(figures))
+    for since, metrics in _by_day(instance, shop, *days).items():
+        _record(instance, asset_key(DAILY, shop), since, aggregate_metrics(metrics))
 
 
 def _unrecorded(
     instance: dg.DagsterInstance, key: dg.AssetKey, length: timedelta, now: datetime
 ) -> tuple[datetime, datetime] | None:
-    """Return from when until when nothing is recorded yet, in whole hours or days; ``None`` where there are none."""
+    """Return the range that is not recorded yet, in whole hours or days; ``None`` if there is none."""
     until = _start(now, length)
-    since = until - max(LOOKED_BACK, length)
+    since = until - max(LOOKBACK, length)
     newest = instance.fetch_observations(key, limit=1).records
     if newest and (recorded := _since(newest[0].asset_observation)) is not None:
         since = max(since, recorded + length)
@@ -60,7 +60,7 @@ def _by_hour(
     hours: defaultdict[datetime, list[Metrics]] = defaultdict(list)
     for name in SUBTASK_NAMES:
         for at, observation in _observed(instance, asset_key(name, shop), since, until):
-            named = {f"{name}.{figure}": value for figure, value in numeric_metadata(observation).items()}
+            named = {f"{name}.{metric}": value for metric, value in numeric_metadata(observation).items()}
             hours[_start(at, HOUR)].append(named)
     return dict(sorted(hours.items()))
 
@@ -87,10 +87,10 @@ def _observed(
 
 
 def _runs(instance: dg.DagsterInstance, job: str, since: datetime) -> Metrics:
-    """Count the runs that were started in an hour, and how many of them failed."""
+    """Count the runs that started in an hour, and how many of them failed."""
 
     def count(*statuses: dg.DagsterRunStatus) -> int:
-        # Dagster compares with UTC and looks at no time zone.
+        # Dagster compares with UTC and ignores the time zone.
         return count_runs(
             instance, dg.RunsFilter(job_name=job, statuses=statuses, created_after=since, created_before=since + HOUR)
         )
@@ -98,15 +98,15 @@ def _runs(instance: dg.DagsterInstance, job: str, since: datetime) -> Metrics:
     return {f"{SHOP}.runs": count(), f"{SHOP}.failed_runs": count(dg.DagsterRunStatus.FAILURE)}
 
 
-def _record(instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime, figures: Metrics) -> None:
-    metadata: dict[str, str | float] = {_SINCE: to_timestamp(since), **figures}
+def _record(instance: dg.DagsterInstance, key: dg.AssetKey, since: datetime, metrics: Metrics) -> None:
+    metadata: dict[str, str | float] = {_SINCE: to_timestamp(since), **metrics}
     instance.report_runless_asset_event(dg.AssetObservation(key, metadata=metadata))
 
 
 def _since(observation: dg.AssetObservation | None) -> datetime | None:
-    told = None if observation is None else observation.metadata.get(_SINCE)
+    since = None if observation is None else observation.metadata.get(_SINCE)
     try:
-        return None if told is None else to_datetime(str(told.value))
+        return None if since is None else to_datetime(str(since.value))
     except ValueError:
         return None
 

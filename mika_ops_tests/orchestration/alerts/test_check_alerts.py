@@ -78,7 +78,7 @@ def test_a_retention_that_fails_is_told_by_its_own_sensor_alone(monkeypatch: pyt
     def refused(*_args: object, **_options: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("mika_ops.orchestration.retention.job.retain", refused)
+    monkeypatch.setattr("mika_ops.orchestration.retention.job.delete_expired", refused)
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         job = build_definitions(settings=alerts.settings).resolve_job_def("mika_history_retention")

@@ -236,7 +236,7 @@ def test_documents_that_nobody_can_read_are_counted_and_named_in_a_warning() -> 
 
     assert run.metadata["summary"]["unreadable_documents"] == 2
     (warning,) = run.logged(logging.WARNING)
-    assert warning.endswith("mend or remove them: doc_1, doc_2")
+    assert warning.endswith("fix or remove them: doc_1, doc_2")
 
 
 def test_a_backlog_that_cannot_be_read_takes_nothing_from_the_run() -> None:
@@ -244,7 +244,7 @@ def test_a_backlog_that_cannot_be_read_takes_nothing_from_the_run() -> None:
 
     assert run.success
     assert run.metadata["summary"]["completed"] == 9
-    assert run.logged(logging.WARNING) == ["what is left could not be read: the disk is on fire"]
+    assert run.logged(logging.WARNING) == ["cannot read the remaining backlog: the disk is on fire"]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), dg.DagsterExecutionInterruptedError(), SystemExit(1)])

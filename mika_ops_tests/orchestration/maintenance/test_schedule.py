@@ -44,7 +44,8 @@ def test_the_settings_override_the_schedule_and_its_time_zone() -> None:
 
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("*/5 2 * * *", "Europe/Berlin")
     assert schedule.description == (
-        "Runs maintenance at */5 2 * * * (Europe/Berlin) when something is due, and every 60 minutes when nothing is."
+        "Cron */5 2 * * * (Europe/Berlin): starts a maintenance run if work is due, and at least every 60 minutes. "
+        "Other ticks are skipped with the reason."
     )
 
 

@@ -14,7 +14,7 @@ from mika_ops.monitoring.checks import CHECK_NAMES, CHECKS
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.observability.assets import is_heartbeat
 from mika_ops.orchestration.observability.checks import health_checks
-from mika_ops.orchestration.observability.rollup import LOOKED_BACK, roll_up
+from mika_ops.orchestration.observability.rollup import LOOKBACK, roll_up
 from mika_ops.orchestration.tags import HEALTHY_TAG, UNHEALTHY_TAG
 from mika_ops.ports.backlog import Backlog, Due
 from mika_ops.ports.email import DrainedOutbox
@@ -322,7 +322,7 @@ def test_the_long_view_outlives_the_runs_it_adds_up(instance: dg.DagsterInstance
 def test_after_a_long_silence_only_the_last_days_are_looked_through(instance: dg.DagsterInstance) -> None:
     run_job(host(), instance=instance)
 
-    rolled(instance, later=LOOKED_BACK + timedelta(hours=2))
+    rolled(instance, later=LOOKBACK + timedelta(hours=2))
 
     assert seen(instance, "hourly") == []
 
@@ -338,6 +338,4 @@ def test_a_long_view_that_cannot_be_kept_fails_no_run(
     run = run_job(host(), instance=instance)
 
     assert run.success
-    assert any(
-        "the last hour could not be added up: OSError" in text or "the disk is full" in text for text in run.logged(30)
-    )
+    assert any("cannot roll up the last hour: OSError" in text or "the disk is full" in text for text in run.logged(30))

@@ -33,7 +33,7 @@ IN_A_PROCESS_OF_ITS_OWN = """
 import os, signal, sys
 import dagster as dg
 from mika_ops.orchestration.definitions import build_definitions
-from mika_ops.config.settings import isolated_settings
+from mika_ops.config.loading import isolated_settings
 
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
     storage, asked = instance.event_log_storage, []
