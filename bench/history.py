@@ -1,7 +1,7 @@
 """``python -m bench.history``: how fast old runs are deleted, and what they leave, on a SQLite and a Postgres instance.
 
-A rate of Dagster's own storage, with no floor of ours to compare it to: so it is no figure of ``make bench``. Every run
-is a real one of the maintenance job, of a shop without a database, copied under new ids.
+This is a rate of Dagster's own storage without a floor to compare it with, so it is not part of ``make bench``. Each
+run is a real one of the maintenance job, of a shop without a database, copied under new ids.
 """
 
 import json
@@ -119,8 +119,8 @@ def main(runs: int) -> None:
         rows.append(row | ({"freed_mb": round(freed, 1), "held_mb": round(megabytes, 1)} if kind == "sqlite" else {}))
     Console().print(table)
     RESULTS.mkdir(exist_ok=True)
-    told = {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "measured": rows}
-    (RESULTS / "history.json").write_text(json.dumps(told, indent=2) + "\n")
+    results = {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "measured": rows}
+    (RESULTS / "history.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
 def _megabytes(home: Path) -> float:

@@ -94,10 +94,10 @@ class Bench:
         job = build_definitions(settings=self.settings(**more)).resolve_job_def(JOB_NAME)
         return job.execute_in_process(instance=self.instance).run_id
 
-    def heartbeat(self, *, tells_all: bool) -> str:
-        """Run maintenance as if an hour had passed since the last run, or the time after which all checks are told."""
+    def heartbeat(self, *, repeats_checks: bool) -> str:
+        """Run maintenance as if an hour had passed since the last run, or until all checks are repeated."""
         with patch.object(
-            summary, "CHECKS_REPEATED_EVERY", timedelta(0) if tells_all else summary.CHECKS_REPEATED_EVERY
+            summary, "CHECKS_REPEATED_EVERY", timedelta(0) if repeats_checks else summary.CHECKS_REPEATED_EVERY
         ):
             return self.run(heartbeat_minutes=EVERY_RUN)
 
@@ -266,7 +266,7 @@ def live(bench: Bench, day: datetime, ticks: list[InstigatorTick], long_view: li
                 continue
             begun = bench.instance.create_tick(tick.tick_data._replace(status=TickStatus.STARTED, timestamp=at))
             bench.instance.update_tick(begun.with_status(TickStatus.SKIPPED, end_timestamp=at + 0.1))
-    bench.date([bench.heartbeat(tells_all=number % 6 == 0) for number in range(HEARTBEATS)], day)
+    bench.date([bench.heartbeat(repeats_checks=number % 6 == 0) for number in range(HEARTBEATS)], day)
     for observation in long_view:
         for _ in range(HEARTBEATS if observation.asset_key == asset_key(HOURLY, None) else 1):
             bench.instance.report_runless_asset_event(observation)
@@ -357,8 +357,8 @@ def main(days: int) -> None:
         rows.append({"name": name, "measured": round(value, 2), "wanted": wanted})
     Console().print(table)
     RESULTS.mkdir(exist_ok=True)
-    told: Mapping[str, Any] = {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "measured": rows}
-    (RESULTS / "ticks.json").write_text(json.dumps(told, indent=2) + "\n")
+    results: Mapping[str, Any] = {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "measured": rows}
+    (RESULTS / "ticks.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

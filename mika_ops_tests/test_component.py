@@ -14,7 +14,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 
 from mika_ops import Host, MikaMaintenance
 from mika_ops.config.settings import Settings
-from mika_ops_tests.orchestration.pieces import Ephemeral
+from mika_ops_tests.orchestration.fake_host import Ephemeral
 
 # Dagster's own loading of YAML uses what pydantic has deprecated, and what Dagster itself calls beta.
 pytestmark = [

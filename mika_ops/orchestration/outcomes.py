@@ -46,7 +46,7 @@ def from_metadata(metadata: Mapping[str, Any], *, chosen: bool = True) -> Outcom
     """Return the outcome that ``to_metadata`` wrote.
 
     ``chosen``: whether the run's plan chose the subtask. The metadata shows a subtask that was left out on purpose as
-    skipped, like one that is not configured; the plan, and no wording, tells them apart.
+    skipped, like one that is not configured; only the plan distinguishes them, and no wording.
     """
     duration_ms = int(metadata["duration_ms"])
     match metadata["status"]:

@@ -27,7 +27,7 @@ from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops_testing import builders
 from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, NOW
 from mika_ops_testing.sites import Sites
-from mika_ops_tests.orchestration.pieces import Broken, run_job
+from mika_ops_tests.orchestration.fake_host import Broken, run_job
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_host.py"
 

@@ -21,7 +21,7 @@ from mika_ops.config.loading import isolated_settings
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.ports.alerts import Alert
 from mika_ops_testing.smtp_server import free_port, mail_server, silent, tarpit
-from mika_ops_tests.orchestration.pieces import Broken, run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import Broken, run_job, whole_host
 
 SECRET = "s3cretT0ken"
 

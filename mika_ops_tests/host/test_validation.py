@@ -25,7 +25,7 @@ from mika_ops.ports.stock import ReleasedReservations, ReservationRelease
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops_testing.builders import email, put
-from mika_ops_tests.orchestration.pieces import Outbox, run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import Outbox, run_job, whole_host
 
 
 class Purge:

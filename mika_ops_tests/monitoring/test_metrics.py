@@ -1,4 +1,4 @@
-"""The figures of a run, by the same names for every subtask, and what becomes of them over an hour or a day."""
+"""The metrics of a run, by the same names for every subtask, and what becomes of them over an hour or a day."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ from mika_ops_testing.builders import EARLIER, NOW
 BY_NAME = {subtask.name: subtask for subtask in SUBTASKS}
 
 
-def test_a_subtask_that_did_something_has_all_figures() -> None:
-    standing = ShopSnapshot(NOW, Backlog({"email_outbox": Due(7, EARLIER)}), {"email_outbox": Due(2)})
+def test_a_subtask_that_did_something_has_all_metrics() -> None:
+    snapshot = ShopSnapshot(NOW, Backlog({"email_outbox": Due(7, EARLIER)}), {"email_outbox": Due(2)})
     result = EmailOutboxResult(scanned=32, sent=30, failed=2, has_more=True)
     outcome = Completed(result=result, duration_ms=500)
 
-    assert subtask_metrics(BY_NAME["email_outbox"], outcome, standing) == {
+    assert subtask_metrics(BY_NAME["email_outbox"], outcome, snapshot) == {
         "done": 30,
         "failed": 2,
         "failed_runs": 0,
@@ -35,12 +35,12 @@ def test_a_subtask_that_did_something_has_all_figures() -> None:
     }
 
 
-def test_a_subtask_that_is_skipped_still_tells_what_waits_for_it() -> None:
-    standing = ShopSnapshot(NOW, Backlog({"acp_sessions": Due(3)}))
+def test_a_subtask_that_is_skipped_still_shows_what_waits_for_it() -> None:
+    snapshot = ShopSnapshot(NOW, Backlog({"acp_sessions": Due(3)}))
 
-    figures = subtask_metrics(BY_NAME["acp_sessions"], Skipped(reason="?"), standing)
+    metrics = subtask_metrics(BY_NAME["acp_sessions"], Skipped(reason="?"), snapshot)
 
-    assert figures == {
+    assert metrics == {
         "done": 0,
         "failed": 0,
         "failed_runs": 0,
@@ -86,9 +86,9 @@ def test_over_an_hour_what_was_done_adds_up_and_of_the_rest_the_highest_counts()
     }
 
 
-FIGURES = st.dictionaries(st.sampled_from([*sorted(SUMMED), "due", "duration_ms"]), st.integers(0, 1_000))
+METRICS = st.dictionaries(st.sampled_from([*sorted(SUMMED), "due", "duration_ms"]), st.integers(0, 1_000))
 
 
-@given(st.lists(st.lists(FIGURES, max_size=4), max_size=4))
+@given(st.lists(st.lists(METRICS, max_size=4), max_size=4))
 def test_hours_added_up_to_a_day_come_to_the_same_as_the_runs_of_the_day(hours: Any) -> None:
     assert aggregate_metrics(map(aggregate_metrics, hours)) == aggregate_metrics(run for hour in hours for run in hour)

@@ -1,6 +1,6 @@
 """A shop full of canaries, worked on with every kind of success and failure: none is found in what Dagster keeps.
 
-Dagster's own daemon and code server do the ticks, and the whole storage of the instance is looked through afterwards:
+Dagster's own daemon and code server do the ticks, and the whole storage of the instance is searched afterwards:
 every file, or every row of every table.
 """
 
@@ -184,12 +184,12 @@ def test_nothing_personal_and_no_secret_is_kept_by_dagster(
         live(instance)
         (run, *_others) = instance.get_runs()
 
-        told = kept_with(CANARY, kind, home, storage_url)
+        leaked = kept_with(CANARY, kind, home, storage_url)
         assert run.tags["mika/failed"]
         assert run.tags["mika/unhealthy"]
         assert kept_with(run.run_id, kind, home, storage_url)
 
-    assert told == []
+    assert leaked == []
     assert len(alerts.posted) > 3
     assert CANARY not in str(alerts.posted)
     printed = capfd.readouterr()

@@ -1,4 +1,4 @@
-"""Dagster keeps what it is told for ever: nothing of a shopper's mail is among it, whatever became of the mail."""
+"""Dagster keeps what a run logs indefinitely: it holds nothing of a shopper's email, however the email ended."""
 
 from pathlib import Path
 

@@ -24,7 +24,7 @@ from mika_ops.subtasks.outcome import (
 )
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.webhook_retries import WebhookRetriesResult
-from mika_ops_tests.orchestration.pieces import run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import run_job, whole_host
 
 OUTCOMES: list[Outcome] = [
     Completed(result=EmailOutboxResult(sent=3, has_more=True, stopped_reason="the server is full"), duration_ms=12),
@@ -64,7 +64,7 @@ def results(kind: type[SubtaskResult] = SubtaskResult) -> list[type[SubtaskResul
 
 
 @pytest.mark.parametrize("result", [each for each in results() if each.__module__.startswith("mika_ops.subtasks")])
-def test_ids_are_told_from_texts_by_their_names(result: type[SubtaskResult]) -> None:
+def test_ids_differ_from_texts_by_their_names(result: type[SubtaskResult]) -> None:
     ids = {name for name, field in result.model_fields.items() if field.annotation == tuple[str, ...]}
 
     assert ids == {name for name in result.model_fields if name.endswith("_ids")} - {"recorded_ids"}

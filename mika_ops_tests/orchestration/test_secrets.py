@@ -13,7 +13,7 @@ from mika_ops.store.opening import open_database
 from mika_ops.store.schema.site import stock_events
 from mika_ops_testing.builders import email, put, put_rows, reservation, workflow
 from mika_ops_testing.dagster_internals import RepositorySnap
-from mika_ops_tests.orchestration.pieces import run_job
+from mika_ops_tests.orchestration.fake_host import run_job
 
 CANARY = "canary-5f2c"
 TO_SOMEBODY = "somebody-77aa"
@@ -68,13 +68,13 @@ def test_settings_show_no_secret_when_they_are_printed() -> None:
         {"admin_api_token": CANARY},
     ],
 )
-def test_settings_that_are_wrong_are_told_without_their_secrets(values: dict[str, str]) -> None:
-    with pytest.raises(SettingsError) as told:
+def test_wrong_settings_are_reported_without_their_secrets(values: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as error:
         load_settings(**values)
     with pytest.raises(ValueError, match="validation error") as raw:
         Settings(**values)  # type: ignore[arg-type]
 
-    assert CANARY not in f"{told.value} {raw.value}"
+    assert CANARY not in f"{error.value} {raw.value}"
 
 
 def test_neither_a_failing_nor_a_succeeding_run_leaves_a_secret_in_dagsters_storage(

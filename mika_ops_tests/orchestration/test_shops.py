@@ -17,7 +17,7 @@ from mika_ops.subtasks.outcome import sentence_of
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops_testing.builders import BEFORE, email, get, put
 from mika_ops_testing.dagster_internals import SensorExecutionData
-from mika_ops_tests.orchestration.pieces import Broken, run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import Broken, run_job, whole_host
 
 
 class Alerts:
@@ -164,7 +164,7 @@ def test_what_a_shop_lacks_is_named_by_its_own_variables() -> None:
     assert reasons["stuck_emails"] == "not configured: ops; set MIKA_EU_DATABASE_URL"
 
 
-def test_what_fails_in_a_shop_is_told_by_its_own_variables() -> None:
+def test_an_error_of_a_shop_names_its_own_variables() -> None:
     host = whole_host(acp_sessions=Broken(RuntimeError("check MIKA_DATABASE_URL")))
     definitions = build_definitions(name="eu", host=host, settings=isolated_settings())
     with dg.DagsterInstance.ephemeral() as instance:
@@ -182,7 +182,7 @@ def test_the_variables_of_another_shop_are_no_typing_errors() -> None:
     assert unknown_variables({"MIKA_EU_DATABASE_URL": "x", "MIKA_EU_WEST_SMTP_URL": "x"}) == []
 
 
-def test_a_misspelt_variable_of_a_shop_is_told() -> None:
+def test_a_misspelt_variable_of_a_shop_is_reported() -> None:
     assert unknown_variables({"MIKA_EU_SMPT_URL": "x", "MIKA_EU_SMTP_URL": "x"}, shop="eu") == [
         "MIKA_EU_SMPT_URL is no setting: did you mean MIKA_EU_SMTP_URL?"
     ]

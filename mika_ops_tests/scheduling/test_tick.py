@@ -20,7 +20,7 @@ from mika_ops.store.schema.own import own
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops_testing.builders import AFTER, BEFORE, LATER, NOW, email, put, webhook
 from mika_ops_testing.sites import Sites
-from mika_ops_tests.orchestration.pieces import Broken, Stock, whole_host
+from mika_ops_tests.orchestration.fake_host import Broken, Stock, whole_host
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WELL = RecentRuns(ended_at=AT - timedelta(minutes=1), ended_well=True)

@@ -32,7 +32,7 @@ from mika_ops_testing.smtp_server import (
     self_signed,
     silent,
 )
-from mika_ops_tests.orchestration.pieces import run_job
+from mika_ops_tests.orchestration.fake_host import run_job
 
 IN_A_MINUTE = "2026-03-01T12:01:00.000Z"
 LEASE_FIELDS = {"leaseKey", "leasedAt", "leaseExpiresAt"}

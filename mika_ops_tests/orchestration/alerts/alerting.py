@@ -13,7 +13,7 @@ from mika_ops.host.host import Host
 from mika_ops.orchestration.alerts.sensors import alert_sensor
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.ports.alerts import Alert
-from mika_ops_tests.orchestration.pieces import run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import run_job, whole_host
 
 
 @dataclass

@@ -11,7 +11,7 @@ from mika_ops.orchestration.alerts.sensors import history_alert_sensor
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.ports.backlog import Backlog, Due
 from mika_ops_tests.orchestration.alerts.alerting import Alerts, Pager
-from mika_ops_tests.orchestration.pieces import Backlogs, whole_host
+from mika_ops_tests.orchestration.fake_host import Backlogs, whole_host
 
 LATE = Backlogs(Backlog({"email_outbox": Due(3, "2020-01-01T00:00:00.000Z")}))
 IN_ORDER = Backlogs(Backlog({"email_outbox": Due()}))

@@ -17,7 +17,7 @@ from mika_ops.orchestration.alerts.monitor import Cursor
 from mika_ops.orchestration.alerts.overdue import overdue_at
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops_tests.orchestration.alerts.alerting import Alerts, Pager
-from mika_ops_tests.orchestration.pieces import Broken, host_with, run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import Broken, host_with, run_job, whole_host
 
 SENSOR = "mika_maintenance_alerts"
 HISTORY_SENSOR = "mika_history_retention_alerts"

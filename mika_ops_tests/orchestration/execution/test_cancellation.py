@@ -1,4 +1,4 @@
-"""A run whose process is told to stop ends as canceled, wherever it is by then: of such a run nobody is told."""
+"""A run whose process is asked to stop ends as canceled at any point, and raises no alert."""
 
 import signal
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from mika_ops.host.host import Host
 from mika_ops.orchestration.dagster_internals import create_run, execute_run
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
-from mika_ops_tests.orchestration.pieces import Broken, whole_host
+from mika_ops_tests.orchestration.fake_host import Broken, whole_host
 
 CANCELED, SUCCESS, FAILURE = dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
 
@@ -29,7 +29,7 @@ def never(_entry: dg.EventLogEntry) -> bool:
 
 
 def ended(host: Host, *, stopped_at: Callable[[dg.EventLogEntry], bool] = never) -> dg.DagsterRunStatus:
-    """Run the job, have its process told to stop as it writes that event, and return how the run ended."""
+    """Run the job, ask its process to stop as it writes that event, and return how the run ended."""
 
     def stop(entry: dg.EventLogEntry) -> None:
         if stopped_at(entry):

@@ -17,7 +17,7 @@ from mika_ops.orchestration.outcomes import read_outcomes
 from mika_ops.ports.backlog import Backlog, Due
 from mika_ops.ports.email import DrainedOutbox
 from mika_ops.ports.stock import ReleasedReservations
-from mika_ops_tests.orchestration.pieces import Backlogs, Broken, Outbox, Stock, host_with, run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import Backlogs, Broken, Outbox, Stock, host_with, run_job, whole_host
 
 ORDER = [
     "email_outbox",
@@ -32,18 +32,18 @@ ORDER = [
 ]
 
 
-def runs_with(pieces: set[str]) -> dict[str, bool]:
-    """Which subtasks run on which pieces: the table of the behaviour, section 2."""
+def runs_with(components: set[str]) -> dict[str, bool]:
+    """Which subtasks run on which components: the table of the behaviour, section 2."""
     return {
-        "email_outbox": "email_outbox" in pieces,
-        "stuck_emails": "ops" in pieces,
-        "raw_provider_payloads": "ops" in pieces,
-        "acp_sessions": "acp_sessions" in pieces,
-        "stock_reservations": bool(pieces & {"reservation_release", "admin_api"}),
-        "ephemeral_records": bool(pieces & {"ephemeral_purge", "ephemeral"}),
-        "account_delete_requests": pieces >= {"ops", "account", "ledger", "session", "stock", "ephemeral"},
-        "stuck_workflows": "ops" in pieces,
-        "webhook_retries": pieces >= {"ops", "admin_api"},
+        "email_outbox": "email_outbox" in components,
+        "stuck_emails": "ops" in components,
+        "raw_provider_payloads": "ops" in components,
+        "acp_sessions": "acp_sessions" in components,
+        "stock_reservations": bool(components & {"reservation_release", "admin_api"}),
+        "ephemeral_records": bool(components & {"ephemeral_purge", "ephemeral"}),
+        "account_delete_requests": components >= {"ops", "account", "ledger", "session", "stock", "ephemeral"},
+        "stuck_workflows": "ops" in components,
+        "webhook_retries": components >= {"ops", "admin_api"},
     }
 
 
@@ -57,11 +57,11 @@ def test_a_host_with_nothing_at_all_ends_in_nine_skipped_subtasks_and_a_successf
 
 @settings(max_examples=20)
 @given(st.sets(st.sampled_from(sorted(COMPONENTS))))
-def test_any_subset_of_the_host_runs_what_it_can_and_skips_the_rest(pieces: set[str]) -> None:
-    run = run_job(host_with(*pieces))
+def test_any_subset_of_the_host_runs_what_it_can_and_skips_the_rest(components: set[str]) -> None:
+    run = run_job(host_with(*components))
 
     assert run.success
-    assert {name: status == "completed" for name, status in run.statuses.items()} == runs_with(pieces)
+    assert {name: status == "completed" for name, status in run.statuses.items()} == runs_with(components)
     skipped = [name for name, status in run.statuses.items() if status == "skipped"]
     assert all(run.metadata[name]["reason"] for name in skipped)
 
@@ -88,10 +88,10 @@ def test_the_order_holds_whatever_the_executor_as_each_op_waits_for_the_one_befo
 def test_a_completed_subtask_shows_its_status_counts_and_duration() -> None:
     stock = Stock(ReleasedReservations(scanned=5, released=4, stock_items=2, has_more=True))
 
-    told = dict(run_job(whole_host(reservation_release=stock)).metadata["stock_reservations"])
+    shown = dict(run_job(whole_host(reservation_release=stock)).metadata["stock_reservations"])
 
-    assert told.pop("duration_ms") >= 0
-    assert told == {
+    assert shown.pop("duration_ms") >= 0
+    assert shown == {
         "status": "completed",
         "reservations_scanned": 5,
         "reservations_released": 4,
@@ -101,26 +101,26 @@ def test_a_completed_subtask_shows_its_status_counts_and_duration() -> None:
 
 
 def test_a_failed_subtask_shows_its_status_error_and_duration() -> None:
-    told = run_job(whole_host(acp_sessions=Broken())).metadata["acp_sessions"]
+    shown = run_job(whole_host(acp_sessions=Broken())).metadata["acp_sessions"]
 
-    assert (told["status"], told["error"]) == ("failed", "the disk is on fire")
-    assert told["duration_ms"] >= 0
+    assert (shown["status"], shown["error"]) == ("failed", "the disk is on fire")
+    assert shown["duration_ms"] >= 0
 
 
 def test_a_failed_subtask_shows_what_it_had_done_until_then() -> None:
     outbox = Outbox(answer=DrainedOutbox(scanned=9, sent=7, error="the mail server went away"))
 
-    told = run_job(whole_host(email_outbox=outbox)).metadata["email_outbox"]
+    shown = run_job(whole_host(email_outbox=outbox)).metadata["email_outbox"]
 
-    assert (told["status"], told["error"], told["sent"]) == ("failed", "the mail server went away", 7)
+    assert (shown["status"], shown["error"], shown["sent"]) == ("failed", "the mail server went away", 7)
 
 
 def test_a_skipped_subtask_shows_its_status_reason_and_duration() -> None:
-    told = run_job(whole_host(acp_sessions=None)).metadata["acp_sessions"]
+    shown = run_job(whole_host(acp_sessions=None)).metadata["acp_sessions"]
 
-    assert (told["status"], told["duration_ms"]) == ("skipped", 0)
-    assert "acp_sessions" in told["reason"]
-    assert "MIKA_DATABASE_URL" in told["reason"]
+    assert (shown["status"], shown["duration_ms"]) == ("skipped", 0)
+    assert "acp_sessions" in shown["reason"]
+    assert "MIKA_DATABASE_URL" in shown["reason"]
 
 
 FAILS_WITH = {
@@ -132,16 +132,16 @@ FAILS_WITH = {
 }
 
 
-@pytest.mark.parametrize("piece", FAILS_WITH)
-def test_a_piece_that_raises_fails_the_subtasks_that_use_it_and_keeps_no_other_from_running(piece: str) -> None:
-    run = run_job(whole_host(**{piece: Broken()}))
+@pytest.mark.parametrize("component", FAILS_WITH)
+def test_a_component_that_raises_fails_the_subtasks_that_use_it_and_keeps_no_other_from_running(component: str) -> None:
+    run = run_job(whole_host(**{component: Broken()}))
 
-    failed = {name: "failed" if name in FAILS_WITH[piece] else "completed" for name in ORDER}
+    failed = {name: "failed" if name in FAILS_WITH[component] else "completed" for name in ORDER}
     assert run.statuses == failed
-    assert all(run.metadata[name]["error"] == "the disk is on fire" for name in FAILS_WITH[piece])
+    assert all(run.metadata[name]["error"] == "the disk is on fire" for name in FAILS_WITH[component])
 
 
-def test_even_when_every_piece_raises_every_subtask_has_its_turn() -> None:
+def test_even_when_every_component_raises_every_subtask_has_its_turn() -> None:
     broken: dict[str, Any] = dict.fromkeys(COMPONENTS, Broken())
     run = run_job(Host(**broken))
 
@@ -176,9 +176,9 @@ def test_a_failed_run_still_shows_the_overview_of_its_subtasks() -> None:
     assert "| stock_reservations | failed | the disk is on fire |" in str(shown.metadata["overview"].value)
 
 
-@pytest.mark.parametrize("piece", sorted(set(FAILS_WITH) - {"reservation_release"}))
-def test_any_other_failure_only_warns(piece: str) -> None:
-    run = run_job(whole_host(**{piece: Broken()}))
+@pytest.mark.parametrize("component", sorted(set(FAILS_WITH) - {"reservation_release"}))
+def test_any_other_failure_only_warns(component: str) -> None:
+    run = run_job(whole_host(**{component: Broken()}))
 
     assert run.success
     assert len(run.logged(logging.WARNING)) == 1
@@ -190,7 +190,7 @@ def test_the_summary_is_one_structured_line_logged_as_information_where_nothing_
     (line,) = (text for text in run.logged(logging.INFO) if text.startswith("mika_maintenance "))
     result = json.loads(line.removeprefix("mika_maintenance "))
     assert result.pop("now") == "2026-03-01T12:00:00.000Z"
-    assert result == {name: dict(told) for name, told in run.metadata.items() if name != "summary"}
+    assert result == {name: dict(shown) for name, shown in run.metadata.items() if name != "summary"}
     assert run.logged(logging.WARNING) == []
 
 
@@ -204,9 +204,9 @@ def test_the_summary_is_logged_as_a_warning_where_a_subtask_failed() -> None:
 
 
 def test_the_summary_counts_how_the_subtasks_ended() -> None:
-    told = run_job(whole_host(acp_sessions=Broken(), email_outbox=None)).metadata["summary"]
+    shown = run_job(whole_host(acp_sessions=Broken(), email_outbox=None)).metadata["summary"]
 
-    assert (told["completed"], told["failed"], told["skipped"]) == (7, 1, 1)
+    assert (shown["completed"], shown["failed"], shown["skipped"]) == (7, 1, 1)
 
 
 def test_the_summary_shows_the_run_as_a_table_of_one_line_for_each_subtask() -> None:

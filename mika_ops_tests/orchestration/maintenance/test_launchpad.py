@@ -11,7 +11,7 @@ from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.resources import resources_for
 from mika_ops.timestamps import to_timestamp
-from mika_ops_tests.orchestration.pieces import Outbox, run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import Outbox, run_job, whole_host
 
 NOT_CHOSEN = "not chosen for this run"
 

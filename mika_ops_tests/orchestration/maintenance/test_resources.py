@@ -16,7 +16,7 @@ from mika_ops.store.opening import open_database
 from mika_ops_testing.builders import email, get, put, webhook
 from mika_ops_testing.fakes import Provider
 from mika_ops_testing.sites import Sites
-from mika_ops_tests.orchestration.pieces import Outbox, Stock, host_with, run_job
+from mika_ops_tests.orchestration.fake_host import Outbox, Stock, host_with, run_job
 
 
 def resources(settings: Settings | None = None, host: Host | None = None) -> dict[str, dg.ResourceDefinition]:

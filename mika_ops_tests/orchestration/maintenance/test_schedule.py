@@ -14,7 +14,7 @@ from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.store.database import Database
 from mika_ops_testing.builders import email, put
 from mika_ops_testing.dagster_internals import SCHEDULED_EXECUTION_TIME_TAG
-from mika_ops_tests.orchestration.pieces import Broken, Outbox, run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import Broken, Outbox, run_job, whole_host
 
 PLANNED = datetime(2026, 3, 1, 12, 5, tzinfo=UTC)
 

@@ -18,7 +18,7 @@ from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops_testing.builders import documents_of, email, put
 from mika_ops_testing.shop_at_work import EMAILS, PEOPLE, shop_at_work
 from mika_ops_testing.smtp_server import mail_server
-from mika_ops_tests.orchestration.pieces import Backlogs, Broken, Outbox, run_job, whole_host
+from mika_ops_tests.orchestration.fake_host import Backlogs, Broken, Outbox, run_job, whole_host
 
 SPREAD = {"email_outbox", "raw_provider_payloads", "account_delete_requests", "webhook_retries"}
 
@@ -36,8 +36,8 @@ def due(count: int) -> Backlogs:
     return Backlogs(Backlog({name: Due(count) for name in SUBTASK_NAMES}))
 
 
-def without_durations(told: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    of_subtasks = {name: told[name] for name in SUBTASK_NAMES}
+def without_durations(shown: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    of_subtasks = {name: shown[name] for name in SUBTASK_NAMES}
     return {name: {k: v for k, v in each.items() if k != "duration_ms"} for name, each in of_subtasks.items()}
 
 
@@ -108,8 +108,8 @@ def test_a_limit_holds_over_all_shards(url: str) -> None:
             shards=4,
             limits={"email_outbox": 25},
         )
-        told = run_job(Host(), settings=settings).metadata["email_outbox"]
-        assert (told["sent"], told["has_more"]) == (25, True)
+        shown = run_job(Host(), settings=settings).metadata["email_outbox"]
+        assert (shown["sent"], shown["has_more"]) == (25, True)
         sent = [document for document in documents_of(shop, "ops").values() if document["status"] == "sent"]
         assert len(sent) == 25
 
@@ -127,7 +127,7 @@ class TestWrongSettings:
         with pytest.raises(SettingsError, match=rf"pip install 'mika-ops\[{executor}\]'"):
             build_definitions(settings=isolated_settings(executor=executor))
 
-    def test_a_shop_among_several_is_told_its_own_variables(self) -> None:
+    def test_a_shop_among_several_reads_its_own_variables(self) -> None:
         with pytest.raises(SettingsError, match="MIKA_EU_EXECUTOR=celery needs MIKA_EU_CELERY_BROKER_URL"):
             build_definitions(settings=isolated_settings(executor="celery"), name="eu")
 

@@ -1,4 +1,4 @@
-"""A host whose pieces note what they are asked, and runs of the job on it."""
+"""A host whose components record how they are called, and runs of the job on it."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class Documents:
 
 @dataclass
 class Outbox:
-    """Drains nothing, and keeps the clock and the limit of every drain."""
+    """Drains nothing, and records the clock and the limit of each drain."""
 
     drains: list[tuple[str, int | None]] = field(default_factory=list)
     answer: DrainedOutbox = field(default_factory=DrainedOutbox)
@@ -53,7 +53,7 @@ class Outbox:
 
 @dataclass
 class Stock:
-    """Releases what it is told."""
+    """Reports the release that it is given."""
 
     released: ReleasedReservations = field(default_factory=ReleasedReservations)
 
@@ -84,7 +84,7 @@ class AcpSessions:
 
 
 class AdminApi:
-    """Does as it is told, which is nothing."""
+    """Accepts every call, and does nothing."""
 
     def release_expired_reservations(self, *, now: str, idempotency_key: str) -> ReleasedReservations:
         return ReleasedReservations()
@@ -95,7 +95,7 @@ class AdminApi:
 
 @dataclass
 class Backlogs:
-    """Tells the backlog that it is given."""
+    """Reports the backlog that it is given."""
 
     backlog: Backlog = field(default_factory=Backlog)
 
@@ -105,7 +105,7 @@ class Backlogs:
 
 @dataclass
 class Broken:
-    """A piece of any kind, of which every method raises."""
+    """A component of any kind, each of whose methods raises."""
 
     error: BaseException = field(default_factory=lambda: RuntimeError("the disk is on fire"))
 
@@ -119,8 +119,8 @@ class Broken:
         return method
 
 
-def whole_host(**pieces: Any) -> Host:
-    """Return a host with all its pieces, of which some are given."""
+def whole_host(**components: Any) -> Host:
+    """Return a host with all components, some of which are given."""
     stock, ephemeral = Stock(), Ephemeral()
     whole: dict[str, Any] = {
         "email_outbox": Outbox(),
@@ -136,17 +136,17 @@ def whole_host(**pieces: Any) -> Host:
         "admin_api": AdminApi(),
         "backlog": Backlogs(),
     }
-    return Host(**{**whole, **pieces})
+    return Host(**{**whole, **components})
 
 
 def host_with(*names: str) -> Host:
-    """Return a host with these pieces only."""
+    """Return a host with only these components."""
     return whole_host(**{name: None for name in COMPONENTS if name not in names})
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of the job came to."""
+    """The result of one run of the job."""
 
     id: str
     success: bool
@@ -155,11 +155,11 @@ class Run:
     log: Sequence[tuple[int, str]]
     """The level and the text of what was logged, events apart."""
     failure: dg.Failure | str | None
-    """What the failed op said, where one failed."""
+    """The message of the failed op, if one failed."""
 
     @property
     def statuses(self) -> dict[str, str]:
-        return {name: told["status"] for name, told in self.metadata.items() if name in SUBTASK_NAMES}
+        return {name: shown["status"] for name, shown in self.metadata.items() if name in SUBTASK_NAMES}
 
     def logged(self, level: int) -> list[str]:
         return [text for at, text in self.log if at == level]
