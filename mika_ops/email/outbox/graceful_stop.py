@@ -1,31 +1,35 @@
-"""Work that ends in order where its caller is interrupted.
+"""Graceful shutdown: work that ends in order where its caller is interrupted.
 
-Python raises an interruption (SIGINT, under Dagster SIGTERM too) in the main thread, between any two of its
-instructions: between taking something and noting that it was taken as well, and inside the standard library, where a
-lock may stay locked for ever. So the work is done in another thread, where none is raised, and is asked to stop.
+Python raises an interruption (SIGINT; under Dagster SIGTERM, too) in the main thread, between any two instructions:
+for example between acquiring something and noting that it was acquired, or inside the standard library, where a lock
+may then stay locked indefinitely. So the work runs in another thread, where no interruption is raised, and is asked to
+stop.
 """
 
 import math
-import time
-from _thread import allocate_lock, start_new_thread
+from _thread import start_new_thread
 from collections.abc import Callable
+from threading import Lock
 from typing import Final
 
-LOOK_AGAIN_SECONDS: Final = 0.02
-"""How often whoever waits looks for signals: one that another thread was given does not wake this one."""
+from mika_ops.deadline import Deadline
+
+POLL_SECONDS: Final = 0.02
+"""How often the waiting thread checks for signals: one that the system delivers to another thread does not wake it."""
 
 
 def run_until_interrupted(
-    work: Callable[[], None], *, stop: Callable[[], None], hurry: Callable[[], None], grace_seconds: float
+    work: Callable[[], None], *, stop: Callable[[], None], abort: Callable[[], None], grace_seconds: float
 ) -> None:
     """Do the work and wait for its end; raise what it raises.
 
-    Whoever waits may be interrupted. Then ``stop`` asks the work to end; ``hurry`` is called once ``grace_seconds``
-    are over, or at once where a second interruption comes. Once the work has ended, the interruption passes through.
-    A third one is not held up: what the work was about is then left as by a kill.
+    The first interruption of the waiting thread calls ``stop``, which asks the work to end. ``abort`` is called at the
+    end of the grace period, ``grace_seconds``, or at once on a second interruption. The interruption is raised again
+    once the work has ended. A third interruption is raised at once: the work is then left as by a kill.
     """
-    # Not ``threading``: its threads and events are started, set and waited for in many steps. A lock takes one.
-    begun, under_way = allocate_lock(), allocate_lock()
+    # Locks alone, and the raw thread. ``threading.Event`` and ``Thread.start`` take several steps each: an interruption
+    # between two of them leaves their inner lock in the wrong state, and the work can neither begin nor be waited for.
+    begun, under_way = Lock(), Lock()
     has_ended = False
     raised: list[BaseException] = []
 
@@ -35,16 +39,16 @@ def run_until_interrupted(
             return
         try:
             work()
-        except BaseException as failure:  # noqa: BLE001 - raised again by whoever waits
+        except BaseException as failure:  # noqa: BLE001 - raised again by the waiting thread
             raised.append(failure)
         has_ended = True
         under_way.release()
 
     def wait(seconds: float = math.inf) -> None:
-        until = time.monotonic() + seconds
-        # Not whether the lock was acquired: whoever waits may have been interrupted before noting it.
-        while not has_ended and (left := until - time.monotonic()) > 0:
-            under_way.acquire(timeout=min(left, LOOK_AGAIN_SECONDS))
+        deadline = Deadline.within(seconds)
+        # Not whether the lock was acquired: the waiting thread may have been interrupted before noting it.
+        while not has_ended and (left := deadline.seconds_left()) > 0:
+            under_way.acquire(timeout=min(left, POLL_SECONDS))
 
     under_way.acquire()
     try:
@@ -52,13 +56,13 @@ def run_until_interrupted(
         wait()
     except BaseException:
         if begun.acquire(blocking=False):
-            # It had not begun, and now never will.
+            # The work had not begun, and now never will.
             raise
         try:
             stop()
             wait(grace_seconds)
         finally:
-            hurry()
+            abort()
             wait()
         raise
     if raised:

@@ -1,36 +1,37 @@
 """Draining the outbox: lease before sending, record before the next.
 
 Emails are leased in batches, each in one transaction, so that no two workers hold the same email. ``concurrency`` of
-them are sent at once; those that have ended are recorded together, in one transaction, and only then do others take
-their places. A process killed at any point loses nothing, and at most the emails that were under way are sent again,
-once their lease has lapsed: with the same ``Message-ID``.
+them are sent at once. Those that have ended are recorded together, in one transaction (group commit), and only then do
+others take their places. A process killed at any point loses nothing: at most the emails that were under way are sent
+again, with the same ``Message-ID``, once their lease has lapsed.
 
-A drain that stops early, as its time is spent, the provider cannot be reached or the run is ended, gives back what it
-had leased and not sent: the attempt does not count. Where the run is ended, emails under way have five seconds; what
-the provider has not taken by then is abandoned.
+A drain stops early when its time is spent, the provider cannot be reached or the run is asked to stop. It then releases
+what it had leased and not sent: the attempt does not count. Where the run is asked to stop, emails under way have a
+grace period of five seconds; the drain abandons those that the provider has not accepted by then.
 """
 
-import logging
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Any, Final
 from uuid import uuid4
 
 from mika_ops.clock import Clock
 from mika_ops.deadline import OutOfTime
-from mika_ops.documents.document import Document, record_of
-from mika_ops.documents.repository import Change, DocumentRepository
+from mika_ops.documents.repository import DocumentRepository
 from mika_ops.documents.sharding import Shard
 from mika_ops.documents.sweep import Sweep
+from mika_ops.email.outbox.attempts import Attempt, Leased, make_attempt
+from mika_ops.email.outbox.circuit_breaker import CircuitBreaker
 from mika_ops.email.outbox.graceful_stop import run_until_interrupted
-from mika_ops.email.outbox.record_size import RecordSize
-from mika_ops.email.outbox.records import Batch, Delivery, End, Ended, Leased, Record, Recorded, drained_email, taken
+from mika_ops.email.outbox.leaser import LeasedBatch, Leaser, release
+from mika_ops.email.outbox.recorder import Recorded, Recorder
 from mika_ops.email.outbox.send_rate import SendRate
 from mika_ops.ports.email import (
     ITEMS_KEPT,
@@ -41,7 +42,6 @@ from mika_ops.ports.email import (
     EmailSender,
     EmailSkipped,
     EmailUnrenderable,
-    Envelope,
     SenderThrottled,
     SenderUnavailable,
     SendResult,
@@ -51,25 +51,22 @@ from mika_ops.rules import email
 from mika_ops.timestamps import shifted
 
 BATCH_PER_WORKER: Final = 2
-"""Emails leased at once for each worker, at the most: few, for a kill costs each of them an attempt."""
+"""Emails leased at once for each worker, at most: few, for a kill costs each of them an attempt."""
 
 SMALL_BATCH: Final = 8
-"""Emails leased at once also where fewer are sent at once: a lease costs as much as a record, however few it is for."""
-
-UNREACHABLE_LIMIT: Final = 3
-"""So many emails in a row that found no provider end the drain."""
+"""Emails leased at once even where fewer are sent at once: a lease of one costs as much as a lease of eight."""
 
 BATCHING_WINDOW_SECONDS: Final = 0.0005
-"""How long an email that has ended waits for the others under way, to be recorded together with those that end too.
+"""How long an attempt that has ended waits for others under way, so that they share one transaction.
 
-Where a provider is fast, half as many transactions do: each writes pages of all the indexes, however few its emails.
+Where a provider is fast, this halves the transactions: each writes pages of all the indexes, however few its emails.
 """
 
 LONGEST_SLEEP_SECONDS: Final = 1.0
-"""How long a drain waits before it asks again whether its time is spent."""
+"""How long a drain sleeps at most before it checks again whether its time is spent."""
 
-STOP_AFTER_SECONDS: Final = 5.0
-"""How long a drain that is interrupted waits for the emails under way, before it has their sender abandon them.
+GRACE_SECONDS: Final = 5.0
+"""The grace period: how long an interrupted drain waits for the emails under way, before their sender abandons them.
 
 Containers are commonly killed ten seconds after they were asked to stop.
 """
@@ -77,14 +74,12 @@ Containers are commonly killed ten seconds after they were asked to stop.
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """How long one of a drain's threads may keep Python's interpreter while another waits for it.
 
-By default that is ten times as long: the database has answered by then, and its thread still waits.
+Python's default is ten times as long: the database has answered by then, and its thread still waits.
 """
-
-logger: Final = logging.getLogger(__name__)
 
 
 def new_lease_key() -> str:
-    """Return a key that no other worker has."""
+    """Return a lease key that no other worker has."""
     return uuid4().hex
 
 
@@ -93,9 +88,9 @@ class LeasedOutbox:
     """The outbox in the ``ops`` documents, with orders in ``ledger``. Fits ``mika_ops.ports.EmailOutbox``.
 
     ``send_timeout``: the longest that ``sender`` takes for one email. Batches are so small that the last email of one
-    is sent before its lease lapses, even where every one before it took that long. ``retry_delay`` gives the wait
-    after a failed attempt, by the attempt's number. With ``shard``, that part is drained first, then what the others
-    have left.
+    is sent before its lease lapses, even where every email before it took that long. ``retry_delay`` returns the wait
+    after a failed attempt, by the attempt's number. With ``shard``, the drain takes that part first, then steals work
+    from the others.
     """
 
     ops: DocumentRepository
@@ -114,15 +109,26 @@ class LeasedOutbox:
 
     def drain(self, clock: Clock, *, limit: int | None, out_of_time: OutOfTime) -> DrainedOutbox:
         """Send what is due. Emails are taken in order and each once, however often it fails."""
-        drain = _Drain(self, clock, limit, out_of_time)
+        due, shard = email.due(clock.scheduled_at), self.shard
+        sweep = Sweep(self.ops, due, "email_outbox", limit, out_of_time, shard=shard, helps=True)
+        leaser = Leaser(sweep, self.ledger, self.composer, clock, self.lease, self.lease_key, self.batch_size)
+        recorder = Recorder(self.ops, clock, self.retry_delay, self.timer, self.concurrency)
+        request = StopRequest()
+        drain = _Drain(self, leaser, recorder, request)
+
+        def abort() -> None:
+            request.stop()
+            if isinstance(self.sender, AbandoningSender):
+                self.sender.abandon()
+
         try:
-            run_until_interrupted(drain.run, stop=drain.stop, hurry=drain.hurry, grace_seconds=STOP_AFTER_SECONDS)
+            run_until_interrupted(drain.run, stop=request.stop, abort=abort, grace_seconds=GRACE_SECONDS)
         except Exception as failure:  # noqa: BLE001 - what was sent until now must be reported
             drain.error = describe_error(failure)
         return drain.result()
 
     def for_shard(self, shard: Shard) -> "LeasedOutbox":
-        """Return the outbox that drains this shard, at its part of the rate that the provider takes."""
+        """Return the outbox that drains this shard, at its share of ``max_per_second``."""
         rate = None if self.max_per_second is None else self.max_per_second / shard.count
         return replace(self, shard=shard, max_per_second=rate)
 
@@ -142,7 +148,7 @@ class LeasedOutbox:
 
 @contextmanager
 def _short_switch_interval() -> Iterator[None]:
-    """Have Python switch between threads often."""
+    """Have Python switch between threads often, for as long as the context lasts."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
@@ -151,39 +157,64 @@ def _short_switch_interval() -> Iterator[None]:
         sys.setswitchinterval(usual)
 
 
+class DrainState(Enum):
+    """Where a drain is, from its first lease to its last record; ``_Drain`` says what happens in each state."""
+
+    DRAINING = auto()
+    FINISHING = auto()
+    FINISHED = auto()
+
+
 @dataclass
+class StopRequest:
+    """Asks a drain to stop, from another thread.
+
+    A plain flag: ``threading.Event`` would leave its lock locked where the thread that sets it is interrupted.
+    """
+
+    requested: bool = False
+
+    def stop(self) -> None:
+        """Have the drain start no further email."""
+        self.requested = True
+
+
 class _Drain:
-    """One drain of the outbox, from its first lease to its last record."""
+    """The loop of one drain.
 
-    outbox: LeasedOutbox
-    clock: Clock
-    limit: int | None
-    out_of_time: OutOfTime
-    error: str | None = None
-    counts: Counter[str] = field(default_factory=Counter)
-    items: list[DrainedEmail] = field(default_factory=list)
-    waiting: deque[Leased] = field(default_factory=deque)
-    under_way: dict[Future[Delivery], Leased] = field(default_factory=dict)
-    leasing: Future[Batch | None] | None = None
-    recording: Future[Recorded] | None = None
-    all_leased: bool = False
-    unreachable_in_a_row: int = 0
-    unreachable: str | None = None
-    stopped_reason: str | None = None
+    Its states, in order:
 
-    def __post_init__(self) -> None:
-        self.sweep = Sweep(
-            self.outbox.ops,
-            email.due(self.clock.scheduled_at),
-            "email_outbox",
-            self.limit,
-            self.out_of_time,
-            shard=self.outbox.shard,
-            helps=True,
-        )
-        self.batches = self.sweep.batches(self.outbox.batch_size)
-        self.pace = SendRate(self.outbox.concurrency, self.outbox.max_per_second, self.outbox.timer)
-        self.parts = RecordSize(self.outbox.concurrency)
+    - ``DRAINING``: it leases ahead, starts emails as fast as the rate allows, and records those that have ended. It
+      leaves this state when nothing is due any more, or when something stops it (``stopped_reason``): the time is
+      spent, the circuit breaker is open, a result cannot be recorded, or the run is asked to stop.
+    - ``FINISHING``: it starts and leases nothing more. It waits for the emails under way, records them, and releases
+      those that were leased and not started.
+    - ``FINISHED``: it does nothing more, and ``result`` is final.
+
+    An email is *waiting* once leased, *under way* from its start until it is recorded, then counted.
+
+    All fields belong to the thread that calls ``run``. Other threads are given the leaser, the recorder, the sender or
+    the stop request, and none of these refers to the drain.
+    """
+
+    def __init__(self, outbox: LeasedOutbox, leaser: Leaser, recorder: Recorder, request: StopRequest) -> None:
+        self.outbox = outbox
+        self.leaser = leaser
+        self.recorder = recorder
+        self.request = request
+        self.state = DrainState.DRAINING
+        self.stopped_reason: str | None = None
+        self.error: str | None = None
+        self.counts: Counter[str] = Counter()
+        self.items: list[DrainedEmail] = []
+        self.rate = SendRate(outbox.concurrency, outbox.max_per_second, outbox.timer)
+        self.breaker = CircuitBreaker()
+        self.waiting: deque[Leased] = deque()
+        self.under_way: dict[Future[Attempt], None] = {}
+        self.leasing: Future[LeasedBatch | None] | None = None
+        self.recording: Future[Recorded] | None = None
+        self.being_recorded: list[Future[Attempt]] = []
+        self.all_leased = False
 
     def run(self) -> None:
         """Lease, send and record until nothing is due, or the drain has to stop."""
@@ -194,130 +225,77 @@ class _Drain:
             ThreadPoolExecutor(2, thread_name_prefix="mika-outbox") as background,
         ):
             try:
-                while self.stopped_reason is None:
+                while self.state is DrainState.DRAINING:
                     self._start(workers)
                     # After the start, not before: while those are sent, no record has to wait for the lease.
                     self._lease_ahead(background)
                     if not self.waiting and not self.under_way and self.leasing is None:
                         return
                     self._wait_for_event(background)
-                    self._stop_when_spent()
+                    self._stop_early()
             finally:
+                self.state = DrainState.FINISHING
                 self._finish()
-
-    def stop(self) -> None:
-        """Start no further email. Called by another thread."""
-        self.stopped_reason = "the run was asked to stop"
-
-    def hurry(self) -> None:
-        """Wait for the provider no longer, where the sender can be told. Called by another thread."""
-        self.stop()
-        if isinstance(self.outbox.sender, AbandoningSender):
-            self.outbox.sender.abandon()
+                self.state = DrainState.FINISHED
 
     def result(self) -> DrainedOutbox:
-        """Return what the drain has done until now."""
-        counts = self.sweep.counts()
+        """Return what the drain has done."""
+        counts = self.leaser.sweep.counts()
         counts["has_more"] = counts["has_more"] or self.counts["released"] > 0
         return DrainedOutbox(
             **counts,
             **self.counts,
             items=tuple(self.items),
-            stopped_reason=self.stopped_reason,
+            stopped_reason="the run was asked to stop" if self.request.requested else self.stopped_reason,
             error=self.error,
         )
 
-    def _stop_when_spent(self) -> None:
-        if self.waiting and self.stopped_reason is None and self.out_of_time():
-            self.stopped_reason = "the time of the run is spent"
+    def _stop(self, reason: str) -> None:
+        self.stopped_reason = reason
+        self.state = DrainState.FINISHING
+
+    def _stop_early(self) -> None:
+        if self.request.requested:
+            self.state = DrainState.FINISHING
+        elif self.waiting and self.stopped_reason is None and self.leaser.sweep.out_of_time():
+            self._stop("the time of the run is spent")
+
+    def _start(self, workers: ThreadPoolExecutor) -> None:
+        """Start as many emails as may go at once; release those whose lease would lapse while they are sent."""
+        lasts_until, late = shifted(self.leaser.clock.stamp(), self.outbox.send_timeout), []
+        while self.waiting and self.waiting[0].expires_at <= lasts_until:
+            late.append(self.waiting.popleft())
+        self._release(late)
+        while self.waiting and self.rate.may_start(len(self.under_way)):
+            self.rate.started()
+            leased = self.waiting.popleft()
+            self.under_way[workers.submit(make_attempt, leased, self.outbox.sender, self.outbox.timer)] = None
 
     def _lease_ahead(self, background: ThreadPoolExecutor) -> None:
         """Have the next batch leased while this one is sent."""
-        if self.leasing is None and not self.all_leased and len(self.waiting) <= 2 * self.outbox.batch_size:
-            self.leasing = background.submit(self._lease)
-
-    def _lease(self) -> Batch | None:
-        """Lease the next batch; in a thread of its own, so without touching the drain. ``None``: there is none."""
-        ids = next(self.batches, None)
-        if ids is None:
-            return None
-        outbox, now = self.outbox, self.clock.stamp
-
-        def rule(_id: str, document: Document) -> Change[Document] | None:
-            if not self.sweep.selection.takes(document):
-                return None
-            return Change(email.leased(document, key=outbox.lease_key(), now=now(), lease=outbox.lease), document)
-
-        changes = outbox.ops.change(ids, rule)
-        self.sweep.report_malformed(list(changes.malformed))
-        leased = [Leased(id_, change.note, change.document or {}) for id_, change in changes.changed.items()]
-        try:
-            return Batch(self._composed(leased), missed=len(changes.left))
-        except BaseException:
-            # Nobody would send them before their lease lapses.
-            self._give_back(leased)
-            raise
-
-    def _composed(self, leased: Sequence[Leased]) -> list[Leased]:
-        """Return the emails ready to send: made here, while others are sent, of the orders that they are about."""
-        composer = self.outbox.composer
-        order_ids = {each.id: composer.order_id_of(each.document) for each in leased}
-        orders = self.outbox.ledger.read([order_id for order_id in dict.fromkeys(order_ids.values()) if order_id])
-
-        def composed(document: Document, order: Document | None) -> Envelope | Exception:
-            try:
-                return composer.render(document, order)
-            except Exception as failure:  # noqa: BLE001 - an email that cannot be made fails like one that cannot be sent
-                return failure
-
-        return [
-            replace(each, composed=composed(each.document, orders.get(order_ids[each.id] or ""))) for each in leased
-        ]
-
-    def _start(self, workers: ThreadPoolExecutor) -> None:
-        """Start as many emails as may go at once; one whose lease would not last until it is sent is given back."""
-        lasts_until, late = shifted(self.clock.stamp(), self.outbox.send_timeout), []
-        while self.waiting and self.waiting[0].expires_at <= lasts_until:
-            late.append(self.waiting.popleft())
-        self.counts["released"] += self._give_back(late)
-        while self.waiting and self.pace.may_start(len(self.under_way)):
-            self.pace.started()
-            leased = self.waiting.popleft()
-            self.under_way[workers.submit(self._deliver, leased)] = leased
-
-    def _deliver(self, leased: Leased) -> Delivery:
-        """Send one email; in a thread of its own, so without touching the drain."""
-        outbox, started = self.outbox, self.outbox.timer()
-        end: End
-        if isinstance(leased.composed, Envelope):
-            try:
-                end = taken(outbox.sender.send(leased.composed))
-            except Exception as failure:  # noqa: BLE001 - whatever a sender raises, the email is tried again later
-                end = failure
-        else:
-            end = leased.composed or TypeError("it was never composed")
-        return Delivery(end, started, outbox.timer() - started)
+        if self.leasing is None and not self.all_leased and len(self.waiting) <= 2 * self.leaser.batch_size:
+            self.leasing = background.submit(self.leaser.next_batch)
 
     def _wait_for_event(self, background: ThreadPoolExecutor) -> None:
-        """Wait until an email has ended, a batch is leased or another email may start; take in what there is."""
-        ended = self._ended_deliveries()
+        """Wait until an attempt has ended, a batch is leased or another email may start; collect the results."""
+        ended = self._ended_attempts()
         if ended and self.recording is None:
-            size = self.parts.size
+            size = self.recorder.size
             if len(ended) < size:
                 wait(self.under_way, timeout=BATCHING_WINDOW_SECONDS)
-                ended = self._ended_deliveries()
-            self.recording = background.submit(self._write, self._to_record(ended[:size]))
+                ended = self._ended_attempts()
+            self.recording = background.submit(self.recorder.record, self._to_record(ended[:size]))
             return
-        pause = min(self.pace.seconds_to_wait(), LONGEST_SLEEP_SECONDS) if self.waiting else 0.0
+        pause = min(self.rate.seconds_to_wait(), LONGEST_SLEEP_SECONDS) if self.waiting else 0.0
         running = [future for future in self._running if future not in ended]
         if running:
             wait(running, timeout=pause if pause > 0 else None, return_when=FIRST_COMPLETED)
         elif pause > 0:
             self.outbox.sleep(pause)
         self._collect_lease()
-        self._take_recorded()
+        self._collect_recorded()
 
-    def _ended_deliveries(self) -> list[Future[Delivery]]:
+    def _ended_attempts(self) -> list[Future[Attempt]]:
         return [future for future in self.under_way if future.done()]
 
     @property
@@ -336,147 +314,66 @@ class _Drain:
         self.counts["lease_missed"] += batch.missed
         self.waiting.extend(batch.leased)
 
-    def _take_recorded(self) -> None:
-        """Take in what was recorded; only then are its emails no longer under way."""
+    def _to_record(self, ended: list[Future[Attempt]]) -> list[Attempt]:
+        """Return the attempts to record next, once their results have set the rate and the circuit breaker."""
+        attempts = [future.result() for future in ended]
+        for each in attempts:
+            self._apply_feedback(each)
+        self.being_recorded = ended
+        return attempts
+
+    def _apply_feedback(self, ended: Attempt) -> None:
+        """Adapt the rate to how the attempt ended, and stop where the circuit breaker opens."""
+        result = ended.result
+        if isinstance(result, SenderUnavailable):
+            self.breaker.unreachable(describe_error(result))
+            if self.breaker.is_open and self.stopped_reason is None:
+                self.error = self.breaker.reason
+                self._stop(self.breaker.reason)
+        elif not isinstance(result, EmailSkipped | EmailUnrenderable):
+            # It has reached the provider.
+            self.breaker.reached()
+            if isinstance(result, SenderThrottled):
+                self.rate.throttled(ended.started)
+            elif isinstance(result, SendResult):
+                self.rate.taken()
+
+    def _collect_recorded(self) -> None:
+        """Count what was recorded; only now are those emails no longer under way."""
         if self.recording is None or not self.recording.done():
             return
         recording, self.recording = self.recording, None
-        self._note_recorded(recording.result())
+        self._count(recording.result())
+
+    def _count(self, recorded: Recorded) -> None:
+        for future in self.being_recorded:
+            del self.under_way[future]
+        self.being_recorded = []
+        for item in recorded.emails:
+            self.counts[item.status] += 1
+            if len(self.items) < ITEMS_KEPT:
+                self.items.append(item)
+        self.counts["released"] += recorded.released
+        if recorded.error is not None:
+            self.error = recorded.error
+            self._stop(recorded.error)
+
+    def _release(self, unsent: list[Leased]) -> None:
+        self.counts["released"] += release(unsent, self.outbox.ops, self.leaser.clock)
 
     def _finish(self) -> None:
-        """Wait for what is under way, record it, and give back the rest, whatever goes wrong with any of it."""
+        """Wait for what is under way, record it, and release the rest, whatever goes wrong with any of it."""
         wait(self._running)
         try:
             self._collect_lease()
         finally:
             try:
-                self._take_recorded()
+                self._collect_recorded()
             finally:
                 try:
-                    self._note_recorded(self._write(self._to_record(list(self.under_way))))
+                    self._count(self.recorder.record(self._to_record(list(self.under_way))))
                 finally:
-                    self.counts["released"] += self._give_back(list(self.waiting))
+                    self._release(list(self.waiting))
                     self.waiting.clear()
-        if self.error is None and self.unreachable is not None and not self.counts["sent"]:
-            self.error = self.unreachable
-
-    def _to_record(self, deliveries: Sequence[Future[Delivery]]) -> Record:
-        """Say what is to be recorded of emails that have ended, and learn from them how fast to go on."""
-        ends, unsent = {}, []
-        for future in deliveries:
-            leased, delivery = self.under_way[future], future.result()
-            self._apply_feedback(delivery)
-            self.parts.sent(delivery.seconds)
-            if isinstance(delivery.end, SenderUnavailable):
-                unsent.append(leased)
-            else:
-                failed = isinstance(delivery.end, Exception) and not isinstance(delivery.end, EmailSkipped)
-                delay = self._delay_after(leased) if failed else timedelta(0)
-                ends[leased.id] = Ended(leased, delivery.end, delay)
-        return Record(deliveries, ends, unsent)
-
-    def _note_recorded(self, recorded: Recorded) -> None:
-        self.parts.recorded(len(recorded.record.deliveries), recorded.seconds)
-        for future in recorded.record.deliveries:
-            del self.under_way[future]
-        for id_, end in recorded.record.ends.items():
-            if id_ in recorded.changed:
-                self._count(drained_email(id_, end.end, recorded.changed[id_]))
-        self.counts["released"] += recorded.released
-        if recorded.error is not None:
-            self.error = self.stopped_reason = recorded.error
-
-    def _write(self, record: Record) -> Recorded:
-        """Write how emails ended; in a thread of its own, so without touching the drain.
-
-        Where the transaction fails, each email is written by itself, so that one does not undo the record of the
-        others. One that cannot be written at all ends the drain.
-        """
-        ends, change, started = record.ends, self.outbox.ops.change, self.outbox.timer()
-        changed: dict[str, Change[bool] | None] = {}
-        error = None
-
-        def rule(id_: str, document: Document) -> Change[bool] | None:
-            return self._ended(document, ends[id_])
-
-        try:
-            seen = {id_: end.leased.document for id_, end in ends.items()}
-            written = change(list(ends), rule, wait=True, seen=seen).changed if ends else {}
-            changed = {id_: written.get(id_) for id_ in ends}
-        except Exception:  # noqa: BLE001 - told below, by email
-            for id_ in ends:
-                try:
-                    changed[id_] = change([id_], rule, wait=True).changed.get(id_)
-                except Exception as failure:  # noqa: BLE001 - the others must be recorded
-                    error = (
-                        f"what became of email {id_} could not be recorded, so it may be sent again: "
-                        f"{describe_error(failure)}"
-                    )
-        released = self._give_back(record.unsent)
-        return Recorded(record, changed, released, error, self.outbox.timer() - started)
-
-    def _delay_after(self, leased: Leased) -> timedelta:
-        """Ask the host for the wait after this attempt, and do without where it cannot say."""
-        attempt = record_of(leased.document)["attemptCount"]
-        try:
-            delay = self.outbox.retry_delay(attempt)
-            if isinstance(delay, timedelta):
-                return delay
-            failure: Exception = TypeError(f"it returned {type(delay).__name__}, not timedelta")
-        except Exception as raised:  # noqa: BLE001 - a host's function must not undo the record of what was sent
-            failure = raised
-        logger.warning("retry_delay gave no delay after attempt %s: %s", attempt, describe_error(failure))
-        return email.retry_delay(attempt)
-
-    def _ended(self, document: Document, ended: Ended) -> Change[bool] | None:
-        """Return the document with its end; noted is whether the lease was still held."""
-        now, end = self.clock.stamp(), ended.end
-        held = email.holds_lease(document, key=ended.leased.key, now=now)
-        if isinstance(end, SendResult):
-            # It was sent, so it must never be sent again, whoever holds it now.
-            if not held and email.is_sent(document):
-                return None
-            return Change(email.sent(document, now=now, provider_message_id=end.provider_message_id), held)
-        if not held:
-            return None
-        sentence = describe_error(end)
-        if isinstance(end, EmailSkipped):
-            return Change(email.skipped(document, reason=sentence, now=now), held)
-        return Change(email.failed(document, error=sentence, now=now, retry_after=ended.retry_after), held)
-
-    def _give_back(self, unsent: Sequence[Leased]) -> int:
-        """Give back emails that were leased and not sent: as they were, attempt and all. Return how many."""
-        if not unsent:
-            return 0
-        by_id = {leased.id: leased for leased in unsent}
-
-        def rule(id_: str, document: Document) -> Change[None] | None:
-            leased, now = by_id[id_], self.clock.stamp()
-            if not email.holds_lease(document, key=leased.key, now=now):
-                return None
-            return Change(email.given_back(document, before=leased.before, now=now), None)
-
-        return len(self.outbox.ops.change(list(by_id), rule, wait=True).changed)
-
-    def _apply_feedback(self, delivery: Delivery) -> None:
-        """Learn from an end how fast to go on, or whether to."""
-        end = delivery.end
-        if isinstance(end, SenderUnavailable):
-            self.unreachable = describe_error(end)
-            self.unreachable_in_a_row += 1
-            if self.unreachable_in_a_row >= UNREACHABLE_LIMIT and self.stopped_reason is None:
-                self.error = self.stopped_reason = (
-                    f"{self.unreachable}; the drain stopped after {UNREACHABLE_LIMIT} emails in a row found it so"
-                )
-        elif not isinstance(end, EmailSkipped | EmailUnrenderable):
-            # It has reached the provider.
-            self.unreachable_in_a_row = 0
-            if isinstance(end, SenderThrottled):
-                self.pace.throttled(delivery.started)
-            elif isinstance(end, SendResult):
-                self.pace.taken()
-
-    def _count(self, item: DrainedEmail) -> None:
-        self.counts[item.status] += 1
-        if len(self.items) < ITEMS_KEPT:
-            self.items.append(item)
+        if self.error is None and self.breaker.last_error is not None and not self.counts["sent"]:
+            self.error = self.breaker.last_error

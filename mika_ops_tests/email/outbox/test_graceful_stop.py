@@ -27,7 +27,7 @@ class Work:
         self.note("begun")
         for already in range(self.interruptions):
             interrupt()
-            self.wait_for(("stop", "hurry", "left")[already])
+            self.wait_for(("stop", "abort", "left")[already])
         if self.interruptions:
             self.wait_for(self.heeds)
         self.note("ended")
@@ -43,7 +43,7 @@ class Work:
         run_until_interrupted(
             self.do,
             stop=lambda: self.note("stop"),
-            hurry=lambda: self.note("hurry"),
+            abort=lambda: self.note("abort"),
             grace_seconds=grace_seconds,
         )
 
@@ -62,7 +62,7 @@ def test_what_the_work_raises_is_raised(error: BaseException) -> None:
     work = Work()
     with pytest.raises(type(error)) as raised:
         run_until_interrupted(
-            fail, stop=lambda: work.note("stop"), hurry=lambda: work.note("hurry"), grace_seconds=NEVER
+            fail, stop=lambda: work.note("stop"), abort=lambda: work.note("abort"), grace_seconds=NEVER
         )
     assert raised.value is error
     assert work.seen == []
@@ -84,29 +84,29 @@ def test_an_interruption_is_heeded_whatever_thread_was_given_its_signal() -> Non
         work.note("ended")
 
     with pytest.raises(KeyboardInterrupt):
-        run_until_interrupted(interrupted_here, stop=lambda: work.note("stop"), hurry=lambda: None, grace_seconds=NEVER)
+        run_until_interrupted(interrupted_here, stop=lambda: work.note("stop"), abort=lambda: None, grace_seconds=NEVER)
     assert work.seen == ["stop", "ended"]
 
 
 def test_work_that_does_not_stop_in_time_is_hurried() -> None:
-    work = Work(interruptions=1, heeds="hurry")
+    work = Work(interruptions=1, heeds="abort")
     with pytest.raises(KeyboardInterrupt):
         work.done(grace_seconds=0.01)
-    assert work.seen == ["begun", "stop", "hurry", "ended"]
+    assert work.seen == ["begun", "stop", "abort", "ended"]
 
 
 def test_a_second_interruption_hurries_the_work_at_once() -> None:
-    work = Work(interruptions=2, heeds="hurry")
+    work = Work(interruptions=2, heeds="abort")
     with pytest.raises(KeyboardInterrupt):
         work.done()
-    assert work.seen == ["begun", "stop", "hurry", "ended"]
+    assert work.seen == ["begun", "stop", "abort", "ended"]
 
 
 def test_a_third_interruption_is_not_held_up() -> None:
     work = Work(interruptions=3, heeds="left")
     with pytest.raises(KeyboardInterrupt):
         work.done()
-    assert work.seen == ["begun", "stop", "hurry"]
+    assert work.seen == ["begun", "stop", "abort"]
     work.note("left")
     work.wait_for("ended")
 
@@ -118,7 +118,7 @@ def test_wherever_it_is_interrupted_work_has_ended_or_never_begins() -> None:
         with suppress(KeyboardInterrupt), InterruptedAt(number) as interruption:
             work.done()
         seen = list(work.seen)
-        assert seen in ([], ["begun", "ended"]) or set(seen) == {"begun", "ended", "stop", "hurry"}
+        assert seen in ([], ["begun", "ended"]) or set(seen) == {"begun", "ended", "stop", "abort"}
         begun += "begun" in seen
         if not interruption.came:
             break

@@ -48,7 +48,7 @@ def test_wherever_a_drain_is_interrupted_what_was_sent_is_recorded_and_no_lease_
 def test_a_drain_that_is_interrupted_while_it_sends_starts_no_other_email(
     concurrency: int, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "STOP_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(outbox_module, "GRACE_SECONDS", 0.1)
     put(database, "ops", *(email(f"email_{number:02}") for number in range(QUEUED)))
     together = threading.Barrier(concurrency, action=interrupt, timeout=30)
     stopped = threading.Event()

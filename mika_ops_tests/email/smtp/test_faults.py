@@ -12,7 +12,7 @@ import pytest
 
 from mika_ops.clock import Clock
 from mika_ops.documents.document import Document
-from mika_ops.email.outbox.outbox import UNREACHABLE_LIMIT
+from mika_ops.email.outbox.circuit_breaker import UNREACHABLE_LIMIT
 from mika_ops.email.smtp.sender import SmtpSender
 from mika_ops.store.database import Database
 from mika_ops.subtasks.email_outbox import SUBTASK, EmailOutboxResult
@@ -211,7 +211,7 @@ class TestDeadServer:
         assert run.logged(logging.ERROR) == [f"email_outbox failed: {run.metadata['email_outbox']['error']}"]
         assert run.metadata["email_outbox"]["error"] == (
             f"the mail server 127.0.0.1:{port} could not be reached: Connection refused; "
-            f"the drain stopped after {UNREACHABLE_LIMIT} emails in a row found it so"
+            f"the drain stopped after {UNREACHABLE_LIMIT} emails in a row failed this way"
         )
         assert run.metadata["email_outbox"]["stopped_reason"] == run.metadata["email_outbox"]["error"]
         assert run.metadata["email_outbox"]["released"] == 4
