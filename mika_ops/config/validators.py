@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Final
-from urllib.parse import urlsplit
 
+from mika_ops.links import is_link
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.timestamps import to_datetime
 
@@ -44,10 +44,8 @@ def require_subtasks(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
 
 
 def require_link(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        names_a_site = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        names_a_site = False
-    if not names_a_site or any(character.isspace() for character in url):
+    """Raise ``ValueError`` for an address that no email would show as a link."""
+    if not url.isprintable() or " " in url:
+        raise ValueError("is no link: it has a space or an invisible character")
+    if not is_link(url):
         raise ValueError("is no link: it must start with https:// or http:// and name a site")
