@@ -1,6 +1,6 @@
 """Mika's admin API over HTTP: releasing expired reservations, and replaying payment webhooks.
 
-A call that carries an idempotency key is tried again where the connection failed or the site says that it may help:
+A call that carries an idempotency key is retried where the connection failed or the site says that a retry may help:
 the key stays the same, so that the site does the work once. Source: behaviour, section 10.
 """
 
@@ -16,6 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from mika_ops.admin_api.responses import AdminApiError, AdminApiUnavailable, data_of, refusal_in, released_in
 from mika_ops.admin_api.transport import AccessToken, SiteConnection
 from mika_ops.clock import utc_now
+from mika_ops.deadline import Deadline
 from mika_ops.ports.admin_api import ReplayedWebhook
 from mika_ops.ports.stock import ReleasedReservations
 from mika_ops.timestamps import Timestamp
@@ -25,7 +26,7 @@ __all__ = ["AdminApiError", "MikaAdminApi"]
 ATTEMPTS: Final = 3
 
 LONGEST_WAIT_SECONDS: Final = 10.0
-"""How long one call waits between its attempts, all in all: what takes longer is for the next run."""
+"""How long one call waits between its attempts, in total: what takes longer is left to the next run."""
 
 _PATH: Final = "/_emdash/api/plugins/mika/admin/"
 _RELEASE: Final = "stock/release-expired-reservations"
@@ -63,24 +64,24 @@ class MikaAdminApi:
 
     def release_expired_reservations(self, *, now: Timestamp, idempotency_key: str) -> ReleasedReservations:
         """Have the site release its expired reservations. Raises ``AdminApiError``."""
-        return released_in(self._taken(_RELEASE, {"now": now, "idempotencyKey": idempotency_key}))
+        return released_in(self._accepted(_RELEASE, {"now": now, "idempotencyKey": idempotency_key}))
 
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
         """Have the site replay a payment webhook. Raises ``AdminApiError`` where the site refuses or is not there."""
         data = self._data(_REPLAY, {"webhookId": webhook_id, "idempotencyKey": idempotency_key})
-        error = refusal_in(_REPLAY, data, told=self._token.told)
+        error = refusal_in(_REPLAY, data, redact=self._token.redact)
         return ReplayedWebhook(ok=error is None, error=error)
 
     def check(self) -> None:
-        """Find out whether the site takes our calls, changing nothing: once, without a key and without other attempts.
+        """Check that the site accepts calls. Changes nothing; one attempt, without an idempotency key.
 
         It asks to release what had expired by 1970. No reservation had, so there is nothing to release, yet the call
-        passes all that a real one does: the address, the certificate, the token, its scope, and Mika's own answer. (A
-        site that went by its own clock instead would release what the next run releases anyway.)
+        checks all that a real one needs: the address, the certificate, the token, its scope, and Mika's own answer. (A
+        site that used its own clock instead would release what the next run releases anyway.)
 
         Raises ``AdminApiError`` with the sentence of what is wrong and what to set.
         """
-        self._taken(_RELEASE, {"now": _BEFORE_ALL_RESERVATIONS})
+        self._accepted(_RELEASE, {"now": _BEFORE_ALL_RESERVATIONS})
 
     def close(self) -> None:
         """Close the connection."""
@@ -92,9 +93,9 @@ class MikaAdminApi:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _taken(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _accepted(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
         data = self._data(call, body)
-        error = refusal_in(call, data, told=self._token.told)
+        error = refusal_in(call, data, redact=self._token.redact)
         if error is not None:
             raise AdminApiError(error)
         return data
@@ -104,15 +105,14 @@ class MikaAdminApi:
         throttled_for = self._throttled_until - self._timer()
         if throttled_for > 0:
             raise AdminApiError(
-                f"the admin API was not sent {call}: it asks to wait {math.ceil(throttled_for)} s: the next run tries "
-                "again"
+                f"the admin API was not sent {call}: it asks to wait {math.ceil(throttled_for)} s: the next run retries"
             )
         posted = json.dumps(body).encode()
-        give_up_at = self._timer() + self._timeout_seconds
+        deadline = Deadline.within(self._timeout_seconds, self._timer)
 
         def is_too_long(state: RetryCallState) -> bool:
             waited = state.idle_for + state.upcoming_sleep
-            return waited > LONGEST_WAIT_SECONDS or self._timer() + state.upcoming_sleep >= give_up_at
+            return waited > LONGEST_WAIT_SECONDS or state.upcoming_sleep >= deadline.seconds_left()
 
         retrying = Retrying(
             stop=lambda state: stop_after_attempt(ATTEMPTS)(state) or is_too_long(state),
@@ -124,14 +124,14 @@ class MikaAdminApi:
         )
         for attempt in retrying:
             with attempt:
-                return self._attempt(call, posted, give_up_at)
+                return self._attempt(call, posted, deadline)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _attempt(self, call: str, posted: bytes, give_up_at: float) -> dict[str, Any]:
-        left = max(give_up_at - self._timer(), 0.001)
+    def _attempt(self, call: str, posted: bytes, deadline: Deadline) -> dict[str, Any]:
+        left = max(deadline.seconds_left(), 0.001)
         answer = self._site.post(call, _PATH + call, posted, within_seconds=left)
         try:
-            data = data_of(call, answer, told=self._token.told, now=self._now())
+            data = data_of(call, answer, redact=self._token.redact, now=self._now())
         except AdminApiUnavailable as unavailable:
             if unavailable.throttled and unavailable.wait_seconds is not None:
                 self._throttled_until = self._timer() + unavailable.wait_seconds

@@ -52,11 +52,11 @@ class Answer:
     retry_after: str | None = None
 
 
-def data_of(call: str, answer: Answer, *, told: Callable[[str], str], now: datetime) -> dict[str, Any]:
+def data_of(call: str, answer: Answer, *, redact: Callable[[str], str], now: datetime) -> dict[str, Any]:
     """Return the ``data`` of Mika's envelope, which stands at the top of the answer or one level down.
 
-    ``told`` makes what the site says safe to tell; ``now`` is what a date in ``Retry-After`` is compared with. Raises
-    ``AdminApiUnavailable`` where another try may succeed, ``AdminApiError`` for any other refusal.
+    ``redact`` makes what the site says safe to show; ``now`` is what a date in ``Retry-After`` is compared with. Raises
+    ``AdminApiUnavailable`` where a retry may succeed, ``AdminApiError`` for any other refusal.
     """
     answered = _json_object(answer.body)
     envelope = _envelope(answered)
@@ -69,23 +69,23 @@ def data_of(call: str, answer: Answer, *, told: Callable[[str], str], now: datet
     asked = [wait for wait in waits if wait is not None]
     is_temporary = status in _TEMPORARY or _seconds(error.get("retryAfter")) is not None
     wait = max(asked) if asked and is_temporary else None
-    sentence = _sentence(call, status, error, told, is_json=answered is not None, is_mika="ok" in envelope)
+    sentence = _sentence(call, status, error, redact, is_json=answered is not None, is_mika="ok" in envelope)
     if wait is not None:
-        sentence += f"; it asks to wait {math.ceil(wait)} s: the next run tries again"
+        sentence += f"; it asks to wait {math.ceil(wait)} s: the next run retries"
     if is_temporary:
         is_throttled = status == HTTPStatus.TOO_MANY_REQUESTS
         raise AdminApiUnavailable(sentence, wait_seconds=wait, throttled=is_throttled)
     raise AdminApiError(sentence)
 
 
-def refusal_in(call: str, data: dict[str, Any], *, told: Callable[[str], str]) -> str | None:
+def refusal_in(call: str, data: dict[str, Any], *, redact: Callable[[str], str]) -> str | None:
     """Return the sentence about a call that the site did not take, or ``None`` where it took it."""
     status = data.get("status")
     if status in _TAKEN:
         return None
     message = data.get("message")
-    said = f": {told(message)}" if isinstance(message, str) and message else ""
-    return f"the admin API answered {call} with status {told(str(status))}{said}"
+    detail = f": {redact(message)}" if isinstance(message, str) and message else ""
+    return f"the admin API answered {call} with status {redact(str(status))}{detail}"
 
 
 def released_in(data: dict[str, Any]) -> ReleasedReservations:
@@ -113,13 +113,13 @@ def _envelope(answered: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _sentence(
-    call: str, status: int, error: dict[str, Any], told: Callable[[str], str], *, is_json: bool, is_mika: bool
+    call: str, status: int, error: dict[str, Any], redact: Callable[[str], str], *, is_json: bool, is_mika: bool
 ) -> str:
     if not is_json:
         sentence = f"the admin API answered {call} with {status} and no JSON object"
     else:
-        said = (told(str(error[key])) for key in ("code", "message") if error.get(key))
-        sentence = f"the admin API refused {call}: {', '.join([str(status), *said])}"
+        details = (redact(str(error[key])) for key in ("code", "message") if error.get(key))
+        sentence = f"the admin API refused {call}: {', '.join([str(status), *details])}"
     return sentence + _remedy(status, is_json=is_json, is_mika=is_mika)
 
 

@@ -1,24 +1,24 @@
-"""The connection to one site: posts JSON with the access token, to this site only and within a time.
+"""The connection to one site: posts JSON with the access token, to this site only and by a deadline.
 
-The answer is read up to a size, the call ends on time whatever the site does, and the token shows in no error and no
-log: not even where the site repeats it.
+The answer is read up to a size, and the call ends on time whatever the site does. No error and no log shows the token,
+even where the site repeats it.
 """
 
 import logging
 import re
 import socket
 import ssl
-import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
 
 from mika_ops.admin_api.responses import AdminApiError, AdminApiUnavailable, Answer
+from mika_ops.deadline import Deadline
 from mika_ops.redaction import redact
 
 LONGEST_ANSWER_BYTES: Final = 1_000_000
@@ -34,7 +34,7 @@ _LOGGERS: Final = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.
 
 
 class AccessToken:
-    """The secret with which the admin API is called, and the way to keep it out of what is told."""
+    """The secret with which the admin API is called, and how to keep it out of errors and logs."""
 
     def __init__(self, token: str) -> None:
         self._secret = SecretStr(token)
@@ -45,20 +45,20 @@ class AccessToken:
         """Return the value of the ``Authorization`` header."""
         return f"Bearer {self._secret.get_secret_value()}"
 
-    def hidden_in(self, text: str) -> str:
+    def redact_token(self, text: str) -> str:
         """Return the text without the token."""
         return self._spelled.sub("<token>", text)
 
-    def told(self, text: str) -> str:
-        """Return what somebody else said as one line that is safe to tell: without the token, addresses and links."""
-        return redact(self.hidden_in(text))
+    def redact(self, text: str) -> str:
+        """Return another party's text as one line that may be shown: without the token, addresses and links."""
+        return redact(self.redact_token(text))
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let a log record pass, without the token: this makes it a filter of ``logging``."""
         text = record.getMessage()
-        hidden = self.hidden_in(text)
-        if hidden != text:
-            record.msg, record.args = hidden, None
+        redacted = self.redact_token(text)
+        if redacted != text:
+            record.msg, record.args = redacted, None
         return True
 
     def __repr__(self) -> str:
@@ -72,12 +72,12 @@ class SiteConnection:
         """Certificates are verified, by the authorities of ``SSL_CERT_FILE`` where the environment names some."""
         self._site_url = site_url.rstrip("/")
         self._token = token
-        self._deadline = _Deadline()
+        self._cutter = _Cutter()
         self._client = httpx.Client(
             headers={
                 "Authorization": token.header(),
                 "Accept": "application/json",
-                # A small compressed answer may be a huge one, which only unpacking it would tell.
+                # A small compressed answer may be a huge one, which only unpacking it would show.
                 "Accept-Encoding": "identity",
                 "Content-Type": "application/json",
                 "X-EmDash-Request": "1",
@@ -94,7 +94,7 @@ class SiteConnection:
         where it took too long, is not to be trusted, leads elsewhere, or the answer is too long.
         """
         try:
-            with self._deadline.within(within_seconds):
+            with self._cutter.cut_after(within_seconds):
                 url = httpx.URL(self._site_url + path)
                 for _ in range(1 + REDIRECTS_FOLLOWED):
                     answer, location = self._post_once(call, url, body, within_seconds)
@@ -106,7 +106,7 @@ class SiteConnection:
                 f"the admin API was not sent {call}: MIKA_ADMIN_API_URL is no address that can be called"
             ) from None
         except httpx.HTTPError as error:
-            if self._deadline.passed or isinstance(error, httpx.TimeoutException):
+            if self._cutter.has_cut or isinstance(error, httpx.TimeoutException):
                 raise _too_late(call) from None
             raise self._failed(call, error) from None
         raise AdminApiError(f"the admin API redirects {call} again and again: check MIKA_ADMIN_API_URL and the site")
@@ -121,7 +121,7 @@ class SiteConnection:
         """Post, and return the answer and where it redirects to, where it does."""
         read = bytearray()
         with self._client.stream(
-            "POST", url, content=body, timeout=within_seconds, extensions={"trace": self._deadline.watch}
+            "POST", url, content=body, timeout=within_seconds, extensions={"trace": self._cutter.trace}
         ) as response:
             if response.has_redirect_location:
                 return Answer(response.status_code, b""), response.headers["Location"]
@@ -132,21 +132,21 @@ class SiteConnection:
                         f"the admin API answered {call} with {response.status_code} and more than "
                         f"{LONGEST_ANSWER_BYTES:,} bytes: check MIKA_ADMIN_API_URL and the site"
                     )
-            if self._deadline.passed:
+            if self._cutter.has_cut:
                 raise _too_late(call)
             return Answer(response.status_code, bytes(read), response.headers.get("Retry-After")), None
 
     def _redirected(self, call: str, url: httpx.URL, status: int, location: str) -> httpx.URL:
         """Return the address of the same site to post to instead. Raises ``AdminApiError`` for any other redirect."""
         target = url.join(location)
-        place = self._token.told(target.netloc.decode("ascii", "replace"))
+        place = self._token.redact(target.netloc.decode("ascii", "replace"))
         if target.host != url.host or (target.scheme, _port(target)) != (url.scheme, _port(url)):
             if target.host == url.host and (url.scheme, target.scheme) == ("https", "http"):
                 raise AdminApiError(
-                    f"the admin API redirects {call} to http, where others could read the token: mend the redirect of "
+                    f"the admin API redirects {call} to http, where others could read the token: fix the redirect of "
                     f"the site {place}"
                 )
-            # Without "https://", which privacy.redacted would take for a link to hide.
+            # Without "https://", which ``redact`` would take for a link to hide.
             raise AdminApiError(
                 f"the admin API redirects {call} elsewhere, where the token is not sent: set MIKA_ADMIN_API_URL to the "
                 f"{target.scheme} address of {place}"
@@ -164,57 +164,47 @@ class SiteConnection:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return AdminApiError(
                     f"the admin API was not sent {call}: the site's certificate is not trusted "
-                    f"({self._token.told(cause.verify_message)}); check MIKA_ADMIN_API_URL, or name the certificate's "
-                    "authority in SSL_CERT_FILE"
+                    f"({self._token.redact(cause.verify_message)}); check MIKA_ADMIN_API_URL, or name the "
+                    "certificate's authority in SSL_CERT_FILE"
                 )
-        said = self._token.told(str(error))
-        told = f"{type(error).__name__}: {said}" if said else type(error).__name__
-        sentence = f"the admin API did not answer {call} ({told}); check MIKA_ADMIN_API_URL and the site"
+        message = self._token.redact(str(error))
+        described = f"{type(error).__name__}: {message}" if message else type(error).__name__
+        sentence = f"the admin API did not answer {call} ({described}); check MIKA_ADMIN_API_URL and the site"
         if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
             return AdminApiUnavailable(sentence)
         return AdminApiError(sentence)
 
 
-class _Deadline:
+class _Cutter:
     """Cuts the connection when the time of a call is up.
 
     The time-outs of httpx are for one read each: a site that answers a byte at a time would outlast them all.
     """
 
     def __init__(self) -> None:
-        self.passed = False
+        self.has_cut = False
         self._socket: socket.socket | None = None
-        self._timer: threading.Timer | None = None
 
-    def within(self, seconds: float) -> Self:
-        """Return a context that has so many seconds."""
-        self.passed = False
-        self._timer = threading.Timer(seconds, self._now)
-        self._timer.daemon = True
-        return self
+    @contextmanager
+    def cut_after(self, seconds: float) -> Iterator[None]:
+        """Cut the connection in that many seconds, unless the context is left before."""
+        self.has_cut = False
+        with Deadline.within(seconds).enforce(self._cut):
+            yield
 
-    def __enter__(self) -> None:
-        if self._timer is not None:
-            self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer.join()
-
-    def watch(self, _event: str, info: Mapping[str, Any]) -> None:
-        """Learn of the socket that was connected or encrypted: a trace of httpcore, which gives the stream of both."""
+    def trace(self, _event: str, info: Mapping[str, Any]) -> None:
+        """Keep the socket that was connected or encrypted: a trace of httpcore, which passes the stream of both."""
         stream = info.get("return_value")
         if stream is not None and hasattr(stream, "get_extra_info"):
             self._socket = stream.get_extra_info("socket")
-            if self.passed:
-                self._now()
+            if self.has_cut:
+                self._cut()
 
-    def _now(self) -> None:
-        self.passed = True
+    def _cut(self) -> None:
+        self.has_cut = True
         if self._socket is not None:
             with suppress(OSError):
-                # Not the encrypted socket's own: that one takes the encryption from under a read that goes on.
+                # Not the encrypted socket's own: that one removes the encryption from under a read in progress.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 

@@ -19,6 +19,7 @@ from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import for_shop
 from mika_ops.config.settings import Settings
 from mika_ops.config.validators import PREFIX
+from mika_ops.deadline import run_within
 from mika_ops.ports.alerts import Alert, AlertSink
 from mika_ops.redaction import redact
 
@@ -71,14 +72,10 @@ class AppriseAlerts:
 
     def send(self, alert: Alert) -> None:
         """Deliver an alert. Raises ``NotDelivered`` where the receiver did not take it, or not in time."""
-        answers: list[tuple[bool, list[str]]] = []
-        # A daemon thread, for nothing else can end a delivery that its receiver draws out.
-        thread = threading.Thread(target=lambda: answers.append(self._delivered(alert)), daemon=True)
-        thread.start()
-        thread.join(self._send_seconds)
-        if not answers:
-            raise NotDelivered(f"{self._name} took longer than {self._send_seconds:g} seconds")
-        taken, reasons = answers[0]
+        try:
+            taken, reasons = run_within(self._send_seconds, lambda: self._delivered(alert))
+        except TimeoutError:
+            raise NotDelivered(f"{self._name} took longer than {self._send_seconds:g} seconds") from None
         if not taken:
             why = f": {self._safe(reasons[0])}" if reasons else ""
             raise NotDelivered(f"{self._name} did not take it{why}")

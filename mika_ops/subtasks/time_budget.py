@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mika_ops.clock import utc_now
-from mika_ops.deadline import OutOfTime
+from mika_ops.deadline import Deadline, OutOfTime
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,4 @@ class TimeBudget:
         to_come = len(self.subtasks) - 1 - self.subtasks.index(subtask)
         reserved = self.total / 2 / len(self.subtasks) * to_come
         ends_at = self.started_at + self.total - reserved
-        return lambda: self.now() >= ends_at
+        return Deadline.at_time(ends_at, self.now).has_passed

@@ -270,7 +270,7 @@ def test_a_longer_wait_is_told_and_left_to_the_next_run(site: Site, waits: Waits
 
     said = refused(site.url, waits, timeout_seconds=60)
 
-    assert said.endswith(": 409, busy, Try later.; it asks to wait 30 s: the next run tries again")
+    assert said.endswith(": 409, busy, Try later.; it asks to wait 30 s: the next run retries")
     assert (len(site.calls), waits) == (1, [])
 
 
@@ -294,7 +294,7 @@ def test_a_site_that_throttles_is_left_alone_until_its_wait_is_over(site: Site) 
 
     with api_of(site.url, timer=timer) as api:
         for left in (60, 59):
-            with pytest.raises(AdminApiError, match=f"asks to wait {left} s: the next run tries again"):
+            with pytest.raises(AdminApiError, match=f"asks to wait {left} s: the next run retries"):
                 api.replay_webhook("webhook_1", idempotency_key="k")
             timer.seconds += 1
         assert len(site.calls) == 1

@@ -1,46 +1,18 @@
-"""Python's SMTP connection, held to one deadline: a server that answers a byte at a time cannot outlast it."""
+"""Python's SMTP connection, held to one deadline, even where a server answers a byte at a time."""
 
 import io
 import smtplib
 import socket
-import time
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Self
+from typing import Any
 from weakref import WeakSet
 
-
-@dataclass(frozen=True)
-class Deadline:
-    """When to give up, by ``time.monotonic``."""
-
-    at: float
-
-    @classmethod
-    def within(cls, seconds: float) -> Self:
-        """Return the deadline that many seconds from now."""
-        return cls(time.monotonic() + seconds)
-
-    def left(self) -> float:
-        """Return how many seconds are left. Raises ``TimeoutError`` where none are."""
-        left = self.at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        return left
-
-    def or_within(self, seconds: float) -> "Deadline":
-        """Return the deadline that many seconds from now, but not after this one."""
-        return Deadline(min(self.at, time.monotonic() + seconds))
-
-    def half(self) -> "Deadline":
-        """Return the deadline that leaves half of the time for something else."""
-        now = time.monotonic()
-        return Deadline(now + (self.at - now) / 2)
+from mika_ops.deadline import Deadline
 
 
 class Connections:
-    """The connections that there are, so that whoever waits for a server can be made to stop waiting."""
+    """All open connections, so that another thread can end the wait for a server."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -48,14 +20,14 @@ class Connections:
         self._are_cut = False
 
     def add(self, connection: "Connection") -> None:
-        """Take note of a connection before it is made. Raises ``TimeoutError`` where all were cut."""
+        """Register a connection before it is made. Raises ``TimeoutError`` once all were cut."""
         with self._lock:
             if self._are_cut:
                 raise TimeoutError("the run was asked to stop")
             self._all.add(connection)
 
     def cut(self) -> None:
-        """Cut every connection in the middle of what it does, and let no other one be made."""
+        """Cut every connection, whatever it is doing, and allow no new one."""
         with self._lock:
             self._are_cut = True
             cut = list(self._all)
@@ -64,22 +36,22 @@ class Connections:
 
 
 class Connection(smtplib.SMTP):
-    """A connection of which everything ends by ``deadline``, which may be moved between two commands."""
+    """A connection on which every step ends by ``deadline``, which may be moved between two commands."""
 
-    def __init__(self, host: str, port: int, *, deadline: Deadline, among: Connections, **options: Any) -> None:
+    def __init__(self, host: str, port: int, *, deadline: Deadline, connections: Connections, **options: Any) -> None:
         self.deadline = deadline
-        among.add(self)
-        super().__init__(host, port, timeout=deadline.left(), **options)
+        connections.add(self)
+        super().__init__(host, port, timeout=deadline.timeout(), **options)
 
     def cut(self) -> None:
-        """End, from another thread, whatever this connection waits for."""
+        """End, from another thread, what this connection waits for."""
         if self.sock is not None:
             with suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)
 
     def send(self, s: Any) -> None:
         if self.sock is not None:
-            self.sock.settimeout(self.deadline.left())
+            self.sock.settimeout(self.deadline.timeout())
         super().send(s)
 
     def getreply(self) -> tuple[int, bytes]:
@@ -103,5 +75,5 @@ class _TimedReader(io.RawIOBase):
         connected = self._connection.sock
         if connected is None:
             return 0
-        connected.settimeout(self._connection.deadline.left())
+        connected.settimeout(self._connection.deadline.timeout())
         return connected.recv_into(buffer)

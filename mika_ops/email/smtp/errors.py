@@ -1,4 +1,4 @@
-"""What can go wrong with a mail server, in the outbox's terms, and how it is told: without anything private."""
+"""What can go wrong with a mail server, in the outbox's terms, in sentences that hold nothing private."""
 
 import re
 from collections.abc import Iterable
@@ -46,12 +46,12 @@ def asks_to_slow_down(code: int, words: str) -> bool:
 
 def answered(command: str, code: int, words: str, private: Iterable[str | None]) -> str:
     """Return the sentence about an answer that refuses, without what is private."""
-    return f"the mail server answered {code} to {command}: {told(words, private)}"
+    return f"the mail server answered {code} to {command}: {redact_all(words, private)}"
 
 
-def told(words: str, private: Iterable[str | None]) -> str:
+def redact_all(words: str, private: Iterable[str | None]) -> str:
     """Return what a server said, on one line and without what is private."""
-    # Servers repeat who was refused, often by the local part alone, which only we can tell from a word.
+    # Servers repeat who was refused, often by the local part alone, which no pattern can distinguish from a word.
     for secret in filter(None, private):
         words = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "<private>", words, flags=re.IGNORECASE)
     return redact(words)

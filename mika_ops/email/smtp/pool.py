@@ -4,7 +4,7 @@ from collections.abc import Callable
 from threading import Condition
 from typing import Final
 
-from mika_ops.email.smtp.connection import Deadline
+from mika_ops.deadline import Deadline
 from mika_ops.email.smtp.errors import MailServerFull, MailServerUnavailable
 from mika_ops.email.smtp.session import SmtpSession
 
@@ -30,7 +30,7 @@ class SessionPool:
     def take(self, deadline: Deadline) -> SmtpSession:
         """Return the session that was used last, or a new one; to be given back. Raises ``MailServerUnavailable``."""
         while True:
-            session = self._idle_one(deadline)
+            session = self._idle_session(deadline)
             if session is not None:
                 if session.mails < self._mails_per_session:
                     return session
@@ -38,10 +38,10 @@ class SessionPool:
             try:
                 return self._connect(deadline)
             except BaseException as failure:
-                if not self._can_do_with_fewer(failure):
+                if not self._can_wait_for_another(failure):
                     raise
 
-    def give_back(self, session: SmtpSession) -> None:
+    def release(self, session: SmtpSession) -> None:
         """Take a session back; one that was closed is forgotten."""
         with self._changed:
             if session.is_open:
@@ -60,7 +60,7 @@ class SessionPool:
         for session in idle:
             session.quit(deadline)
 
-    def _idle_one(self, deadline: Deadline) -> SmtpSession | None:
+    def _idle_session(self, deadline: Deadline) -> SmtpSession | None:
         """Return an idle session, or ``None`` with one more counted as open, for the caller to connect."""
         with self._changed:
             while not self._idle:
@@ -68,14 +68,14 @@ class SessionPool:
                     self._open += 1
                     return None
                 try:
-                    self._changed.wait(deadline.left())
+                    self._changed.wait(deadline.timeout())
                 except TimeoutError:
                     raise MailServerUnavailable(
                         f"no connection to the mail server came free in time: it allows {self._most} at once"
                     ) from None
             return self._idle.pop()
 
-    def _can_do_with_fewer(self, failure: BaseException) -> bool:
+    def _can_wait_for_another(self, failure: BaseException) -> bool:
         """Take note of a connection that was not made; say whether another one may be waited for instead."""
         with self._changed:
             self._open -= 1

@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from mika_ops.clock import utc_now
+from mika_ops.deadline import Deadline
 from mika_ops.email.address import needs_smtputf8, sender_mailbox
 from mika_ops.email.message import build_message
-from mika_ops.email.smtp.connection import Connections, Deadline
+from mika_ops.email.smtp.connection import Connections
 from mika_ops.email.smtp.errors import SendFailed
 from mika_ops.email.smtp.pool import QUIT_TIMEOUT_SECONDS, SessionPool
 from mika_ops.email.smtp.server_url import SmtpServer
@@ -115,7 +116,7 @@ class SmtpSender:
                 if not (is_reused and session.lost_before_content):
                     raise
             finally:
-                self._pool.give_back(session)
+                self._pool.release(session)
 
     def _mail(self, envelope: Envelope) -> Mail:
         try:
@@ -135,7 +136,7 @@ class SmtpSender:
     def _connect(self, deadline: Deadline) -> SmtpSession:
         own_name, deadline = self._own_name, deadline.or_within(self._connect_timeout_seconds)
         return SmtpSession.open(
-            self.server, deadline, tls=lambda: self._tls, own_name=own_name, among=self._connections
+            self.server, deadline, tls=lambda: self._tls, own_name=own_name, connections=self._connections
         )
 
     @cached_property

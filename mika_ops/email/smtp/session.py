@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from email.headerregistry import Address
 from typing import Final, Self
 
-from mika_ops.email.smtp.connection import Connection, Connections, Deadline, TlsConnection
+from mika_ops.deadline import Deadline
+from mika_ops.email.smtp.connection import Connection, Connections, TlsConnection
 from mika_ops.email.smtp.errors import (
     AUTHENTICATION_REQUIRED,
     SERVICE_NOT_AVAILABLE,
@@ -20,7 +21,7 @@ from mika_ops.email.smtp.errors import (
     answered,
     asks_to_slow_down,
     reason,
-    told,
+    redact_all,
 )
 from mika_ops.email.smtp.server_url import SmtpServer
 
@@ -67,7 +68,7 @@ class SmtpSession:
         *,
         tls: Callable[[], ssl.SSLContext],
         own_name: str,
-        among: Connections,
+        connections: Connections,
     ) -> Self:
         """Connect, encrypt and log in. Raises ``MailServerUnavailable``, which names the setting to look at."""
         connection: Connection | None = None
@@ -75,11 +76,16 @@ class SmtpSession:
         try:
             if server.scheme == "smtps":
                 connection = TlsConnection(
-                    server.host, server.port, deadline=deadline, among=among, local_hostname=own_name, context=tls()
+                    server.host,
+                    server.port,
+                    deadline=deadline,
+                    connections=connections,
+                    local_hostname=own_name,
+                    context=tls(),
                 )
             else:
                 connection = Connection(
-                    server.host, server.port, deadline=deadline, among=among, local_hostname=own_name
+                    server.host, server.port, deadline=deadline, connections=connections, local_hostname=own_name
                 )
             if server.scheme == "smtp+starttls":
                 step = "STARTTLS"
@@ -140,7 +146,7 @@ class SmtpSession:
             connection.close()
             raise SendFailed(
                 "the connection to the mail server broke after the message, which it may or may not have taken: "
-                + told(reason(error), self._private(mail))
+                + redact_all(reason(error), self._private(mail))
             ) from None
         if code // 100 != 2:
             raise self._refusal("the message", code, reply, mail)
@@ -154,9 +160,8 @@ class SmtpSession:
             self.lost_before_content = True
             # Once the server knows whom the email is for, the email itself may be what it breaks on.
             failure = MailServerUnavailable if command == "MAIL" else SendFailed
-            raise failure(
-                f"the connection to the mail server broke at {command}: {told(reason(error), self._private(mail))}"
-            ) from None
+            why = redact_all(reason(error), self._private(mail))
+            raise failure(f"the connection to the mail server broke at {command}: {why}") from None
         if code // 100 != expected:
             self.lost_before_content = code == SERVICE_NOT_AVAILABLE
             raise self._refusal(command, code, reply, mail)
@@ -200,17 +205,17 @@ def _unavailable(server: SmtpServer, step: str, error: OSError) -> MailServerUna
         case smtplib.SMTPNotSupportedError():
             return MailServerUnavailable(f"the mail server does not offer {step}, which MIKA_SMTP_URL asks for")
         case ssl.SSLCertVerificationError():
-            refused = f"the mail server's certificate was not accepted: {told(error.verify_message, private)}"
+            refused = f"the mail server's certificate was not accepted: {redact_all(error.verify_message, private)}"
             return MailServerUnavailable(f"{refused}; {_CERTIFICATE_REMEDY}")
         case ssl.SSLError():
             return MailServerUnavailable(
-                f"{where} could not be spoken to in TLS: {told(reason(error), private)}; "
+                f"{where} could not be spoken to in TLS: {redact_all(reason(error), private)}; "
                 "check the scheme and the port in MIKA_SMTP_URL"
             )
         case smtplib.SMTPException():
-            return MailServerUnavailable(f"{where} was lost at {step}: {told(reason(error), private)}")
+            return MailServerUnavailable(f"{where} was lost at {step}: {redact_all(reason(error), private)}")
     what = "could not be reached" if step == "the greeting" else f"was lost at {step}"
-    return MailServerUnavailable(f"{where} {what}: {told(reason(error), private)}")
+    return MailServerUnavailable(f"{where} {what}: {redact_all(reason(error), private)}")
 
 
 def _text(reply: bytes | str) -> str:

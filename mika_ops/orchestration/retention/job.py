@@ -9,6 +9,7 @@ from pydantic import Field
 
 from mika_ops.clock import utc_now
 from mika_ops.config.settings import Settings
+from mika_ops.deadline import Deadline
 from mika_ops.orchestration.execution.cancellation import cancel_on_interrupt
 from mika_ops.orchestration.maintenance.launchpad import InvalidLaunchpad
 from mika_ops.orchestration.retention.instance_history import InstanceHistory, keeps_its_own_history
@@ -91,7 +92,7 @@ def history_retention(context: dg.OpExecutionContext, config: RetentionConfig) -
         config.jobs,
         Retention(config.success_days, config.failure_days, config.keep_runs),
         now=started,
-        out_of_time=lambda: utc_now() - started >= TIME_BUDGET,
+        out_of_time=Deadline.at_time(started + TIME_BUDGET, utc_now).has_passed,
         dry_run=config.dry_run,
     )
     metadata = _metadata(done, dry_run=config.dry_run, seconds=(utc_now() - started).total_seconds())

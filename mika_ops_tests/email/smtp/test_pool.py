@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from mika_ops.deadline import Deadline
 from mika_ops.email.smtp import pool as pool_module
-from mika_ops.email.smtp.connection import Connections, Deadline
+from mika_ops.email.smtp.connection import Connections
 from mika_ops.email.smtp.errors import MailServerUnavailable, SendFailed
 from mika_ops.email.smtp.pool import SessionPool
 from mika_ops.email.smtp.sender import SmtpSender
@@ -40,7 +41,7 @@ def send_all(smtp: SmtpSender, count: int, *, threads: int) -> Sequence[SendResu
 def connected(mailroom: Mailroom, deadline: Deadline) -> SmtpSession:
     server = SmtpServer.from_url(f"smtp://127.0.0.1:{mailroom.port}")
     tls = ssl.create_default_context
-    return SmtpSession.open(server, deadline, tls=tls, own_name="test", among=Connections())
+    return SmtpSession.open(server, deadline, tls=tls, own_name="test", connections=Connections())
 
 
 def interrupt(*_: object) -> None:
@@ -138,9 +139,9 @@ class TestServersThatAllowFewConnections:
             in_use = pool.take(Deadline.within(5))
             with pytest.raises(MailServerUnavailable, match="no connection to the mail server came free in time"):
                 pool.take(Deadline.within(0.2))
-            pool.give_back(in_use)
+            pool.release(in_use)
             assert pool.take(Deadline.within(5)) is in_use
-            pool.give_back(in_use)
+            pool.release(in_use)
             pool.close()
 
     def test_a_server_that_allows_none_is_unavailable_at_once(self) -> None:
