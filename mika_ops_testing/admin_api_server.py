@@ -112,7 +112,7 @@ def refusal(status: int, code: str = "conflict", message: str = "Try again.", **
 
 @dataclass
 class Site:
-    """A site that gives its ``replies`` one after the other, then the last one for ever."""
+    """A site that gives its ``replies`` one after the other, then the last one indefinitely."""
 
     url: str
     replies: list[Reply] = field(default_factory=lambda: [says(done())])

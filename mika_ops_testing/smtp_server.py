@@ -1,4 +1,4 @@
-"""A real SMTP server on this machine, which answers as it is told and keeps what arrives."""
+"""A real SMTP server on this machine, which answers as a test wants and keeps what arrives."""
 
 import asyncio
 import socket
@@ -108,7 +108,7 @@ class Mailroom:
 
 
 class ScriptedSmtp(SMTP):
-    """Answers the greeting, EHLO and DATA, too, as it is told, and counts connections."""
+    """Answers the greeting, EHLO and DATA, too, as a test wants, and counts connections."""
 
     admitted = False
 
@@ -169,14 +169,14 @@ def mail_server(
 
 @contextmanager
 def silent() -> Iterator[int]:
-    """A port on which everybody is accepted and nobody is answered."""
+    """A port that accepts every connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
 @contextmanager
 def tarpit() -> Iterator[int]:
-    """A port on which one client is greeted by a word that has no end, a letter at a time."""
+    """A port that sends one client a greeting without end, a letter at a time."""
     hung_up = Event()
 
     def greet() -> None:
@@ -195,7 +195,7 @@ def tarpit() -> Iterator[int]:
 
 
 def accepting(user: str, password: str) -> dict[str, Any]:
-    """Options of a server that lets only this user in, without encryption."""
+    """Options of a server that accepts only this user's login, without encryption."""
 
     def authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
         known = (data.login, data.password) == (user.encode(), password.encode())

@@ -1,6 +1,5 @@
 """The two calls of Mika's admin API and what is made of the site's answers."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,16 +8,10 @@ from mika_ops.admin_api.client import AdminApiError, MikaAdminApi
 from mika_ops.ports.admin_api import AdminApi, ReplayedWebhook
 from mika_ops.ports.stock import ReleasedReservations
 from mika_ops.redaction import redact
-from mika_ops_testing.admin_api_server import Json, Site, done, refusal, running_site, says
+from mika_ops_testing.admin_api_server import Json, Site, done, refusal, says
 
 TOKEN = "ec_pat_canary"
 NOW = "2026-03-01T12:00:00.000Z"
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with running_site() as running:
-        yield running
 
 
 def api_of(site: Site, *, url: str | None = None, token: str = TOKEN) -> MikaAdminApi:
@@ -90,7 +83,7 @@ def test_a_call_bears_the_token_and_says_that_it_speaks_json(site: Site) -> None
 
 
 @SHAPES
-def test_a_release_tells_what_was_affected(site: Site, shape: Any) -> None:
+def test_a_release_reports_what_was_affected(site: Site, shape: Any) -> None:
     affected = {"reservationsScanned": 7, "reservationsReleased": 6, "stockItems": 3}
     site.will(says(shape(done(affected=affected))))
 
@@ -115,7 +108,7 @@ def test_a_replay_that_the_site_took_is_ok(site: Site, shape: Any, status: str) 
 
 
 @pytest.mark.parametrize("status", ["failed", "unsupported"])
-def test_a_replay_that_the_site_did_not_do_is_told_with_its_message(site: Site, status: str) -> None:
+def test_a_replay_that_the_site_did_not_do_is_reported_with_its_message(site: Site, status: str) -> None:
     site.will(says(done(status, message="No such webhook.")))
 
     assert replay(site) == ReplayedWebhook(
@@ -163,7 +156,7 @@ def test_an_envelope_that_is_ok_is_not_believed_where_the_http_status_is_an_erro
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token_is_told_with_what_to_set(site: Site, status: int) -> None:
+def test_a_refused_token_is_reported_with_what_to_set(site: Site, status: int) -> None:
     site.will(says({"error": {"code": "UNAUTHORIZED", "message": "Not signed in"}}, status=status))
 
     assert refused(site).endswith(
@@ -172,7 +165,7 @@ def test_a_refused_token_is_told_with_what_to_set(site: Site, status: int) -> No
     )
 
 
-def test_a_site_without_mikas_admin_api_is_told_with_what_to_set(site: Site) -> None:
+def test_a_site_without_mikas_admin_api_is_reported_with_what_to_set(site: Site) -> None:
     site.will(says({"error": {"code": "NOT_FOUND", "message": "Route not found"}}, status=404))
 
     assert refused(site).endswith(
@@ -180,7 +173,7 @@ def test_a_site_without_mikas_admin_api_is_told_with_what_to_set(site: Site) -> 
     )
 
 
-def test_another_error_of_emdash_is_told_with_its_status_code_and_message(site: Site) -> None:
+def test_another_error_of_emdash_is_reported_with_its_status_code_and_message(site: Site) -> None:
     site.will(says({"error": {"code": "BROKEN", "message": "It broke"}}, status=500))
 
     assert refused(site).endswith(": 500, BROKEN, It broke")
@@ -191,20 +184,20 @@ NO_JSON_OBJECTS = [b"<html>Hello</html>", b"", b"[]", b"null", b"\xff\xfe\x00", 
 
 @pytest.mark.parametrize("body", NO_JSON_OBJECTS, ids=range(len(NO_JSON_OBJECTS)))
 @pytest.mark.parametrize("status", [200, 500, 502])
-def test_an_answer_that_is_no_json_object_is_told_with_its_status(site: Site, status: int, body: bytes) -> None:
+def test_an_answer_that_is_no_json_object_is_reported_with_its_status(site: Site, status: int, body: bytes) -> None:
     site.will(says(body, status=status))
 
     assert f"with {status} and no JSON object" in refused(site)
 
 
-def test_a_page_in_place_of_an_answer_is_told_with_what_to_set(site: Site) -> None:
+def test_a_page_in_place_of_an_answer_is_reported_with_what_to_set(site: Site) -> None:
     site.will(says(b"<html>Welcome to our blog</html>"))
 
     assert refused(site).endswith("; set MIKA_ADMIN_API_URL to the address of the site on which Mika runs")
 
 
 @pytest.mark.parametrize("error", [None, [], "broken", {"code": None}, {"message": ["a", {}]}])
-def test_an_error_of_any_form_is_told_with_the_status_at_least(site: Site, error: object) -> None:
+def test_an_error_of_any_form_is_reported_with_the_status_at_least(site: Site, error: object) -> None:
     site.will(says({"error": error}, status=500))
 
     assert ": 500" in refused(site)
@@ -215,7 +208,7 @@ def test_an_error_of_any_form_is_told_with_the_status_at_least(site: Site, error
     [f"bad token {TOKEN}", f"Authorization: Bearer {TOKEN}", "mail bob@example.test", "see https://x.test/magic/1"],
 )
 @pytest.mark.parametrize("status", [401, 500])
-def test_what_the_site_says_is_told_without_tokens_addresses_and_links(site: Site, status: int, message: str) -> None:
+def test_what_the_site_says_is_shown_without_tokens_addresses_and_links(site: Site, status: int, message: str) -> None:
     site.will(says({"error": {"code": message, "message": message}}, status=status))
 
     said = refused(site)
@@ -245,7 +238,7 @@ def test_a_check_asks_for_the_release_of_what_expired_by_1970_which_nothing_had(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "remedy"),
     [
         (401, {"error": {"code": "UNAUTHORIZED", "message": "Not signed in"}}, "set MIKA_ADMIN_API_TOKEN"),
         (403, refusal(403, "forbidden", "Scope missing"), "has the scope admin"),
@@ -256,11 +249,11 @@ def test_a_check_asks_for_the_release_of_what_expired_by_1970_which_nothing_had(
         (503, b"down for maintenance", "answered stock/release-expired-reservations with 503"),
     ],
 )
-def test_a_check_that_finds_something_wrong_says_what_to_set(site: Site, status: int, body: Any, told: str) -> None:
+def test_a_check_that_finds_something_wrong_says_what_to_set(site: Site, status: int, body: Any, remedy: str) -> None:
     site.will(says(body, status=status))
 
     with pytest.raises(AdminApiError) as error:
         check(site)
 
-    assert told in str(error.value)
+    assert remedy in str(error.value)
     assert redact(str(error.value)) == str(error.value)

@@ -34,12 +34,12 @@ def test_a_shop_with_the_admin_api_alone_releases_its_stock_and_skips_the_rest_w
     report = run(site)
 
     assert report.success
-    told = {name: outcome_facts(outcome) for name, outcome in report.subtasks.items()}
-    released = told.pop("stock_reservations")
+    facts = {name: outcome_facts(outcome) for name, outcome in report.subtasks.items()}
+    released = facts.pop("stock_reservations")
     assert (released["status"], released["reservations_released"]) == ("completed", 3)
-    assert {outcome["status"] for outcome in told.values()} == {"skipped"}
-    assert all("not configured: " in str(outcome["reason"]) for outcome in told.values())
-    assert len(told) == len(SUBTASK_NAMES) - 1
+    assert {outcome["status"] for outcome in facts.values()} == {"skipped"}
+    assert all("not configured: " in str(outcome["reason"]) for outcome in facts.values())
+    assert len(facts) == len(SUBTASK_NAMES) - 1
     (call,) = site.calls
     assert call.body == {
         "now": "2026-03-01T12:00:00.000Z",
@@ -79,11 +79,11 @@ def test_a_replay_that_goes_wrong_in_any_way_counts_as_failed_by_its_id_and_the_
     report = run(site, database_url=url)
 
     outcome = report.subtasks["webhook_retries"]
-    told = outcome_facts(outcome)
-    assert (told["status"], told["retried"], told["failed"]) == ("completed", 2, 4)
+    facts = outcome_facts(outcome)
+    assert (facts["status"], facts["retried"], facts["failed"]) == ("completed", 2, 4)
     failed = sorted(result_of(outcome).named_ids()["failed_ids"])
     assert [line.partition(": ")[0] for line in failed] == sorted(replies)
-    assert any(line.endswith("it asks to wait 60 s: the next run tries again") for line in failed)
+    assert any(line.endswith("it asks to wait 60 s: the next run retries") for line in failed)
     keys = {call.body["webhookId"]: call.body["idempotencyKey"] for call in site.calls}
     assert keys == {f"webhook_of_{name}": f"{report.run_id}:webhook_of_{name}" for name in names}
     assert report.success

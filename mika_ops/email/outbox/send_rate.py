@@ -1,4 +1,4 @@
-"""How fast a drain may go: so many emails at once, so many a second, and slower where the provider asks for it."""
+"""How fast a drain may send: a limit at once, a limit a second, and slower where the provider asks for it."""
 
 import math
 from collections.abc import Callable
@@ -11,11 +11,11 @@ LONGEST_PAUSE_SECONDS: Final = 30.0
 
 @dataclass
 class SendRate:
-    """The pace of one drain.
+    """The send rate of one drain, by additive increase and multiplicative decrease (AIMD).
 
-    ``concurrency``: at most so many emails at once; ``max_per_second``: at most so many started a second, or no
-    limit. A provider that throttles halves how many go at once and makes the drain pause, longer each time; every
-    email that it takes after that lets one more go at once again.
+    ``concurrency``: at most so many emails at once; ``max_per_second``: at most so many started a second, or no limit.
+    Each time the provider throttles, the drain halves how many it sends at once and pauses, longer each time. Each
+    email that the provider accepts afterwards raises the number by one.
     """
 
     concurrency: int
@@ -34,7 +34,7 @@ class SendRate:
         return under_way < int(self._at_once) and self.seconds_to_wait() <= 0
 
     def seconds_to_wait(self) -> float:
-        """Return how long no email may be started; negative or zero where one may."""
+        """Return how long no email may be started; zero or negative where one may."""
         return self._next_start - self.timer()
 
     def started(self) -> None:
@@ -43,16 +43,16 @@ class SendRate:
             self._next_start = max(self._next_start, self.timer()) + 1 / self.max_per_second
 
     def taken(self) -> None:
-        """Note that the provider took an email."""
+        """Note that the provider accepted an email."""
         if self._at_once < self.concurrency:
             self._at_once += 1
         else:
             self._pause = FIRST_PAUSE_SECONDS
 
     def throttled(self, started: float) -> None:
-        """Note that the provider asked to slow down; ``started``: when the email was that it did not take.
+        """Note that the provider asked to slow down; ``started``: when the email that it refused was started.
 
-        What was under way when it first asked says nothing new.
+        Emails that were under way when it first asked do not slow the drain down further.
         """
         now = self.timer()
         if started < self._throttled_at:

@@ -11,7 +11,7 @@ SERVICE_NOT_AVAILABLE: Final = 421
 """With this answer to any command, the server closes the connection (RFC 5321)."""
 
 AUTHENTICATION_REQUIRED: Final = 530
-"""The server wants a login or encryption first (RFC 4954, RFC 3207): no email will fare better."""
+"""The server requires a login or encryption first (RFC 4954, RFC 3207): it will refuse every email."""
 
 _SLOW_DOWN: Final = frozenset({SERVICE_NOT_AVAILABLE, 432, 451})
 """By these codes, servers ask to slow down; 432 is how Microsoft 365 says that too many send at once."""
@@ -21,22 +21,22 @@ _SLOW_DOWN_DETAIL: Final = re.compile(r"4\.7\.\d+\b")
 
 
 class SendFailed(Exception):
-    """The mail server did not take the email, or may not have. The message holds no address and no password."""
+    """The mail server did not accept the email, or may not have. The message holds no address and no password."""
 
 
 class MailServerUnavailable(SendFailed, SenderUnavailable):
-    """No email can be sent just now: the server cannot be reached, trusted or logged in to, or it hangs up.
+    """No email can be sent now: the server cannot be reached, trusted or logged in to, or it closes the connection.
 
-    Nothing about this email was said to it.
+    The server has received nothing of this email.
     """
 
 
 class MailServerFull(MailServerUnavailable):
-    """The server takes no further connection just now."""
+    """The server accepts no further connection at the moment."""
 
 
 class MailServerThrottled(SendFailed, SenderThrottled):
-    """The server did not take the email and wants to be sent fewer, or later."""
+    """The server did not accept the email and asks for fewer emails, or for later ones."""
 
 
 def asks_to_slow_down(code: int, words: str) -> bool:
@@ -45,7 +45,7 @@ def asks_to_slow_down(code: int, words: str) -> bool:
 
 
 def answered(command: str, code: int, words: str, private: Iterable[str | None]) -> str:
-    """Return the sentence about an answer that refuses, without what is private."""
+    """Return the sentence about a refusal, without what is private."""
     return f"the mail server answered {code} to {command}: {redact_all(words, private)}"
 
 
@@ -58,5 +58,5 @@ def redact_all(words: str, private: Iterable[str | None]) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return what an error of the network says, by its type where it has no words."""
+    """Return the message of a network error, or the name of its type where it has none."""
     return error.strerror or str(error) or type(error).__name__

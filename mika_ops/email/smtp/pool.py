@@ -1,4 +1,4 @@
-"""Sessions with a mail server, shared by the threads that send: each has one to itself for as long as it sends."""
+"""A pool of sessions with a mail server, shared by the threads that send: each holds one while it sends."""
 
 from collections.abc import Callable
 from threading import Condition
@@ -9,14 +9,14 @@ from mika_ops.email.smtp.errors import MailServerFull, MailServerUnavailable
 from mika_ops.email.smtp.session import SmtpSession
 
 QUIT_TIMEOUT_SECONDS: Final = 2.0
-"""The longest wait for goodbyes: nothing depends on them."""
+"""The longest wait for the answer to QUIT: nothing depends on it."""
 
 
 class SessionPool:
-    """Never has more sessions than there were threads at once that wanted one.
+    """Opens no more sessions than there are threads that need one at once.
 
-    A session is used for ``mails_per_session`` emails, then ended. Where the server takes no further connection while
-    others are open, as providers allow only so many, whoever wants one waits for one of the others.
+    A session is used for ``mails_per_session`` emails, then ended. Providers limit how many connections are open: where
+    the server accepts no further one while others are open, a thread waits for one of those.
     """
 
     def __init__(self, connect: Callable[[Deadline], SmtpSession], *, mails_per_session: int) -> None:
@@ -28,7 +28,7 @@ class SessionPool:
         self._most: int | None = None
 
     def take(self, deadline: Deadline) -> SmtpSession:
-        """Return the session that was used last, or a new one; to be given back. Raises ``MailServerUnavailable``."""
+        """Return the session used last, or a new one; release it after use. Raises ``MailServerUnavailable``."""
         while True:
             session = self._idle_session(deadline)
             if session is not None:
@@ -42,7 +42,7 @@ class SessionPool:
                     raise
 
     def release(self, session: SmtpSession) -> None:
-        """Take a session back; one that was closed is forgotten."""
+        """Return a session to the pool; one that was closed is dropped."""
         with self._changed:
             if session.is_open:
                 self._idle.append(session)
@@ -51,7 +51,7 @@ class SessionPool:
             self._changed.notify()
 
     def close(self) -> None:
-        """End the sessions that nobody uses."""
+        """End the sessions that are not in use."""
         with self._changed:
             idle, self._idle = self._idle, []
             self._open -= len(idle)
@@ -76,7 +76,7 @@ class SessionPool:
             return self._idle.pop()
 
     def _can_wait_for_another(self, failure: BaseException) -> bool:
-        """Take note of a connection that was not made; say whether another one may be waited for instead."""
+        """Note that a connection was refused; say whether the caller may wait for another one instead."""
         with self._changed:
             self._open -= 1
             self._changed.notify()

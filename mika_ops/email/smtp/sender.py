@@ -1,8 +1,8 @@
 """Sends emails through a mail server, from any number of threads.
 
-Connections are kept and reused. Where one turns out to be dropped before the server was given the content of an email,
-the email is sent over another. Once the content was handed over, a broken connection leaves open whether the server
-took it: that attempt fails, and the next one repeats the same ``Message-ID`` and ``Idempotency-Key``.
+Connections are kept and reused. Where one was dropped before the server received the content of an email, the email is
+sent over another. Once the content was sent, a broken connection leaves it unknown whether the server accepted it: that
+attempt fails, and the next one repeats the same ``Message-ID`` and ``Idempotency-Key``.
 """
 
 import re
@@ -28,7 +28,7 @@ from mika_ops.ports.email import Envelope, SendResult
 _QUEUE_ID: Final = re.compile(
     r"\bqueued as ([^\s<>]+)|\bid=([^\s<>]+)|^(?:2\.\d+\.\d+ )?ok ([\w-]{16,})$", re.IGNORECASE
 )
-"""What Postfix, Exim and Amazon SES answer to a message they took."""
+"""What Postfix, Exim and Amazon SES answer to a message that they accepted."""
 
 
 class SmtpSender:
@@ -36,8 +36,8 @@ class SmtpSender:
 
     - ``url``: ``smtp://``, ``smtp+starttls://`` or ``smtps://``; ``username`` and ``password`` where it has none.
     - ``sender``, ``reply_to``: the values of ``From`` and ``Reply-To``.
-    - ``bounce_address``: who learns of emails that could not be delivered; by default the sender.
-    - ``verify_tls``: ``False`` encrypts without asking who is at the other end.
+    - ``bounce_address``: receives the notices of emails that could not be delivered; by default the sender.
+    - ``verify_tls``: ``False`` encrypts without checking the server's identity.
     - ``connect_timeout_seconds``: the longest that connecting may take, encryption and login included.
     - ``timeout_seconds``: the longest for one email, connecting included.
     - ``messages_per_connection``: after so many, a connection is replaced.
@@ -84,17 +84,17 @@ class SmtpSender:
         self.close()
 
     def close(self) -> None:
-        """End the connections that are not in use. The sender can be used again: it then connects anew."""
+        """End the connections that are not in use. The sender can be used again: it then opens new ones."""
         self._pool.close()
 
     def abandon(self) -> None:
-        """Break off every email under way; what is sent from now on raises ``MailServerUnavailable``."""
+        """Abort every email under way; from now on, ``send`` raises ``MailServerUnavailable``."""
         self._connections.cut()
 
     def check(self) -> None:
-        """Connect, encrypt and log in as for an email, then say goodbye: nothing is sent.
+        """Connect, encrypt and log in as for an email, then send QUIT: no email is sent.
 
-        Raises ``MailServerUnavailable`` with the sentence of what is wrong and which setting to look at.
+        Raises ``MailServerUnavailable``, which says what is wrong and which setting to check.
         """
         session = self._connect(Deadline.within(self._timeout_seconds))
         session.quit(Deadline.within(QUIT_TIMEOUT_SECONDS))
@@ -102,8 +102,8 @@ class SmtpSender:
     def send(self, envelope: Envelope) -> SendResult:
         """Send an email; the result has the server's queue id, where its answer says one.
 
-        Raises ``MailServerUnavailable`` where no email could be sent, ``MailServerThrottled`` where the server wants
-        to be sent fewer, and ``SendFailed`` where it refused this one or was lost on the way.
+        Raises ``MailServerUnavailable`` where no email could be sent, ``MailServerThrottled`` where the server asks
+        for fewer, and ``SendFailed`` where it refused this one or the connection was lost.
         """
         mail = self._mail(envelope)
         deadline = Deadline.within(self._timeout_seconds)
@@ -149,7 +149,7 @@ class SmtpSender:
 
     @cached_property
     def _own_name(self) -> str:
-        # Looked up once: where the name service is slow, it would hold up every connection.
+        # Resolved once: a slow name service would delay every connection.
         return smtplib.SMTP().local_hostname
 
 

@@ -1,4 +1,4 @@
-"""Reads ``MIKA_SMTP_URL``, and the login where it is kept apart from it."""
+"""Reads ``MIKA_SMTP_URL``, and the login where it is set separately."""
 
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -31,7 +31,7 @@ class SmtpServer:
         try:
             parts = urlsplit(url)
             port = parts.port
-            (parts.hostname or "").encode("idna")  # as it is looked up: what cannot be written so cannot be found
+            (parts.hostname or "").encode("idna")  # the form in which the name is resolved
         except ValueError:
             raise ValueError(f"MIKA_SMTP_URL is not a mail server's address: {_FORM}") from None
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:

@@ -1,4 +1,4 @@
-"""One session with a mail server: connecting to it, and sending emails over the connection, one after the other."""
+"""One session with a mail server: connects, then sends emails over the connection, one after the other."""
 
 import re
 import smtplib
@@ -29,8 +29,8 @@ _LEADING_DOT: Final = re.compile(rb"^\.", re.MULTILINE)
 """SMTP doubles it, for a line of one dot ends the message."""
 
 _CERTIFICATE_REMEDY: Final = (
-    "MIKA_SMTP_URL must name the host as its certificate does, and SSL_CERT_FILE may name an authority of your own; "
-    "MIKA_SMTP_VERIFY_TLS=false sends without looking at it"
+    "MIKA_SMTP_URL must name the host as its certificate does, and SSL_CERT_FILE may name your own authority; "
+    "MIKA_SMTP_VERIFY_TLS=false sends without verifying it"
 )
 _LOGIN_REMEDY: Final = (
     "check the user and the password, in MIKA_SMTP_URL or in MIKA_SMTP_USERNAME and MIKA_SMTP_PASSWORD"
@@ -39,7 +39,7 @@ _LOGIN_REMEDY: Final = (
 
 @dataclass(frozen=True, repr=False)
 class Mail:
-    """An email as SMTP wants it; ``bounce_to`` is who learns that it could not be delivered."""
+    """An email in the form that SMTP needs; ``bounce_to`` receives the notice that it could not be delivered."""
 
     bounce_to: Address
     to: Address
@@ -48,10 +48,10 @@ class Mail:
 
 
 class SmtpSession:
-    """A connection to a mail server that is ready to be given emails.
+    """A connection to a mail server that is ready for emails.
 
-    ``mails`` counts those it was given, whatever became of them. ``lost_before_content`` says of the last one that
-    the connection was lost before the server had seen any of its content: it can be sent again.
+    ``mails`` counts the emails sent over it, successfully or not. ``lost_before_content`` says that the connection was
+    lost before the server had received any content of the last one: that email can safely be sent again.
     """
 
     def __init__(self, connection: Connection, server: SmtpServer) -> None:
@@ -70,7 +70,7 @@ class SmtpSession:
         own_name: str,
         connections: Connections,
     ) -> Self:
-        """Connect, encrypt and log in. Raises ``MailServerUnavailable``, which names the setting to look at."""
+        """Connect, encrypt and log in. Raises ``MailServerUnavailable``, which names the setting to check."""
         connection: Connection | None = None
         step = "the greeting"
         try:
@@ -103,7 +103,7 @@ class SmtpSession:
 
     @property
     def is_open(self) -> bool:
-        """Whether the connection can be given another email, as far as is known here."""
+        """Whether the connection can take another email, as far as is known here."""
         return self._connection.sock is not None
 
     def send(self, mail: Mail, deadline: Deadline) -> str:
@@ -113,12 +113,12 @@ class SmtpSession:
         except SendFailed:
             raise
         except BaseException:
-            # In the middle of something: nobody can tell what the server would take the next command for.
+            # In the middle of a command: the server might take the next command for content.
             self._connection.close()
             raise
 
     def quit(self, deadline: Deadline) -> None:
-        """Say goodbye, and close the connection whatever the server answers."""
+        """Send QUIT, and close the connection whatever the server answers."""
         self._connection.deadline = deadline
         with suppress(OSError):
             self._connection.quit()
@@ -126,7 +126,7 @@ class SmtpSession:
 
     def _send(self, mail: Mail, deadline: Deadline) -> str:
         connection = self._connection
-        # A connection that was idle may be dead without a word: the other half of the time is for a new one.
+        # An idle connection may be dead without notice: the other half of the time is for a new one.
         connection.deadline = deadline if self.mails == 0 else deadline.half()
         self.mails += 1
         self.lost_before_content = False
@@ -158,7 +158,7 @@ class SmtpSession:
         except OSError as error:
             self._connection.close()
             self.lost_before_content = True
-            # Once the server knows whom the email is for, the email itself may be what it breaks on.
+            # Once the server knows the recipient, the email itself may be the cause.
             failure = MailServerUnavailable if command == "MAIL" else SendFailed
             why = redact_all(reason(error), self._private(mail))
             raise failure(f"the connection to the mail server broke at {command}: {why}") from None

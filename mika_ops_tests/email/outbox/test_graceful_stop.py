@@ -1,4 +1,4 @@
-"""Work that is done undisturbed ends in order, whenever whoever waits for it is interrupted."""
+"""Work that is run until an interruption ends in order, whenever whoever waits for it is interrupted."""
 
 import itertools
 import signal
@@ -17,7 +17,7 @@ NEVER = 3600.0
 
 @dataclass
 class Work:
-    """Does what it is told until it is asked to stop, and notes all that happens."""
+    """Interrupts its caller so many times, works until it is asked to stop, and notes all that happens."""
 
     interruptions: int = 0
     heeds: str = "stop"
@@ -48,7 +48,7 @@ class Work:
         )
 
 
-def test_work_that_nobody_interrupts_is_neither_stopped_nor_hurried() -> None:
+def test_work_that_nobody_interrupts_is_neither_stopped_nor_aborted() -> None:
     work = Work()
     work.done()
     assert work.seen == ["begun", "ended"]
@@ -88,14 +88,14 @@ def test_an_interruption_is_heeded_whatever_thread_was_given_its_signal() -> Non
     assert work.seen == ["stop", "ended"]
 
 
-def test_work_that_does_not_stop_in_time_is_hurried() -> None:
+def test_work_that_does_not_stop_in_time_is_aborted() -> None:
     work = Work(interruptions=1, heeds="abort")
     with pytest.raises(KeyboardInterrupt):
         work.done(grace_seconds=0.01)
     assert work.seen == ["begun", "stop", "abort", "ended"]
 
 
-def test_a_second_interruption_hurries_the_work_at_once() -> None:
+def test_a_second_interruption_aborts_the_work_at_once() -> None:
     work = Work(interruptions=2, heeds="abort")
     with pytest.raises(KeyboardInterrupt):
         work.done()

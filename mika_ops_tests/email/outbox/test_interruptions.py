@@ -1,4 +1,4 @@
-"""A drain that is interrupted ends in order, wherever it is: what was sent is recorded, what was not is given back."""
+"""A drain that is interrupted ends in order, wherever it is: what was sent is recorded, what was not is released."""
 
 import itertools
 import threading

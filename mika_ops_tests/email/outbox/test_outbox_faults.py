@@ -1,4 +1,4 @@
-"""What goes wrong around the outbox costs no email: the database, the provider, a host's own parts."""
+"""What goes wrong around the outbox costs no email: the database, the provider, a host's own components."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mika_ops.store.documents import Documents
 from mika_ops.store.errors import DatabaseError
 from mika_ops_testing.builders import BEFORE, documents_of, email, get, put
 from mika_ops_testing.fakes import Provider, outbox_of
-from mika_ops_tests.email.outbox.test_outbox import drain, wait_for
+from mika_ops_tests.email.outbox.draining import drain, wait_at
 
 
 def failing(
@@ -51,7 +51,7 @@ def test_one_email_that_cannot_be_recorded_does_not_undo_the_record_of_those_sen
 ) -> None:
     put(database, "ops", *(email(f"email_{number}") for number in range(4)))
     together = threading.Barrier(4, timeout=30)
-    provider = Provider(lambda _envelope: wait_for(together))
+    provider = Provider(lambda _envelope: wait_at(together))
     failing(monkeypatch, lambda ids: "email_2" in ids)
     drained = replace(outbox_of(database, provider), concurrency=4).drain(
         clock, limit=None, out_of_time=never_out_of_time
@@ -105,7 +105,7 @@ def test_whatever_a_sender_returns_the_email_was_sent(result: object, database: 
     assert get(database, "ops", "email_1")["status"] == "sent"
 
 
-def test_a_single_email_that_finds_no_provider_is_told(database: Database, clock: Clock) -> None:
+def test_a_single_email_that_finds_no_provider_is_reported(database: Database, clock: Clock) -> None:
     put(database, "ops", email())
 
     def refuse(_envelope: Envelope) -> None:
@@ -116,7 +116,7 @@ def test_a_single_email_that_finds_no_provider_is_told(database: Database, clock
     assert get(database, "ops", "email_1")["record"]["attemptCount"] == 0
 
 
-def test_emails_whose_orders_cannot_be_read_are_given_back(database: Database, clock: Clock) -> None:
+def test_emails_whose_orders_cannot_be_read_are_released(database: Database, clock: Clock) -> None:
     put(database, "ops", email(kind="order_confirmation", orderId="order_1"))
 
     class Unreadable:

@@ -18,111 +18,111 @@ def timer() -> Timer:
     return Timer()
 
 
-def startable(pace: SendRate) -> int:
+def startable(send_rate: SendRate) -> int:
     """How many may be under way at once."""
-    return next(count for count in range(1000) if not pace.may_start(count))
+    return next(count for count in range(1000) if not send_rate.may_start(count))
 
 
-def after_the_pause(pace: SendRate, timer: Timer) -> int:
-    timer.now += max(0.0, pace.seconds_to_wait())
-    return startable(pace)
+def after_the_pause(send_rate: SendRate, timer: Timer) -> int:
+    timer.now += max(0.0, send_rate.seconds_to_wait())
+    return startable(send_rate)
 
 
 class TestRate:
     def test_without_one_emails_may_start_at_once(self, timer: Timer) -> None:
-        pace = SendRate(4, None, timer)
+        send_rate = SendRate(4, None, timer)
         for under_way in range(4):
-            assert pace.may_start(under_way)
-            pace.started()
-        assert not pace.may_start(4)
+            assert send_rate.may_start(under_way)
+            send_rate.started()
+        assert not send_rate.may_start(4)
 
     def test_the_next_email_waits_for_its_share_of_the_second(self, timer: Timer) -> None:
-        pace = SendRate(4, 2.0, timer)
-        pace.started()
-        assert not pace.may_start(1)
-        assert pace.seconds_to_wait() == pytest.approx(0.5)
+        send_rate = SendRate(4, 2.0, timer)
+        send_rate.started()
+        assert not send_rate.may_start(1)
+        assert send_rate.seconds_to_wait() == pytest.approx(0.5)
         timer.now += 0.5
-        assert pace.may_start(1)
+        assert send_rate.may_start(1)
 
     @pytest.mark.parametrize("rate", [0.5, 10.0])
-    def test_over_a_while_no_more_are_started_than_the_rate_allows(self, rate: float, timer: Timer) -> None:
-        pace = SendRate(100, rate, timer)
+    def test_over_a_while_no_more_are_started_than_the_send_rateallows(self, rate: float, timer: Timer) -> None:
+        send_rate = SendRate(100, rate, timer)
         started, end = 0, timer.now + 20
         while timer.now < end:
-            assert pace.may_start(0)
-            pace.started()
+            assert send_rate.may_start(0)
+            send_rate.started()
             started += 1
-            timer.now += pace.seconds_to_wait()
+            timer.now += send_rate.seconds_to_wait()
         assert started == pytest.approx(20 * rate, abs=1)
 
     def test_time_that_was_not_used_is_not_made_up_for(self, timer: Timer) -> None:
-        pace = SendRate(100, 1.0, timer)
+        send_rate = SendRate(100, 1.0, timer)
         timer.now += 60
-        pace.started()
-        assert pace.seconds_to_wait() == pytest.approx(1.0)
+        send_rate.started()
+        assert send_rate.seconds_to_wait() == pytest.approx(1.0)
 
 
 class TestThrottling:
     def test_a_throttle_makes_a_pause_and_halves_how_many_go_at_once(self, timer: Timer) -> None:
-        pace = SendRate(8, None, timer)
-        pace.throttled(timer())
-        assert not pace.may_start(0)
-        assert pace.seconds_to_wait() == FIRST_PAUSE_SECONDS
-        assert after_the_pause(pace, timer) == 4
+        send_rate = SendRate(8, None, timer)
+        send_rate.throttled(timer())
+        assert not send_rate.may_start(0)
+        assert send_rate.seconds_to_wait() == FIRST_PAUSE_SECONDS
+        assert after_the_pause(send_rate, timer) == 4
 
     def test_it_halves_again_each_time_but_one_may_always_go(self, timer: Timer) -> None:
-        pace = SendRate(5, None, timer)
+        send_rate = SendRate(5, None, timer)
         found = []
         for _ in range(5):
-            pace.throttled(timer())
-            found.append(after_the_pause(pace, timer))
+            send_rate.throttled(timer())
+            found.append(after_the_pause(send_rate, timer))
         assert found == [2, 1, 1, 1, 1]
 
     def test_pauses_grow_up_to_the_longest(self, timer: Timer) -> None:
-        pace = SendRate(8, None, timer)
+        send_rate = SendRate(8, None, timer)
         pauses = []
         for _ in range(8):
-            pace.throttled(timer())
-            pauses.append(pace.seconds_to_wait())
-            timer.now += pace.seconds_to_wait()
+            send_rate.throttled(timer())
+            pauses.append(send_rate.seconds_to_wait())
+            timer.now += send_rate.seconds_to_wait()
         assert pauses[:3] == [1.0, 2.0, 4.0]
         assert pauses[-1] == LONGEST_PAUSE_SECONDS
 
     def test_a_pause_is_not_shortened_by_the_rate(self, timer: Timer) -> None:
-        pace = SendRate(8, 100.0, timer)
-        pace.throttled(timer())
-        pace.started()
-        assert pace.seconds_to_wait() > FIRST_PAUSE_SECONDS
+        send_rate = SendRate(8, 100.0, timer)
+        send_rate.throttled(timer())
+        send_rate.started()
+        assert send_rate.seconds_to_wait() > FIRST_PAUSE_SECONDS
 
 
 class TestRecovery:
     def test_each_email_that_is_taken_lets_one_more_go_at_once_up_to_what_is_set(self, timer: Timer) -> None:
-        pace = SendRate(8, None, timer)
-        pace.throttled(timer())
-        after_the_pause(pace, timer)
+        send_rate = SendRate(8, None, timer)
+        send_rate.throttled(timer())
+        after_the_pause(send_rate, timer)
         found = []
         for _ in range(6):
-            pace.taken()
-            found.append(startable(pace))
+            send_rate.taken()
+            found.append(startable(send_rate))
         assert found == [5, 6, 7, 8, 8, 8]
 
     def test_once_recovered_the_next_pause_is_short_again(self, timer: Timer) -> None:
-        pace = SendRate(2, None, timer)
+        send_rate = SendRate(2, None, timer)
         for _ in range(3):
-            pace.throttled(timer())
-            timer.now += pace.seconds_to_wait()
+            send_rate.throttled(timer())
+            timer.now += send_rate.seconds_to_wait()
         for _ in range(3):
-            pace.taken()
-        pace.throttled(timer())
-        assert pace.seconds_to_wait() == FIRST_PAUSE_SECONDS
+            send_rate.taken()
+        send_rate.throttled(timer())
+        assert send_rate.seconds_to_wait() == FIRST_PAUSE_SECONDS
 
 
 class TestBurst:
     def test_emails_that_were_under_way_when_it_first_asked_slow_it_down_no_further(self, timer: Timer) -> None:
-        pace = SendRate(8, None, timer)
+        send_rate = SendRate(8, None, timer)
         started = timer()
         timer.now += 0.5
         for _ in range(8):
-            pace.throttled(started)
-        assert pace.seconds_to_wait() == FIRST_PAUSE_SECONDS
-        assert after_the_pause(pace, timer) == 4
+            send_rate.throttled(started)
+        assert send_rate.seconds_to_wait() == FIRST_PAUSE_SECONDS
+        assert after_the_pause(send_rate, timer) == 4

@@ -229,7 +229,7 @@ class TestDeadServer:
 class TestRefusals:
     @pytest.mark.parametrize("command", ["RCPT", "DATA", "the message"])
     @pytest.mark.parametrize("answer", ["450 4.2.1 mailbox busy", "550 5.7.1 not welcome"])
-    def test_a_refused_email_is_tried_again_later_and_the_others_are_sent(
+    def test_a_refused_email_is_retried_later_and_the_others_are_sent(
         self, command: str, answer: str, database: Database, clock: Clock
     ) -> None:
         put(database, "ops", *(email(f"email_{number}") for number in range(1, 4)))
