@@ -10,12 +10,10 @@ what it had leased and not sent: the attempt does not count. Where the run is as
 grace period of five seconds; the drain abandons those that the provider has not accepted by then.
 """
 
-import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
@@ -33,6 +31,7 @@ from mika_ops.email.outbox.graceful_stop import run_until_interrupted
 from mika_ops.email.outbox.leaser import LeasedBatch, Leaser, release
 from mika_ops.email.outbox.recorder import Recorded, Recorder
 from mika_ops.email.outbox.send_rate import SendRate
+from mika_ops.email.outbox.switch_interval import switch_interval
 from mika_ops.ports.email import (
     ITEMS_KEPT,
     AbandoningSender,
@@ -69,12 +68,6 @@ GRACE_SECONDS: Final = 5.0
 """The grace period: how long an interrupted drain waits for the emails under way, before their sender abandons them.
 
 Containers are commonly killed ten seconds after they were asked to stop.
-"""
-
-SWITCH_INTERVAL_SECONDS: Final = 0.0005
-"""How long one of a drain's threads may keep Python's interpreter while another waits for it.
-
-Python's default is ten times as long: the database has answered by then, and its thread still waits.
 """
 
 
@@ -146,17 +139,6 @@ class LeasedOutbox:
         return max(1, size)
 
 
-@contextmanager
-def _short_switch_interval() -> Iterator[None]:
-    """Have Python switch between threads often, for as long as the context lasts."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
-
-
 class DrainState(Enum):
     """Where a drain is, from its first lease to its last record; ``_Drain`` says what happens in each state."""
 
@@ -220,7 +202,7 @@ class _Drain:
         """Lease, send and record until nothing is due, or the drain has to stop."""
         size = self.outbox.concurrency
         with (
-            _short_switch_interval(),
+            switch_interval.shortened(),
             ThreadPoolExecutor(size, thread_name_prefix="mika-email") as workers,
             ThreadPoolExecutor(2, thread_name_prefix="mika-outbox") as background,
         ):

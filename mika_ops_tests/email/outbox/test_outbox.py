@@ -1,6 +1,5 @@
 """Draining the outbox: lease before sending, record before the next, never twice."""
 
-import sys
 from dataclasses import replace
 
 from mika_ops.clock import Clock
@@ -68,15 +67,6 @@ def test_a_drain_goes_on_over_many_batches_until_nothing_is_due(database: Databa
     drained = drain(database, provider, clock)
     assert provider.ids == [f"email_{number:03}" for number in range(70)]
     assert (drained.scanned, drained.leased, drained.sent, drained.has_more) == (70, 70, 70, False)
-
-
-def test_a_drain_leaves_the_interpreter_as_it_found_it(database: Database, clock: Clock) -> None:
-    put(database, "ops", email())
-    usual = sys.getswitchinterval()
-    during: list[float] = []
-    drain(database, Provider(lambda _envelope: during.append(sys.getswitchinterval())), clock)
-    assert during != [usual]
-    assert sys.getswitchinterval() == usual
 
 
 def test_an_email_redacted_while_it_was_sent_is_never_sent_again(database: Database, clock: Clock) -> None:
