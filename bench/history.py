@@ -84,7 +84,7 @@ def _copy_events(of: str, to: str) -> Insert:
 
 
 def _copy_file(source: str, target: str, *, run_id: str) -> None:
-    """Copy a run's file under the id of another: to have Dagster lay out each anew would take most of an hour."""
+    """Copy a run's file under the id of another: Dagster would take most of an hour to create them."""
     with closing(sqlite3.connect(source)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     shutil.copyfile(source, target)
@@ -103,7 +103,7 @@ def main(runs: int) -> None:
             with dg.DagsterInstance.from_config(str(home)) as instance:
                 fill(instance, runs + KEPT)
             megabytes = _megabytes(home)
-            # Opened anew, as a run does: an instance remembers the runs that it has seen, and is faster with those.
+            # Opened again, as a run does: an instance caches the runs that it has read, and is faster with those.
             with dg.DagsterInstance.from_config(str(home)) as instance:
                 started = time.perf_counter()
                 done = delete_expired(

@@ -1,4 +1,4 @@
-"""The code location of ``bench.shards``: a shop whose provider takes each email after 20 ms, and writes it down."""
+"""The code location of ``bench.shards``: a shop whose provider accepts each email after 20 ms, and records it."""
 
 import os
 import time
@@ -12,10 +12,10 @@ SECONDS_AN_EMAIL = 0.02
 
 
 class SlowProvider:
-    """Takes every email, and writes its id into a file that all workers share."""
+    """Accepts every email, and writes its id to a file that all workers share."""
 
     def send(self, envelope: Envelope) -> SendResult:
-        """Take an email."""
+        """Accept an email."""
         time.sleep(SECONDS_AN_EMAIL)
         with Path(os.environ[SENT_FILE]).open("a", buffering=1) as file:
             file.write(f"{envelope.email_id}\n")

@@ -1,4 +1,4 @@
-"""``python -m bench.shards``: a backlog of emails, drained by one Celery worker, by two and by four."""
+"""``python -m bench.shards``: a backlog of emails, drained by one, two and four Celery workers."""
 
 import os
 from collections import Counter
@@ -28,7 +28,7 @@ class Drained:
 
 
 def drained(made: Shops, count: int, broker: str, *, emails: int, connections: int) -> Drained:
-    """Drain so many emails with so many workers, each of which sends over so many connections at once."""
+    """Drain emails with ``count`` workers, each of which sends over ``connections`` at once."""
     with made.new() as database, TemporaryDirectory(prefix="mika-ops-shards-") as directory:
         folder = Path(directory)
         fill(database, "ops", due_emails(emails))
@@ -65,7 +65,7 @@ def _seconds(folder: Path) -> tuple[float, float]:
 @click.option("--connections", default=1, show_default=True, help="How many emails each worker sends at once.")
 @click.option("--workers", "counts", multiple=True, type=int, default=(1, 2, 4), show_default=True)
 def main(emails: int, connections: int, counts: tuple[int, ...]) -> None:
-    """Say how much faster several workers drain the outbox than one."""
+    """Print how much faster several workers drain the outbox than one."""
     table = Table("workers", "drain s", "times as fast", "times the latency", "whole run s", "emails", "sent twice")
     with TemporaryDirectory() as directory, redis(Path(directory)) as broker, shops("postgres") as made:
         one: Drained | None = None

@@ -1,4 +1,4 @@
-"""``python -m bench.ticks``: what a minute, a day and a month of an every-minute job cost, on an idle shop.
+"""``python -m bench.ticks``: the cost of a minute, a day and a month of an every-minute job, on an idle shop.
 
 The ticks are those of Dagster's own daemon and code server, over an instance as the project's ``dagster.yaml`` or
 ``deploy/dagster.yaml`` describes it. CPU is that of the daemon, the code server and the runs together. Days and months
@@ -231,7 +231,7 @@ def heartbeat_events(bench: Bench) -> int:
 
 
 def own_evaluation(bench: Bench) -> float:
-    """Return the median CPU seconds of our own part of a tick; Dagster opens an instance before, which is not ours."""
+    """Return the median CPU seconds of mika-ops' part of a tick, without the instance that Dagster opens before."""
     repository = build_definitions(settings=bench.settings()).get_repository_def()
     schedule = repository.get_schedule_def(f"{JOB_NAME}_schedule")
     seconds = []
@@ -312,7 +312,7 @@ def bench_of(kind: DatabaseKind) -> Iterator[Bench]:
 
 
 def measured(days: int) -> Iterator[tuple[str, float, str]]:
-    """Yield each figure: its name, its value, and what it should be."""
+    """Yield each measurement: its name, its value and the target."""
     for kind in ("sqlite", "postgres"):
         with bench_of(kind) as bench:
             tick, ticks = skipped_tick(bench)
@@ -320,7 +320,7 @@ def measured(days: int) -> Iterator[tuple[str, float, str]]:
             yield f"{kind}: CPU of a launched run, ms", 1000 * run, ""
             yield f"{kind}: CPU of a skipped tick, ms", 1000 * tick, ""
             yield f"{kind}: a skipped tick / a launched run, %", 100 * tick / run, "≤ 8"
-            yield f"{kind}: our own part of a skipped tick, ms", 1000 * own_evaluation(bench), "≤ 25"
+            yield f"{kind}: mika-ops' part of a skipped tick, ms", 1000 * own_evaluation(bench), "≤ 25"
             yield f"{kind}: events of an idle run", events, "≤ 70"
             yield f"{kind}: events of a heartbeat", heartbeat_events(bench), "≤ 70"
             size = bytes_of_a_run(bench)

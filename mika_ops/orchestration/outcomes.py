@@ -1,7 +1,7 @@
 """Outcomes in Dagster: written to the metadata of an op's output and to the tags of a run, and read back from there.
 
 No value passes between the ops. Each output carries its subtask's outcome as metadata, where the UI shows it, and
-whatever needs the outcome later reads it from the event log. So any executor works, and nothing is stored twice.
+later readers take it from the event log. So every executor works, and nothing is stored twice.
 """
 
 from collections.abc import Callable, Collection, Mapping

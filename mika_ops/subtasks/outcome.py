@@ -53,7 +53,7 @@ class SweptResult(SubtaskResult):
 
 
 class RecordedResult(SubtaskResult):
-    """A result whose own type is not known any more: read back from a run, or merged from several shards."""
+    """A result without its own type: read back from a run, or merged from several shards."""
 
     recorded_counts: Mapping[str, Count] = {}
     recorded_words: Mapping[str, str] = {}

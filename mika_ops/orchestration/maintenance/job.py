@@ -45,7 +45,7 @@ def maintenance_job(
     )
     def mika_maintenance() -> None:
         last = None
-        # Dependencies that only order the ops: each subtask sees the changes of those before, whatever the executor.
+        # Order-only dependencies: with every executor, each subtask sees the changes of those before.
         for subtask in SUBTASKS:
             if subtask.shardable and shards > 1:
                 last = sharded_ops(subtask).after(last, subtask)

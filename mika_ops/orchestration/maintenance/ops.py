@@ -42,7 +42,7 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
         ),
     )
     def run_subtask(context: dg.OpExecutionContext) -> dg.Output[None]:
-        outcome = outcome_in(context, subtask)
+        outcome = execute_subtask(context, subtask)
         log_outcome(context, subtask.name, outcome)
         return dg.Output(None, metadata=to_metadata(outcome))
 
@@ -54,7 +54,7 @@ def components_of(subtask: Subtask) -> list[str]:
     return sorted({name for need in subtask.needs for name in ((need,) if isinstance(need, str) else need)})
 
 
-def outcome_in(context: dg.OpExecutionContext, subtask: Subtask, shard: Shard | None = None) -> Outcome:
+def execute_subtask(context: dg.OpExecutionContext, subtask: Subtask, shard: Shard | None = None) -> Outcome:
     """Run a subtask, or one shard of it, as the plan of the run says, and return its outcome."""
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
     if subtask.name not in plan.selected:

@@ -17,8 +17,8 @@ from mika_ops.orchestration.maintenance.ops import (
     AFTER,
     BACKLOG,
     components_of,
+    execute_subtask,
     log_outcome,
-    outcome_in,
 )
 from mika_ops.orchestration.maintenance.resources import RunPlan
 from mika_ops.orchestration.outcomes import read_shard_outcomes, to_metadata
@@ -93,7 +93,7 @@ def _shard(subtask: Subtask) -> dg.OpDefinition:
         pool=f"mika_{subtask.name}",
     )
     def run_shard(context: dg.OpExecutionContext) -> dg.Output[None]:
-        outcome = outcome_in(context, subtask, sharding.Shard.parse(context.get_mapping_key() or ""))
+        outcome = execute_subtask(context, subtask, sharding.Shard.parse(context.get_mapping_key() or ""))
         return dg.Output(None, metadata=to_metadata(outcome))
 
     return run_shard

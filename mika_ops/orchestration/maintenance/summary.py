@@ -69,7 +69,7 @@ def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
     tags = result_tags(outcomes, results, before=context.run.tags)
     add_run_tags(context.instance, context.run_id, tags)
     newest = next((record for record in before if _has_summary(record)), None)
-    yield from _observed(plan, outcomes, snapshot, results, newest)
+    yield from _events_of(plan, outcomes, snapshot, results, newest)
     if is_heartbeat(utc_now(), _started_at(newest), every=HOUR):
         _roll_up(context, plan)
 
@@ -107,7 +107,7 @@ def _read_snapshot(context: dg.OpExecutionContext, plan: RunPlan) -> ShopSnapsho
     return snapshot
 
 
-def _observed(
+def _events_of(
     plan: RunPlan,
     outcomes: Mapping[str, Outcome],
     snapshot: ShopSnapshot | None,

@@ -21,7 +21,7 @@ PLANNED = datetime(2026, 3, 1, 12, 5, tzinfo=UTC)
 
 @contextmanager
 def recorded() -> Iterator[dg.DagsterInstance]:
-    """Make an instance on disk: a tick opens it anew."""
+    """Make an instance on disk: each tick opens it again."""
     with TemporaryDirectory(prefix="mika-ops-history-") as folder, dg.DagsterInstance.local_temp(folder) as instance:
         yield instance
 
