@@ -1,4 +1,4 @@
-"""What the site's answers mean: Mika's envelope in both of its shapes, EmDash's own errors, and all that is neither.
+"""Reads the site's answers: Mika's envelope in both of its forms, EmDash's own errors, and anything else.
 
 Source: behaviour, section 10.
 """
@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from mika_ops.ports.stock import ReleasedReservations
 
-_TAKEN: Final = ("completed", "queued", "running")
-"""What the site may answer to a call that it took; ``failed`` and ``unsupported`` are refusals."""
+_ACCEPTED: Final = ("completed", "queued", "running")
+"""The statuses of a call that the site accepted; ``failed`` and ``unsupported`` are refusals."""
 
 _TEMPORARY: Final = frozenset(
     {
@@ -34,7 +34,7 @@ class AdminApiError(Exception):
 class AdminApiUnavailable(AdminApiError):
     """The same call may succeed later.
 
-    ``wait_seconds``: how long the site asks to wait, where it says so; ``throttled``: it asks so for all calls.
+    ``wait_seconds``: how long the site asks to wait, if it does; ``throttled``: the wait is for all calls.
     """
 
     def __init__(self, message: str, *, wait_seconds: float | None = None, throttled: bool = False) -> None:
@@ -53,7 +53,7 @@ class Answer:
 
 
 def data_of(call: str, answer: Answer, *, redact: Callable[[str], str], now: datetime) -> dict[str, Any]:
-    """Return the ``data`` of Mika's envelope, which stands at the top of the answer or one level down.
+    """Return the ``data`` of Mika's envelope, which is at the top of the answer or one level down.
 
     ``redact`` makes what the site says safe to show; ``now`` is what a date in ``Retry-After`` is compared with. Raises
     ``AdminApiUnavailable`` where a retry may succeed, ``AdminApiError`` for any other refusal.
@@ -79,9 +79,9 @@ def data_of(call: str, answer: Answer, *, redact: Callable[[str], str], now: dat
 
 
 def refusal_in(call: str, data: dict[str, Any], *, redact: Callable[[str], str]) -> str | None:
-    """Return the sentence about a call that the site did not take, or ``None`` where it took it."""
+    """Return the sentence about a call that the site refused, or ``None`` where it accepted it."""
     status = data.get("status")
-    if status in _TAKEN:
+    if status in _ACCEPTED:
         return None
     message = data.get("message")
     detail = f": {redact(message)}" if isinstance(message, str) and message else ""
@@ -89,7 +89,7 @@ def refusal_in(call: str, data: dict[str, Any], *, redact: Callable[[str], str])
 
 
 def released_in(data: dict[str, Any]) -> ReleasedReservations:
-    """Return what a release affected; what the site does not count is 0."""
+    """Return what a release affected; a count that the site leaves out is 0."""
     affected = _object(data.get("affected"))
     return ReleasedReservations(
         scanned=_count(affected.get("reservationsScanned")),

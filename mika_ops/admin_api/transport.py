@@ -22,15 +22,15 @@ from mika_ops.deadline import Deadline
 from mika_ops.redaction import redact
 
 LONGEST_ANSWER_BYTES: Final = 1_000_000
-"""More than any answer of the admin API: a longer one is not read to its end."""
+"""More than any answer of the admin API has: a longer one is not read to its end."""
 
 REDIRECTS_FOLLOWED: Final = 3
 
 _KEEPS_THE_BODY: Final = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
-"""After any other redirect, a client goes on with GET and without the body: the call would be lost."""
+"""After any other redirect, a client continues with GET and without the body: the call would be lost."""
 
 _LOGGERS: Final = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
-"""The loggers that write addresses and headers of what they send and receive."""
+"""The loggers that write addresses and headers of requests and responses."""
 
 
 class AccessToken:
@@ -91,7 +91,7 @@ class SiteConnection:
         """Post to a path of the site, and return what it answers, whatever its status.
 
         ``call`` names the call in errors. Raises ``AdminApiUnavailable`` where the connection failed, ``AdminApiError``
-        where it took too long, is not to be trusted, leads elsewhere, or the answer is too long.
+        where it took too long, the certificate is not trusted, it redirects elsewhere, or the answer is too long.
         """
         try:
             with self._cutter.cut_after(within_seconds):
@@ -118,7 +118,7 @@ class SiteConnection:
         self._client.close()
 
     def _post_once(self, call: str, url: httpx.URL, body: bytes, within_seconds: float) -> tuple[Answer, str | None]:
-        """Post, and return the answer and where it redirects to, where it does."""
+        """Post; return the answer and, for a redirect, its location."""
         read = bytearray()
         with self._client.stream(
             "POST", url, content=body, timeout=within_seconds, extensions={"trace": self._cutter.trace}
@@ -156,7 +156,7 @@ class SiteConnection:
                 f"the admin API redirects {call} with {status}, which loses what is posted: check MIKA_ADMIN_API_URL "
                 "and the redirects of the site"
             )
-        # Of the location only what cannot lead away from here: httpx would log in as a user that it names.
+        # Only the path: httpx would log in as a user that the location names.
         return url.copy_with(raw_path=target.raw_path)
 
     def _failed(self, call: str, error: httpx.HTTPError) -> AdminApiError:
