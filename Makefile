@@ -11,9 +11,14 @@ READY := $(VENV)/.ready
 # What the image of deploy/docker has.
 IMAGE_EXTRAS := webserver postgres-storage celery k8s
 
+# The tests of what is pure: rules, selections, outcomes, incidents, ticks.
+PURE := $(addprefix mika_ops_tests/,rules documents alerting/test_incidents.py monitoring scheduling subtasks \
+	email/outbox/test_send_rate.py email/outbox/test_record_size.py orchestration/retention/test_policy.py \
+	test_redaction.py test_timestamps.py)
+
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo dev test lint deploy-check bench lock clean
+.PHONY: demo dev test test-fast test-all lint deploy-check bench lock clean
 
 demo: $(READY)
 	@$(BIN)/python -m mika_ops.demo run --database $(DATABASE)
@@ -21,8 +26,17 @@ demo: $(READY)
 dev: $(READY)
 	@$(BIN)/python -m mika_ops.demo dev --database $(DATABASE) --port $(PORT)
 
+# Everything that a change needs on the way: both databases, a mail server, a real dagster dev.
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+
+# The parts that are pure: neither a database nor a server.
+test-fast: $(READY)
+	$(BIN)/python -m pytest --pure $(PURE)
+
+# What CI runs: also series of kills, end-to-end runs of deployments, and five times the examples of hypothesis.
+test-all: $(READY)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --thorough --numprocesses 3 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

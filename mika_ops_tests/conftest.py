@@ -18,29 +18,40 @@ from mika_ops_testing.sites import DatabaseKind, Sites, sites
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 """Reference material beside the project, where there is some; tests that read it are skipped elsewhere."""
 
+_DATABASE_FIXTURES = frozenset({"database", "url", "kind", "sqlite_sites", "postgres_sites"})
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="Include the end-to-end runs, series and repeats of CI.")
     parser.addoption("--long", action="store_true", help="Break things a hundred times, and in every way.")
+    parser.addoption("--pure", action="store_true", help="Leave out every test that uses a database.")
 
 
 def pytest_configure() -> None:
-    """Have no test fail for a machine that is slow, and what tests start heed interrupts.
+    """Load the hypothesis profile, and have what the tests start react to interrupts.
 
-    A shell that starts pytest in the background has it ignore them.
+    A shell that starts pytest in the background makes it ignore them. No profile has a deadline: no test may fail
+    because a machine is slow.
     """
-    settings.register_profile("any machine", deadline=None)
-    settings.load_profile("any machine")
+    settings.register_profile("fast", deadline=None, max_examples=20)
+    settings.register_profile("thorough", deadline=None)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what shows nothing new and takes its time, unless it was asked for."""
-    if config.getoption("--long"):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    """Leave out what only a larger run includes; see the options above and docs/testing.md."""
+    left_out = []
+    if not config.getoption("--long"):
+        left_out += [item for item in items if item.get_closest_marker("long")]
+        if not config.getoption("--thorough"):
+            left_out += [item for item in items if item.get_closest_marker("thorough")]
+    if config.getoption("--pure"):
+        left_out += [item for item in items if _DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ()))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def pytest_collection_finish() -> None:

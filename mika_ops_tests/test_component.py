@@ -151,6 +151,7 @@ def dg_command(*arguments: str, project: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_dg_lists_scaffolds_and_checks_the_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "src" / "platform_team"
     (package / "defs").mkdir(parents=True)

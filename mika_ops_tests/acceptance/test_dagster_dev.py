@@ -145,6 +145,7 @@ def test_a_launchpad_that_cannot_be_meant_is_refused_in_the_ui_in_one_sentence(d
     assert answer["message"].endswith("'stuck_email' is no subtask: did you mean stuck_emails?\n")
 
 
+@pytest.mark.thorough
 def test_the_demos_ui_shows_the_demos_shop_and_stops_without_leaving_a_process(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     port = free_port()

@@ -109,6 +109,7 @@ def env(dev: DagsterDev) -> dict[str, str]:
     return {**variables, "DAGSTER_URL": f"http://127.0.0.1:{dev.port}/"}
 
 
+@pytest.mark.thorough
 class TestCloudflareAndARealDagster:
     def runs(self, dev: DagsterDev) -> dict[str, Any]:
         found = dev.ask("{ runsOrError { ... on Runs { results { runId status runConfigYaml tags { key value } } } } }")

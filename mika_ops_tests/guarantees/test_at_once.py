@@ -12,6 +12,8 @@ from mika_ops_testing.shop_at_work import EMAILS, shop_at_work
 from mika_ops_testing.sites import Sites
 from mika_ops_tests.guarantees.runner import runner
 
+pytestmark = pytest.mark.thorough  # several processes, each with a Dagster of its own
+
 
 @pytest.mark.parametrize(
     ("kind", "at_once"), [("sqlite", 2), pytest.param("postgres", 2, marks=pytest.mark.long), ("postgres", 4)]

@@ -14,6 +14,8 @@ from mika_ops_testing.shop_at_work import CONCURRENCY, EMAILS, shop_at_work
 from mika_ops_testing.sites import Sites
 from mika_ops_testing.storefront import busy_storefront, in_wal_mode
 
+pytestmark = pytest.mark.thorough  # a storefront at work for seconds beside maintenance
+
 EDITED = [f"{kind}_{number:02}" for kind in ("email", "stuck", "lost", "retry") for number in range(12)]
 
 

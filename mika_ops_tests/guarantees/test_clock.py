@@ -17,6 +17,8 @@ from mika_ops.timestamps import to_timestamp
 from mika_ops_testing.builders import email, get, put, workflow
 from mika_ops_testing.shop_at_work import EMAILS, shop_at_work
 
+pytestmark = pytest.mark.thorough  # series of whole runs under shifted clocks
+
 
 def test_two_runs_of_the_same_planned_time_do_everything_once(url: str) -> None:
     with shop_at_work(url) as world:

@@ -100,6 +100,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
         yield OwnServer(url, PostgresServer._instances[data_directory(directory)])
 
 
+@pytest.mark.thorough
 def test_a_postgres_that_is_restarted_mid_run_costs_a_run_at_most(own_server: OwnServer, tmp_path: Path) -> None:
     with shop_at_work(own_server.url) as world, runner(tmp_path) as runs:
         run = runs.start(world.settings, now=in_a_while())
@@ -110,6 +111,7 @@ def test_a_postgres_that_is_restarted_mid_run_costs_a_run_at_most(own_server: Ow
         recovers(world, runs_before=1)
 
 
+@pytest.mark.thorough
 def test_connections_that_are_cut_again_and_again_lose_nothing(postgres_sites: Sites) -> None:
     url, stop = postgres_sites.new(), Event()
 
@@ -151,6 +153,7 @@ def test_a_table_that_somebody_holds_fails_what_needs_it_alone(
         recovers(world, runs_before=1)
 
 
+@pytest.mark.thorough
 def test_a_standby_by_mistake_is_told_and_nothing_is_changed(own_server: OwnServer) -> None:
     with shop_at_work(own_server.url) as world:
         before = world.state()
@@ -195,6 +198,7 @@ def test_a_disk_that_is_full_fails_what_needs_room_and_half_writes_nothing(sqlit
         recovers(world, runs_before=1)
 
 
+@pytest.mark.thorough
 def test_a_disk_that_is_full_under_postgres_fails_what_needs_room_and_half_writes_nothing(
     postgres_sites: PostgresSites,
 ) -> None:

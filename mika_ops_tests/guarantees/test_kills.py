@@ -15,6 +15,8 @@ from mika_ops_testing.shop_at_work import World, shop_at_work
 from mika_ops_testing.sites import Sites
 from mika_ops_tests.guarantees.runner import Runner, runner
 
+pytestmark = pytest.mark.thorough  # a series of kills of whole runs
+
 LEASES_LAPSE = timedelta(minutes=10)
 """The time between two runs, as they are told it: longer than any lease."""
 

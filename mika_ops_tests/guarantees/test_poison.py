@@ -41,6 +41,8 @@ from mika_ops_testing.shop_at_work import fill
 from mika_ops_testing.sites import Sites
 from mika_ops_tests.documents.arbitrary import json_values
 
+pytestmark = pytest.mark.thorough  # a shop at work with every kind of malformed document
+
 WHO: Final[Document] = {"customerId": "customer_p", "userId": "user_p", "emailHash": "hash_p"}
 """Whose documents go wrong: nobody of the shop's, so that its own requests can all be completed."""
 STUCK: Final[Document] = {"attemptCount": 5, "leaseKey": "k", "leaseExpiresAt": BEFORE}

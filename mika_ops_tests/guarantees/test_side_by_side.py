@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from threading import Event, Thread
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from mika_ops.clock import utc_now
@@ -18,6 +19,8 @@ from mika_ops_testing.shop_at_work import shop_at_work
 from mika_ops_testing.smtp_server import Mailroom
 from mika_ops_testing.waiting import wait_until
 from mika_ops_tests.guarantees.runner import runner
+
+pytestmark = pytest.mark.thorough  # a shop at work, drained by two programs at once
 
 LEASE = timedelta(minutes=5)
 COPIES = 5

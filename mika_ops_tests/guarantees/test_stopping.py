@@ -18,6 +18,8 @@ from mika_ops_testing.smtp_server import HANG
 from mika_ops_testing.waiting import wait_until
 from mika_ops_tests.guarantees.runner import Run, runner
 
+pytestmark = pytest.mark.thorough  # series of runs that are stopped as processes
+
 CANCELED = dg.DagsterRunStatus.CANCELED
 
 

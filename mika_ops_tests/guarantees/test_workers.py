@@ -15,6 +15,8 @@ from mika_ops_testing.sites import Sites
 from mika_ops_testing.waiting import wait_until
 from mika_ops_testing.workers import redis, start_run, workers
 
+pytestmark = pytest.mark.thorough  # Celery workers and their broker
+
 LEASE_SECONDS = 12
 
 

@@ -14,6 +14,8 @@ from mika_ops_testing.builders import documents_of, email, put
 from mika_ops_testing.smtp_server import mail_server
 from mika_ops_tests.email.outbox.drain_process import CONCURRENCY
 
+pytestmark = pytest.mark.thorough  # a series of kills of drains
+
 EMAILS_A_KILL = 30
 LONGEST_LIFE_SECONDS = 0.25
 
