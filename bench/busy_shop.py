@@ -15,6 +15,7 @@ from rich.table import Table
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
 from mika_ops.orchestration.run_once import run_once
+from mika_ops.shop import Shop
 from mika_ops.timestamps import to_timestamp
 from mika_ops_testing.shop_at_work import shop_at_work
 from mika_ops_testing.sites import DatabaseKind, sites
@@ -50,7 +51,7 @@ def waits(mode: str, *, copies: int) -> Waits:
         if "write-ahead" in mode:
             in_wal_mode(url)
         with shop_at_work(url, copies=copies) as world, busy_storefront(url, EDITED) as storefront:
-            report = run_once(isolated_settings(**world.settings), now=to_timestamp(utc_now()))
+            report = run_once(Shop(isolated_settings(**world.settings)), now=to_timestamp(utc_now()))
         assert report.success, report.subtasks
         half, p99, longest = (storefront.percentile(share) * 1000 for share in (0.5, 0.99, 1.0))
         return Waits(half, p99, longest, len(storefront.latencies), len(storefront.errors))

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mika_ops.config.validators import PREFIX
+from mika_ops.setting_names import PREFIX
 from mika_ops_testing.sites import lay_out
 
 PROJECT = Path(__file__).resolve().parents[1]

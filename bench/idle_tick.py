@@ -13,6 +13,7 @@ from bench.shops import LINES, Shops, fill
 from mika_ops.config.loading import isolated_settings
 from mika_ops.documents.document import Document
 from mika_ops.scheduling.tick import BacklogProbe, PendingWork
+from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.store.migrate import prepare_indexes
 from mika_ops.store.opening import open_database
@@ -99,7 +100,7 @@ def measure_query(shops: Shops, scale: float, *, prepared: bool) -> QueryTime:
         url = shop.engine.url.render_as_string(hide_password=False)
         if shop.dialect == "sqlite":
             url = f"sqlite:///{shops.directory / f'shop-{shops.made}.db'}"
-        probe = BacklogProbe(isolated_settings(database_url=url, email_directory=shops.directory / "outbox"))
+        probe = BacklogProbe(Shop(isolated_settings(database_url=url, email_directory=shops.directory / "outbox")))
 
         def query() -> None:
             waiting = probe.look(NOW)

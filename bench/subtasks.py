@@ -29,6 +29,7 @@ from mika_ops.clock import Clock
 from mika_ops.config.loading import isolated_settings
 from mika_ops.demo.embedded_postgres import create_database
 from mika_ops.documents.document import Document
+from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.store.opening import open_database
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
@@ -400,7 +401,7 @@ def apart(work: Callable[[], Cost]) -> Cost:
 def cost_of(url: str, case: Case, size: int) -> Cost:
     clock = Clock.fixed(datetime.fromisoformat(NOW).astimezone(UTC))
     settings = isolated_settings(database_url=url)
-    with open_host(settings) as host:
+    with open_host(Shop(settings)) as host:
         backlog: Any = host.backlog
         counted = {"statements": 0, "transactions": 0}
         event.listen(backlog.database.engine, "before_cursor_execute", lambda *_: _count(counted, "statements"))

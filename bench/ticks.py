@@ -31,7 +31,6 @@ from bench.history import home_of
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.settings import Settings
-from mika_ops.config.validators import PREFIX
 from mika_ops.orchestration.alerts.sensors import HISTORY_TICK_SECONDS, TICK_SECONDS
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance import summary
@@ -41,6 +40,7 @@ from mika_ops.orchestration.observability.rollup import DAY, HOUR, roll_up
 from mika_ops.orchestration.retention.instance_history import InstanceHistory
 from mika_ops.orchestration.retention.job import HISTORY_JOB_NAME
 from mika_ops.orchestration.retention.policy import Retention, delete_expired
+from mika_ops.setting_names import PREFIX
 from mika_ops_testing.dagster_internals import (
     InstigatorTick,
     ModuleTarget,

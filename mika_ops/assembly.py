@@ -5,11 +5,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-
-from pydantic import SecretStr
+from typing import TYPE_CHECKING, Final
 
 from mika_ops.config.errors import SettingsError
-from mika_ops.config.settings import Settings
+from mika_ops.config.settings import reveal
 from mika_ops.documents.document import Document
 from mika_ops.documents.repository import DocumentRepository
 from mika_ops.email.content.brand import Brand
@@ -19,30 +18,33 @@ from mika_ops.email.smtp.sender import SmtpSender
 from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import NO_OVERRIDES, EmailOverrides, Host
 from mika_ops.host.lazy import resolve_host
-from mika_ops.ports.admin_api import AdminApi
 from mika_ops.ports.email import EmailComposer, EmailOutbox, EmailSender, Envelope
 from mika_ops.rules import email as email_rules
+from mika_ops.shop import Shop
 from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.backlog import DatabaseBacklog
+from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops.store.ephemeral import EphemeralRows
 from mika_ops.store.opening import open_database
 from mika_ops.store.stock import StockRows
 
-_FROM_DATABASE = frozenset(COMPONENTS) - {"email_outbox", "admin_api"}
+if TYPE_CHECKING:
+    from mika_ops.admin_api.client import MikaAdminApi
 
-SINK_SENDER = "mika-ops <mika-ops@localhost>"
+DATABASE_COMPONENTS: Final = frozenset(COMPONENTS) - {"email_outbox", "admin_api"}
+"""The components that a configured database supplies."""
+
+SINK_SENDER: Final = "mika-ops <mika-ops@localhost>"
 """The sender of emails that are written into a folder where none is set."""
 
 
-_NOTHING_SUPPLIED = Host()
-
-
-def configured_components(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> frozenset[str]:
+def configured_components(shop: Shop) -> frozenset[str]:
     """Return which pieces of ``Host`` there will be, supplied or asked for by the settings, without opening any."""
+    settings, supplied = shop.settings, shop.supplied
     pieces = {name for name in COMPONENTS if getattr(supplied, name) is not None}
     if settings.database_url is not None:
-        pieces |= _FROM_DATABASE
+        pieces |= DATABASE_COMPONENTS
     if settings.admin_api_url is not None:
         pieces.add("admin_api")
     senders = (supplied.email.sender, settings.smtp_url, settings.email_directory)
@@ -51,39 +53,49 @@ def configured_components(settings: Settings, supplied: Host = _NOTHING_SUPPLIED
     return frozenset(pieces)
 
 
-def require_database_for_email(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> None:
+def require_database_for_email(shop: Shop) -> None:
     """Raise ``SettingsError`` where the settings say how to send emails and nothing holds an outbox to send from."""
-    sends = settings.smtp_url is not None or settings.email_directory is not None
-    if sends and "email_outbox" not in configured_components(settings, supplied):
-        raise SettingsError("emails are configured without MIKA_DATABASE_URL, where the outbox is")
+    sends = shop.settings.smtp_url is not None or shop.settings.email_directory is not None
+    if sends and "email_outbox" not in configured_components(shop):
+        raise SettingsError(f"emails are configured without {shop.names('database_url')}, where the outbox is")
+
+
+def open_shop_database(shop: Shop) -> Database:
+    """Open the shop's database, changing nothing.
+
+    Raises ``SettingsError`` where none is configured, and ``UnusableDatabase`` where it cannot be reached or does not
+    belong to a Mika site.
+    """
+    settings = shop.settings
+    if settings.database_url is None:
+        raise SettingsError(f"{shop.names('database_url')} is not set: there is no database to open")
+    return open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id, names=shop.names)
 
 
 @contextmanager
-def open_host(settings: Settings, supplied: Host = _NOTHING_SUPPLIED) -> Iterator[Host]:
+def open_host(shop: Shop) -> Iterator[Host]:
     """Open what the settings ask for, changing nothing, and close it at the end; what is ``supplied`` comes first.
 
     Raises ``UnusableDatabase`` where the database cannot be reached or is no Mika site's, and ``InvalidHost`` where a
     piece that a host has made does not fit its port.
     """
     with ExitStack() as stack:
-        supplied = resolve_host(supplied)
+        supplied = resolve_host(shop.supplied)
         own = {name: piece for name in COMPONENTS if (piece := getattr(supplied, name)) is not None}
-        host = replace(_opened(settings, stack), email=supplied.email, **own)
+        host = replace(_opened(shop, stack), email=supplied.email, **own)
         if host.email_outbox is None and host.ops is not None and host.ledger is not None:
-            sender = host.email.sender if host.email.sender is not None else _sender(settings, stack)
+            sender = host.email.sender if host.email.sender is not None else _sender(shop, stack)
             if sender is not None:
-                host = replace(host, email_outbox=_outbox(settings, host.ops, host.ledger, sender, host.email))
+                host = replace(host, email_outbox=_outbox(shop, host.ops, host.ledger, sender, host.email))
         yield host
 
 
-def _opened(settings: Settings, stack: ExitStack) -> Host:
+def _opened(shop: Shop, stack: ExitStack) -> Host:
     """Open what the settings ask for, the outbox apart."""
-    admin_api = stack.enter_context(_admin_api(settings)) if settings.admin_api_url is not None else None
-    if settings.database_url is None:
+    admin_api = stack.enter_context(admin_api_of(shop)) if shop.settings.admin_api_url is not None else None
+    if shop.settings.database_url is None:
         return Host(admin_api=admin_api)
-    database = stack.enter_context(
-        open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id)
-    )
+    database = stack.enter_context(open_shop_database(shop))
     stock, ephemeral = StockRows(database), EphemeralRows(database)
     return Host(
         ops=Documents(database, "ops"),
@@ -100,45 +112,48 @@ def _opened(settings: Settings, stack: ExitStack) -> Host:
     )
 
 
-def _sender(settings: Settings, stack: ExitStack) -> EmailSender | None:
+def _sender(shop: Shop, stack: ExitStack) -> EmailSender | None:
+    settings = shop.settings
     if settings.email_directory is not None:
         return FileSink(
-            settings.email_directory, sender=settings.email_from or SINK_SENDER, reply_to=settings.email_reply_to
+            settings.email_directory,
+            sender=settings.email_from or SINK_SENDER,
+            reply_to=settings.email_reply_to,
+            names=shop.names,
         )
-    sender = smtp_sender(settings)
+    sender = smtp_sender(shop)
     return None if sender is None else stack.enter_context(sender)
 
 
-def smtp_sender(settings: Settings) -> SmtpSender | None:
+def smtp_sender(shop: Shop) -> SmtpSender | None:
     """Return what sends by the mail server of the settings, or ``None`` where they name none. Connects to nothing."""
+    settings = shop.settings
     if settings.smtp_url is None or settings.email_from is None:
         return None
     return SmtpSender(
         settings.smtp_url.get_secret_value(),
         sender=settings.email_from,
-        username=_secret(settings.smtp_username),
-        password=_secret(settings.smtp_password),
+        username=reveal(settings.smtp_username),
+        password=reveal(settings.smtp_password),
         reply_to=settings.email_reply_to,
         bounce_address=settings.email_bounce_address,
         verify_tls=settings.smtp_verify_tls,
         connect_timeout_seconds=settings.smtp_connect_timeout_seconds,
         timeout_seconds=settings.smtp_timeout_seconds,
         messages_per_connection=settings.smtp_messages_per_connection,
+        names=shop.names,
     )
 
 
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()
-
-
 def _outbox(
-    settings: Settings, ops: DocumentRepository, ledger: DocumentRepository, sender: EmailSender, parts: EmailOverrides
+    shop: Shop, ops: DocumentRepository, ledger: DocumentRepository, sender: EmailSender, parts: EmailOverrides
 ) -> EmailOutbox:
+    settings = shop.settings
     return LeasedOutbox(
         ops=ops,
         ledger=ledger,
         sender=sender,
-        composer=LazyComposer(settings, parts),
+        composer=LazyComposer(shop, parts),
         lease=timedelta(minutes=settings.email_lease_minutes),
         send_timeout=timedelta(seconds=settings.smtp_connect_timeout_seconds + settings.smtp_timeout_seconds),
         concurrency=settings.email_concurrency,
@@ -147,24 +162,26 @@ def _outbox(
     )
 
 
-def email_renderer(settings: Settings, parts: EmailOverrides = NO_OVERRIDES) -> EmailComposer:
+def email_renderer(shop: Shop, parts: EmailOverrides = NO_OVERRIDES) -> EmailComposer:
     """Return what makes the shop's emails; its templates are read when the first email needs them."""
     from mika_ops.email.content.renderer import EmailRenderer
 
+    settings = shop.settings
     account_url = parts.account_url or settings.account_url
     return EmailRenderer(
         parts.brand or Brand(settings.site_name, settings.support_email, account_url),
         settings.locale,
         extra_kinds=settings.email_extra_kinds,
         templates=settings.email_templates,
+        names=shop.names,
     )
 
 
 class LazyComposer:
     """Loads the templates with the first email: a run without any, as most are, need not wait for them."""
 
-    def __init__(self, settings: Settings, parts: EmailOverrides) -> None:
-        self._settings = settings
+    def __init__(self, shop: Shop, parts: EmailOverrides) -> None:
+        self._shop = shop
         self._parts = parts
 
     def order_id_of(self, document: Document) -> str | None:
@@ -175,18 +192,21 @@ class LazyComposer:
 
     @cached_property
     def _composer(self) -> EmailComposer:
-        return email_renderer(self._settings, self._parts)
+        return email_renderer(self._shop, self._parts)
 
 
 @contextmanager
-def _admin_api(settings: Settings) -> Iterator[AdminApi]:
+def admin_api_of(shop: Shop) -> Iterator["MikaAdminApi"]:
+    """Open the client of the admin API that the settings name. Calls nothing."""
     from mika_ops.admin_api.client import MikaAdminApi
 
+    settings = shop.settings
     if settings.admin_api_url is None or settings.admin_api_token is None:
         raise TypeError("the admin API is configured with both its URL and its token")
     with MikaAdminApi(
         settings.admin_api_url,
         settings.admin_api_token.get_secret_value(),
         timeout_seconds=settings.admin_api_timeout_seconds,
+        names=shop.names,
     ) as api:
         yield api

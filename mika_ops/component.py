@@ -14,6 +14,7 @@ from mika_ops.config.loading import load_settings, unknown_variables
 from mika_ops.config.settings import Settings
 from mika_ops.host.host import Host
 from mika_ops.orchestration.definitions import build_definitions
+from mika_ops.setting_names import PLAIN_NAMES
 
 logger: Final = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class _Scaffolder(dg.Scaffolder[NoParams]):
     """Writes a component that reads its database from a variable."""
 
     def scaffold(self, request: dg.ScaffoldRequest[NoParams]) -> None:
-        settings = {"database_url": "{{ env.MIKA_DATABASE_URL }}"}
+        settings = {"database_url": f"{{{{ env.{PLAIN_NAMES('database_url')} }}}}"}
         dg.scaffold_component(request, {"settings": settings})
 
 

@@ -8,6 +8,7 @@ from mika_ops.config.loading import isolated_settings
 from mika_ops.config.settings import Settings
 from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
+from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.store.schema.own import own
@@ -35,7 +36,7 @@ def present(host: Host) -> set[str]:
 
 
 def assembled_pieces(settings: Settings) -> set[str]:
-    with open_host(settings) as host:
+    with open_host(Shop(settings)) as host:
         return present(host)
 
 
@@ -66,7 +67,7 @@ def test_the_admin_api_needs_no_database() -> None:
 def test_every_piece_has_a_port_that_what_is_assembled_fits(url: str) -> None:
     settings = isolated_settings(database_url=url, email_directory=Path("emails"), **ADMIN_API)
 
-    with open_host(settings) as host:
+    with open_host(Shop(settings)) as host:
         assert [name for name, piece in COMPONENTS.items() if not isinstance(getattr(host, name), piece.port)] == []
 
 
@@ -77,7 +78,7 @@ def test_what_is_configured_is_known_without_opening_anything(url: str) -> None:
         isolated_settings(database_url=url, email_directory=Path("emails")),
         isolated_settings(**ADMIN_API),
     ):
-        assert configured_components(settings) == assembled_pieces(settings)
+        assert configured_components(Shop(settings)) == assembled_pieces(settings)
 
 
 def test_a_site_without_our_tables_has_no_acp_sessions(database: Database, url: str) -> None:
@@ -106,7 +107,7 @@ def test_the_assembled_outbox_writes_emails_with_the_shops_name(database: Databa
     put(database, "ops", email())
     settings = isolated_settings(database_url=url, email_directory=Path("emails"), site_name="The lamp shop")
 
-    with open_host(settings) as host:
+    with open_host(Shop(settings)) as host:
         assert outcome_of(SUBTASKS[0], host, clock, RunOptions()).status == "completed"
 
     (written,) = Path("emails").glob("*.eml")

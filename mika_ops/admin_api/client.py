@@ -19,6 +19,7 @@ from mika_ops.clock import utc_now
 from mika_ops.deadline import Deadline
 from mika_ops.ports.admin_api import ReplayedWebhook
 from mika_ops.ports.stock import ReleasedReservations
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.timestamps import Timestamp
 
 __all__ = ["AdminApiError", "MikaAdminApi"]
@@ -46,6 +47,7 @@ class MikaAdminApi:
         token: str,
         *,
         timeout_seconds: float,
+        names: SettingNames = PLAIN_NAMES,
         sleep: Callable[[float], None] = time.sleep,
         timer: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
@@ -55,8 +57,9 @@ class MikaAdminApi:
         ``timeout_seconds`` is for a whole call, with all its attempts and the waits between them.
         """
         self._token = AccessToken(token)
-        self._site = SiteConnection(site_url, self._token)
+        self._site = SiteConnection(site_url, self._token, names)
         self._timeout_seconds = timeout_seconds
+        self._names = names
         self._sleep = sleep
         self._timer = timer
         self._now = now
@@ -131,7 +134,7 @@ class MikaAdminApi:
         left = max(deadline.seconds_left(), 0.001)
         answer = self._site.post(call, _PATH + call, posted, within_seconds=left)
         try:
-            data = data_of(call, answer, redact=self._token.redact, now=self._now())
+            data = data_of(call, answer, redact=self._token.redact, now=self._now(), names=self._names)
         except AdminApiUnavailable as unavailable:
             if unavailable.throttled and unavailable.wait_seconds is not None:
                 self._throttled_until = self._timer() + unavailable.wait_seconds

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from mika_ops.ports.stock import ReleasedReservations
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 
 _ACCEPTED: Final = ("completed", "queued", "running")
 """The statuses of a call that the site accepted; ``failed`` and ``unsupported`` are refusals."""
@@ -52,7 +53,9 @@ class Answer:
     retry_after: str | None = None
 
 
-def data_of(call: str, answer: Answer, *, redact: Callable[[str], str], now: datetime) -> dict[str, Any]:
+def data_of(
+    call: str, answer: Answer, *, redact: Callable[[str], str], now: datetime, names: SettingNames = PLAIN_NAMES
+) -> dict[str, Any]:
     """Return the ``data`` of Mika's envelope, which is at the top of the answer or one level down.
 
     ``redact`` makes what the site says safe to show; ``now`` is what a date in ``Retry-After`` is compared with. Raises
@@ -69,7 +72,7 @@ def data_of(call: str, answer: Answer, *, redact: Callable[[str], str], now: dat
     asked = [wait for wait in waits if wait is not None]
     is_temporary = status in _TEMPORARY or _seconds(error.get("retryAfter")) is not None
     wait = max(asked) if asked and is_temporary else None
-    sentence = _sentence(call, status, error, redact, is_json=answered is not None, is_mika="ok" in envelope)
+    sentence = _sentence(call, status, error, redact, names, is_json=answered is not None, is_mika="ok" in envelope)
     if wait is not None:
         sentence += f"; it asks to wait {math.ceil(wait)} s: the next run retries"
     if is_temporary:
@@ -113,22 +116,29 @@ def _envelope(answered: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _sentence(
-    call: str, status: int, error: dict[str, Any], redact: Callable[[str], str], *, is_json: bool, is_mika: bool
+    call: str,
+    status: int,
+    error: dict[str, Any],
+    redact: Callable[[str], str],
+    names: SettingNames,
+    *,
+    is_json: bool,
+    is_mika: bool,
 ) -> str:
     if not is_json:
         sentence = f"the admin API answered {call} with {status} and no JSON object"
     else:
         details = (redact(str(error[key])) for key in ("code", "message") if error.get(key))
         sentence = f"the admin API refused {call}: {', '.join([str(status), *details])}"
-    return sentence + _remedy(status, is_json=is_json, is_mika=is_mika)
+    return sentence + _remedy(status, names, is_json=is_json, is_mika=is_mika)
 
 
-def _remedy(status: int, *, is_json: bool, is_mika: bool) -> str:
+def _remedy(status: int, names: SettingNames, *, is_json: bool, is_mika: bool) -> str:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return "; set MIKA_ADMIN_API_TOKEN to an EmDash access token that is valid and has the scope admin"
+        return f"; set {names('admin_api_token')} to an EmDash access token that is valid and has the scope admin"
     # Mika's own 404 is about what was asked for, a webhook for example; any other means that nothing of Mika is there.
     if not is_mika and (status == HTTPStatus.NOT_FOUND or (status < HTTPStatus.BAD_REQUEST and not is_json)):
-        return "; set MIKA_ADMIN_API_URL to the address of the site on which Mika runs"
+        return f"; set {names('admin_api_url')} to the address of the site on which Mika runs"
     return ""
 
 

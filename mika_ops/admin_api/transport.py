@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from mika_ops.admin_api.responses import AdminApiError, AdminApiUnavailable, Answer
 from mika_ops.deadline import Deadline
 from mika_ops.redaction import redact
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 
 LONGEST_ANSWER_BYTES: Final = 1_000_000
 """More than any answer of the admin API has: a longer one is not read to its end."""
@@ -68,10 +69,11 @@ class AccessToken:
 class SiteConnection:
     """A connection to a site that is kept between calls and closed at the end. One call at a time."""
 
-    def __init__(self, site_url: str, token: AccessToken) -> None:
+    def __init__(self, site_url: str, token: AccessToken, names: SettingNames = PLAIN_NAMES) -> None:
         """Certificates are verified, by the authorities of ``SSL_CERT_FILE`` where the environment names some."""
         self._site_url = site_url.rstrip("/")
         self._token = token
+        self._names = names
         self._cutter = _Cutter()
         self._client = httpx.Client(
             headers={
@@ -103,13 +105,15 @@ class SiteConnection:
                     url = self._redirected(call, url, answer.status, location)
         except httpx.InvalidURL:
             raise AdminApiError(
-                f"the admin API was not sent {call}: MIKA_ADMIN_API_URL is no address that can be called"
+                f"the admin API was not sent {call}: {self._names('admin_api_url')} is not a valid address"
             ) from None
         except httpx.HTTPError as error:
             if self._cutter.has_cut or isinstance(error, httpx.TimeoutException):
-                raise _too_late(call) from None
+                raise _too_late(call, self._names) from None
             raise self._failed(call, error) from None
-        raise AdminApiError(f"the admin API redirects {call} again and again: check MIKA_ADMIN_API_URL and the site")
+        raise AdminApiError(
+            f"the admin API redirects {call} again and again: check {self._names('admin_api_url')} and the site"
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -130,10 +134,10 @@ class SiteConnection:
                 if len(read) > LONGEST_ANSWER_BYTES:
                     raise AdminApiError(
                         f"the admin API answered {call} with {response.status_code} and more than "
-                        f"{LONGEST_ANSWER_BYTES:,} bytes: check MIKA_ADMIN_API_URL and the site"
+                        f"{LONGEST_ANSWER_BYTES:,} bytes: check {self._names('admin_api_url')} and the site"
                     )
             if self._cutter.has_cut:
-                raise _too_late(call)
+                raise _too_late(call, self._names)
             return Answer(response.status_code, bytes(read), response.headers.get("Retry-After")), None
 
     def _redirected(self, call: str, url: httpx.URL, status: int, location: str) -> httpx.URL:
@@ -148,13 +152,13 @@ class SiteConnection:
                 )
             # Without "https://", which ``redact`` would take for a link to hide.
             raise AdminApiError(
-                f"the admin API redirects {call} elsewhere, where the token is not sent: set MIKA_ADMIN_API_URL to the "
-                f"{target.scheme} address of {place}"
+                f"the admin API redirects {call} elsewhere, where the token is not sent: set "
+                f"{self._names('admin_api_url')} to the {target.scheme} address of {place}"
             )
         if status not in _KEEPS_THE_BODY:
             raise AdminApiError(
-                f"the admin API redirects {call} with {status}, which loses what is posted: check MIKA_ADMIN_API_URL "
-                "and the redirects of the site"
+                f"the admin API redirects {call} with {status}, which loses what is posted: check "
+                f"{self._names('admin_api_url')} and the redirects of the site"
             )
         # Only the path: httpx would log in as a user that the location names.
         return url.copy_with(raw_path=target.raw_path)
@@ -164,12 +168,14 @@ class SiteConnection:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return AdminApiError(
                     f"the admin API was not sent {call}: the site's certificate is not trusted "
-                    f"({self._token.redact(cause.verify_message)}); check MIKA_ADMIN_API_URL, or name the "
+                    f"({self._token.redact(cause.verify_message)}); check {self._names('admin_api_url')}, or name the "
                     "certificate's authority in SSL_CERT_FILE"
                 )
         message = self._token.redact(str(error))
         described = f"{type(error).__name__}: {message}" if message else type(error).__name__
-        sentence = f"the admin API did not answer {call} ({described}); check MIKA_ADMIN_API_URL and the site"
+        sentence = (
+            f"the admin API did not answer {call} ({described}); check {self._names('admin_api_url')} and the site"
+        )
         if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
             return AdminApiUnavailable(sentence)
         return AdminApiError(sentence)
@@ -208,10 +214,10 @@ class _Cutter:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-def _too_late(call: str) -> AdminApiError:
+def _too_late(call: str, names: SettingNames) -> AdminApiError:
     return AdminApiError(
-        f"the admin API did not answer {call} in the time of MIKA_ADMIN_API_TIMEOUT_SECONDS; check MIKA_ADMIN_API_URL "
-        "and the site"
+        f"the admin API did not answer {call} in the time of {names('admin_api_timeout_seconds')}; check "
+        f"{names('admin_api_url')} and the site"
     )
 
 

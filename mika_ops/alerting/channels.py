@@ -16,16 +16,13 @@ from urllib.parse import unquote
 from pydantic import SecretStr
 
 from mika_ops.config.errors import SettingsError
-from mika_ops.config.loading import for_shop
-from mika_ops.config.settings import Settings
-from mika_ops.config.validators import PREFIX
 from mika_ops.deadline import run_within
 from mika_ops.ports.alerts import Alert, AlertSink
 from mika_ops.redaction import redact
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
+from mika_ops.shop import Shop
 
 logger: Final = logging.getLogger("mika_ops.alerts")
-
-VARIABLE: Final = f"{PREFIX}ALERT_URLS"
 
 SOCKET_SECONDS: Final = 10.0
 """The longest that connecting, or waiting for the next bytes, may take, whatever the address asks for."""
@@ -54,12 +51,13 @@ class AppriseAlerts:
     """Delivers alerts over one of the addresses. Fits ``mika_ops.ports.AlertSink``."""
 
     def __init__(
-        self, url: SecretStr, *, number: int = 1, variable: str = VARIABLE, send_seconds: float = SEND_SECONDS
+        self, url: SecretStr, *, number: int = 1, names: SettingNames = PLAIN_NAMES, send_seconds: float = SEND_SECONDS
     ) -> None:
         """``number``: which of the variable's addresses it is, from 1. Raises ``SettingsError`` for one that is none.
 
         ``send_seconds``: the longest that one delivery may take.
         """
+        variable = names("alert_urls")
         self._url = url
         self._name = f"number {number} of {variable}"
         self._send_seconds = send_seconds
@@ -107,15 +105,14 @@ class AppriseAlerts:
         return redact(reason)
 
 
-def channels(settings: Settings, *, shop: str | None = None) -> Sequence[AlertSink]:
+def channels(shop: Shop) -> Sequence[AlertSink]:
     """Return who is told by the settings: every address of ``MIKA_ALERT_URLS``, or the log where there is none.
 
-    ``shop``: its name, where there are several. Raises ``SettingsError``, naming the variable and the number of the
+    Raises ``SettingsError``, naming the variable and the number of the
     wrong address and nothing of it.
     """
-    variable = for_shop(shop, VARIABLE)
-    urls = enumerate(settings.alert_urls, start=1)
-    return [AppriseAlerts(url, number=number, variable=variable) for number, url in urls] or [LoggedAlerts()]
+    urls = enumerate(shop.settings.alert_urls, start=1)
+    return [AppriseAlerts(url, number=number, names=shop.names) for number, url in urls] or [LoggedAlerts()]
 
 
 def _body(alert: Alert, between: str) -> str:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from mika_ops.cli.errors import fail, read_settings, reports_errors
+from mika_ops.cli.errors import fail, read_shop, reports_errors
 from mika_ops.ports.alerts import Alert
 
 
@@ -23,9 +23,10 @@ def send_test() -> None:
 
     Exits with 0 where all took it, 1 where one did not, and 2 where none is set or one is wrong.
     """
-    settings = read_settings()
+    shop = read_shop()
+    settings, variable = shop.settings, shop.names("alert_urls")
     if not settings.alert_urls:
-        fail("MIKA_ALERT_URLS is not set: alerts go to the log alone; set it to Apprise addresses, commas between")
+        fail(f"{variable} is not set: alerts are only logged; set it to Apprise addresses, separated by commas")
     # Loaded for those who have addresses only: Apprise takes a while.
     from mika_ops.alerting.channels import NotDelivered, channels
 
@@ -38,12 +39,12 @@ def send_test() -> None:
         url=settings.dagster_url,
     )
     arrived = 0
-    for number, channel in enumerate(channels(settings), start=1):
+    for number, channel in enumerate(channels(shop), start=1):
         try:
             channel.send(alert)
         except NotDelivered as error:
             click.echo(f"mika-ops: the test alert was not delivered: {error}", err=True)
         else:
             arrived += 1
-            click.echo(f"Taken by number {number} of MIKA_ALERT_URLS.")
+            click.echo(f"Taken by number {number} of {variable}.")
     sys.exit(0 if arrived == len(settings.alert_urls) else 1)

@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from mika_ops.cli.errors import fail, read_settings, reports_errors
+from mika_ops.cli.errors import fail, read_shop, reports_errors
 from mika_ops.cli.tables import show
 from mika_ops.clock import utc_now
 from mika_ops.config.settings import run_options_from
@@ -22,7 +22,6 @@ from mika_ops.monitoring.snapshot import ShopSnapshot, take_snapshot
 from mika_ops.ports.backlog import Due
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
-from mika_ops.store.opening import open_database
 from mika_ops.subtasks.registry import SUBTASK_NAMES, due_selections
 from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.timestamps import Timestamp, to_timestamp
@@ -46,15 +45,15 @@ def backlog(now: str | None, as_json: bool) -> None:
     What failed for good is tried by nobody any more: emails (see `mika-ops email failed`), workflows and account-delete
     requests. Malformed documents are left alone until somebody mends or removes them.
     """
-    settings = read_settings()
+    shop = read_shop()
     try:
         at = to_timestamp(utc_now() if now is None else require_time(now))
     except ValueError as error:
         fail(str(error))
-    if settings.database_url is None:
-        fail("MIKA_DATABASE_URL is not set: there is no database to look for a backlog in")
-    with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
-        look = looked(database, at, run_options_from(settings))
+    from mika_ops.assembly import open_shop_database
+
+    with open_shop_database(shop) as database:
+        look = looked(database, at, run_options_from(shop.settings))
     if as_json:
         click.echo(json.dumps(_facts(look)))
         return

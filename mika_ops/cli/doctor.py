@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from mika_ops.cli.errors import read_settings, reports_errors
+from mika_ops.cli.errors import read_shop, reports_errors
 from mika_ops.cli.tables import show
 from mika_ops.doctor.diagnosis import Diagnosis, diagnose
 
@@ -36,7 +36,7 @@ def doctor(as_json: bool) -> None:
     The database is read and asked what may be written, the mail server is logged in to and sent nothing, and the admin
     API is called for nothing. Exits with 0 where nothing is broken, 1 where something is.
     """
-    diagnosis = diagnose(read_settings())
+    diagnosis = diagnose(read_shop())
     if as_json:
         click.echo(json.dumps(_facts(diagnosis)))
     else:

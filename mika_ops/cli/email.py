@@ -8,11 +8,12 @@ from typing import Final
 
 import click
 
-from mika_ops.cli.errors import fail, read_settings, reports_errors, warn
+from mika_ops.cli.errors import fail, read_shop, reports_errors, warn
 from mika_ops.cli.failed_emails import failed, requeue
 from mika_ops.clock import utc_now
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS, MAGIC_LINK, PURPOSES
 from mika_ops.ports.email import EmailSkipped, EmailUnrenderable, Envelope
+from mika_ops.shop import with_settings
 
 DEFAULT_FOLDER: Final = Path("email-preview")
 
@@ -44,19 +45,20 @@ def preview(kind: str, purpose: str | None, out: Path) -> None:
     """
     if purpose is not None and kind != MAGIC_LINK:
         fail(f"--purpose is for {MAGIC_LINK} only: leave it out for {kind}")
-    settings = read_settings()
+    shop = read_shop()
+    settings = shop.settings
     from mika_ops.assembly import email_renderer
     from mika_ops.email.content.samples import sample_email, sample_order
     from mika_ops.email.content.template_set import TemplateSet
 
-    templates = TemplateSet(settings.email_templates)
+    templates = TemplateSet(settings.email_templates, names=shop.names)
     if problems := templates.problems():
         fail("\nmika-ops: ".join(problems))
     for told in templates.unused_files():
         warn(told)
     if kind in EXTRA_KINDS and kind not in settings.email_extra_kinds:
-        warn(f"emails of the kind {kind} are skipped until MIKA_EMAIL_EXTRA_KINDS names it")
-    renderer = email_renderer(settings.model_copy(update={"email_extra_kinds": EXTRA_KINDS}))
+        warn(f"emails of the kind {kind} are skipped until {shop.names('email_extra_kinds')} names it")
+    renderer = email_renderer(with_settings(shop, email_extra_kinds=EXTRA_KINDS))
     sample = sample_email(kind, purpose=purpose or PURPOSES[0], now=utc_now())
     name = kind if kind != MAGIC_LINK else f"{kind}-{purpose or PURPOSES[0]}"
     try:

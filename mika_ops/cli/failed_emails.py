@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mika_ops.cli.errors import fail, read_settings, reports_errors, warn
+from mika_ops.cli.errors import fail, read_shop, reports_errors, warn
 from mika_ops.clock import Clock, utc_now
 from mika_ops.email.dead_letters import DeadLetter, Plan, Requeueing, all_dead, dead_letters, in_batches, planned
 from mika_ops.formatting import format_age
@@ -28,7 +28,6 @@ from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops.store.errors import DatabaseError
-from mika_ops.store.opening import open_database
 from mika_ops.timestamps import Timestamp, to_timestamp
 
 SHOWN: Final = 50
@@ -133,10 +132,9 @@ def at_a_terminal() -> bool:
 
 @contextmanager
 def _shop() -> Iterator[Database]:
-    settings = read_settings()
-    if settings.database_url is None:
-        fail("MIKA_DATABASE_URL is not set: there is no database to look for emails in")
-    with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
+    from mika_ops.assembly import open_shop_database
+
+    with open_shop_database(read_shop()) as database:
         yield database
 
 

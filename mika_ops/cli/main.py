@@ -14,13 +14,12 @@ from mika_ops.cli.alerts import alerts
 from mika_ops.cli.backlog import backlog
 from mika_ops.cli.doctor import doctor
 from mika_ops.cli.email import email
-from mika_ops.cli.errors import fail, read_settings, reports_errors
+from mika_ops.cli.errors import fail, read_shop, reports_errors
 from mika_ops.cli.tables import preview_facts, preview_table, run_facts, run_table, show
 from mika_ops.clock import utc_now
 from mika_ops.config.validators import require_limits, require_subtasks, require_time
 from mika_ops.store.errors import DatabaseError
 from mika_ops.store.migrate import prepare_indexes, prepare_tables
-from mika_ops.store.opening import open_database
 from mika_ops.store.schema.own import own
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_timestamp
@@ -62,7 +61,7 @@ def run(
     """
     if is_dry and strict:
         fail("--strict says how a run ended, and --dry-run makes none: leave one of them out")
-    settings = read_settings()
+    shop = read_shop()
     try:
         subtasks = _chosen(only, skip)
         limits = require_limits(dict(_parsed_limit(text) for text in limit))
@@ -73,19 +72,19 @@ def run(
     from mika_ops.orchestration.run_once import run_once
 
     if is_dry:
-        plan = dry_run(settings, now=scheduled_at, subtasks=subtasks, limits=limits)
+        plan = dry_run(shop, now=scheduled_at, subtasks=subtasks, limits=limits)
         if as_json:
             click.echo(json.dumps({"dry_run": True, "now": scheduled_at, "subtasks": preview_facts(plan)}))
         else:
             show(preview_table(plan))
         return
-    report = run_once(settings, now=scheduled_at, subtasks=subtasks, limits=limits)
+    report = run_once(shop, now=scheduled_at, subtasks=subtasks, limits=limits)
     if as_json:
         facts = {"run_id": report.run_id, "success": report.success, "now": report.now}
         click.echo(json.dumps({**facts, "subtasks": run_facts(report.subtasks)}))
     else:
         try:
-            left = backlog_of(settings, scheduled_at)
+            left = backlog_of(shop, scheduled_at)
         except DatabaseError:
             left = None  # the run has been, and its outcome is what counts
         Console().print(run_table(report.subtasks, left))
@@ -113,10 +112,9 @@ def prepare() -> None:
     The indexes hold documents that are not over, so that a look at a shop costs the same however much is finished.
     Everything works without them.
     """
-    settings = read_settings()
-    if settings.database_url is None:
-        fail("MIKA_DATABASE_URL is not set: there is no database to prepare")
-    with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
+    from mika_ops.assembly import open_shop_database
+
+    with open_shop_database(read_shop()) as database:
         prepare_tables(database)
         made = prepare_indexes(database)
     click.echo(f"Ready: {', '.join(own.tables)}; indexes made: {', '.join(made) or 'none, they are there'}.")

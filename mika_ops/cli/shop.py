@@ -2,31 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 
-from mika_ops.assembly import open_host
-from mika_ops.config.settings import Settings, run_options_from
+from mika_ops.assembly import open_host, open_shop_database
+from mika_ops.config.settings import run_options_from
 from mika_ops.ports.backlog import Backlog
+from mika_ops.shop import Shop
 from mika_ops.store.backlog import DatabaseBacklog
-from mika_ops.store.opening import open_database
 from mika_ops.subtasks.dry_run import RunPreview, preview
 from mika_ops.subtasks.registry import due_selections
 from mika_ops.timestamps import Timestamp
 
 
-def dry_run(settings: Settings, *, now: Timestamp, subtasks: Sequence[str], limits: Mapping[str, int]) -> RunPreview:
+def dry_run(shop: Shop, *, now: Timestamp, subtasks: Sequence[str], limits: Mapping[str, int]) -> RunPreview:
     """Return what a run would do, changing nothing, without Dagster and its history.
 
     Raises ``DatabaseError`` where the shop cannot be opened or read.
     """
-    with open_host(settings) as host:
+    with open_host(shop) as host:
         return preview(
-            host, now=now, subtasks=subtasks, limits={**settings.limits, **limits}, bounds=run_options_from(settings)
+            host,
+            now=now,
+            subtasks=subtasks,
+            limits={**shop.settings.limits, **limits},
+            bounds=run_options_from(shop.settings),
+            names=shop.names,
         )
 
 
-def backlog_of(settings: Settings, now: Timestamp) -> Backlog:
+def backlog_of(shop: Shop, now: Timestamp) -> Backlog:
     """Return what is due in the shop's database at ``now``; nothing where none is configured."""
-    if settings.database_url is None:
+    if shop.settings.database_url is None:
         return Backlog()
-    limits = run_options_from(settings)
-    with open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id) as database:
+    limits = run_options_from(shop.settings)
+    with open_shop_database(shop) as database:
         return DatabaseBacklog(database).read(due_selections(now, limits), now=now)

@@ -5,6 +5,8 @@ from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
+
 ExecutorName: TypeAlias = Literal["in_process", "multiprocess", "celery", "k8s"]
 
 
@@ -46,17 +48,17 @@ class ExecutorSettings(BaseModel):
         return url
 
 
-def missing_requirement(workers: ExecutorSettings) -> str | None:
+def missing_requirement(workers: ExecutorSettings, names: SettingNames = PLAIN_NAMES) -> str | None:
     """Say what the executor misses and how to supply it, or return ``None`` where it has all."""
     name = workers.executor
     if name in _EXTRAS and find_spec(_EXTRAS[name]) is None:
-        return f"MIKA_EXECUTOR={name} needs an extra: pip install 'mika-ops[{name}]'"
+        return f"{names('executor')}={name} needs an extra: pip install 'mika-ops[{name}]'"
     if name == "celery" and workers.celery_broker_url is None:
-        return "MIKA_EXECUTOR=celery needs MIKA_CELERY_BROKER_URL, the address of its broker"
+        return f"{names('executor')}=celery needs {names('celery_broker_url')}, the address of its broker"
     return None
 
 
-def broker_problem(workers: ExecutorSettings) -> str | None:
+def broker_problem(workers: ExecutorSettings, names: SettingNames = PLAIN_NAMES) -> str | None:
     """Say why the broker cannot be used, or return ``None`` where it answers."""
     from kombu.connection import Connection
 
@@ -66,7 +68,7 @@ def broker_problem(workers: ExecutorSettings) -> str | None:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT_SECONDS)
     except Exception as error:  # noqa: BLE001 - whatever the transport raises, its text may hold the password
         return (
-            f"the broker of MIKA_CELERY_BROKER_URL cannot be reached ({type(error).__name__}): start it, mend its "
-            "address, or do without by MIKA_EXECUTOR=in_process"
+            f"the broker of {names('celery_broker_url')} cannot be reached ({type(error).__name__}): start it, fix its "
+            f"address, or set {names('executor')}=in_process"
         )
     return None

@@ -14,10 +14,10 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnparsedSettings
 
-from mika_ops.config.errors import SettingsError
+from mika_ops.config.errors import SettingProblem, SettingsError
 from mika_ops.config.secret_files import UnreadSecret, secret_names
 from mika_ops.config.settings import Settings
-from mika_ops.config.validators import PREFIX
+from mika_ops.setting_names import PREFIX, SettingNames
 
 
 def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
@@ -26,27 +26,23 @@ def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
     ``shop``: the name of one shop among several; its variables start with ``MIKA_EU_`` where its name is ``eu``. Raises
     ``SettingsError`` with one sentence for each variable that is wrong.
     """
+    names = SettingNames(prefix_of(shop))
     try:
-        return Settings(_env_prefix=prefix_of(shop), **overrides)
+        return Settings(_env_prefix=names.prefix, **overrides)
     except ValidationError as error:
-        told = "\n".join(_sentence(dict(problem)) for problem in error.errors())
+        problems = "\n".join(_sentence(dict(problem), names) for problem in error.errors())
     except UnicodeDecodeError:
-        told = "the file .env is not UTF-8: save it as UTF-8"
+        problems = "the file .env is not UTF-8: save it as UTF-8"
     except UnparsedSettings as error:
         if isinstance(error.__cause__, UnreadSecret):
             raise SettingsError(str(error.__cause__)) from None
-        told = f'{PREFIX}LIMITS is not JSON: write it as {{"email_outbox": 25}}'
-    raise SettingsError(for_shop(shop, told))
+        problems = f'{names("limits")} is not JSON: write it as {{"email_outbox": 25}}'
+    raise SettingsError(problems)
 
 
 def prefix_of(shop: str | None) -> str:
     """Return what a shop's variables start with. Raises ``SettingsError`` for a name that no shop can have."""
     return PREFIX if shop is None else f"{PREFIX}{require_shop_name(shop).upper()}_"
-
-
-def for_shop(shop: str | None, sentence: str) -> str:
-    """Return a sentence that names variables, with those of a shop among several."""
-    return sentence.replace(PREFIX, prefix_of(shop))
 
 
 def require_shop_name(name: str) -> str:
@@ -76,12 +72,15 @@ def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str
     return told
 
 
-def _sentence(problem: dict[str, Any]) -> str:
+def _sentence(problem: dict[str, Any], names: SettingNames) -> str:
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, SettingProblem):
+        return cause.sentence(names)
     place = [str(part) for part in problem["loc"]]
     message = str(problem["msg"]).removeprefix("Value error, ")
-    if not place or message.startswith(PREFIX):
+    if not place:
         return message
-    return f"{PREFIX}{place[0].upper()}{''.join(f'[{part}]' for part in place[1:])}: {message}"
+    return f"{names(place[0])}{''.join(f'[{part}]' for part in place[1:])}: {message}"
 
 
 class _IsolatedSettings(Settings):

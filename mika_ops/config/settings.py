@@ -1,8 +1,10 @@
 """Every setting, read from environment variables that start with ``MIKA_`` and validated once, together."""
 
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
@@ -13,9 +15,10 @@ from pydantic_settings import (
 )
 
 from mika_ops.config.cron import EVERY_MINUTE, require_cron, require_time_zone
+from mika_ops.config.errors import SettingProblem
 from mika_ops.config.executor import ExecutorSettings
 from mika_ops.config.secret_files import SecretFiles
-from mika_ops.config.validators import LIMITED_SUBTASKS, PREFIX, require_limits, require_link
+from mika_ops.config.validators import LIMITED_SUBTASKS, require_limits, require_link
 from mika_ops.email.address import sender_mailbox
 from mika_ops.email.kinds import EXTRA_KINDS, require_extra_kinds
 from mika_ops.email.smtp.server_url import SmtpServer
@@ -23,6 +26,7 @@ from mika_ops.monitoring.checks import CHECK_NAMES
 from mika_ops.monitoring.thresholds import Thresholds
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
 from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
+from mika_ops.setting_names import PLAIN_NAMES, PREFIX, SettingNames
 from mika_ops.subtasks.subtask import RunOptions
 
 
@@ -276,14 +280,15 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
     @classmethod
     def _names_a_mail_server(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            SmtpServer.from_url(url.get_secret_value())
+            _require(lambda names: SmtpServer.from_url(url.get_secret_value(), names=names))
         return url
 
     @field_validator("email_from", "email_reply_to", "email_bounce_address")
     @classmethod
     def _is_one_address(cls, address: str | None, info: ValidationInfo) -> str | None:
         if address is not None:
-            sender_mailbox(address, setting=f"{PREFIX}{str(info.field_name).upper()}")
+            field = str(info.field_name)
+            _require(lambda names: sender_mailbox(address, setting=names(field)))
         return address
 
     @field_validator("email_directory")
@@ -339,31 +344,83 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.smtp_url is not None and self.email_directory is not None:
-            raise ValueError("MIKA_SMTP_URL and MIKA_EMAIL_DIRECTORY are both set: emails can go to one of them only")
-        if self.smtp_url is not None and self.email_from is None:
-            raise ValueError("MIKA_SMTP_URL is set without MIKA_EMAIL_FROM: emails need a sender")
-        self._smtp_login_fits()
-        if (self.admin_api_url is None) != (self.admin_api_token is None):
-            missing = "MIKA_ADMIN_API_TOKEN" if self.admin_api_token is None else "MIKA_ADMIN_API_URL"
-            raise ValueError(f"{missing} is missing: the admin API needs both its URL and its token")
-        if self.email_lease_minutes * 60 < 2 * (self.smtp_connect_timeout_seconds + self.smtp_timeout_seconds):
-            raise ValueError(
-                "MIKA_EMAIL_LEASE_MINUTES is too short for MIKA_SMTP_CONNECT_TIMEOUT_SECONDS and "
-                "MIKA_SMTP_TIMEOUT_SECONDS: a lease must outlast both of them twice"
-            )
+        for problem_in in _CROSS_CHECKS:
+            if problem_in(self, PLAIN_NAMES) is not None:
+                raise SettingProblem(partial(_worded, problem_in, self))
         return self
 
-    def _smtp_login_fits(self) -> None:
-        username, password = (
-            None if secret is None else secret.get_secret_value() for secret in (self.smtp_username, self.smtp_password)
-        )
-        if self.smtp_url is not None:
-            SmtpServer.from_url(self.smtp_url.get_secret_value(), username=username, password=password)
-        elif username or password:
-            raise ValueError(
-                "MIKA_SMTP_USERNAME or MIKA_SMTP_PASSWORD is set without MIKA_SMTP_URL, the server to log in to"
-            )
+
+def _require(read: Callable[[SettingNames], object]) -> None:
+    """Raise ``SettingProblem`` where reading a value raises ``ValueError``, worded with the names of the shop."""
+
+    def problem(names: SettingNames) -> str:
+        try:
+            read(names)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    if problem(PLAIN_NAMES):
+        raise SettingProblem(problem)
+
+
+def _email_goes_one_way(settings: Settings, names: SettingNames) -> str | None:
+    if settings.smtp_url is None or settings.email_directory is None:
+        return None
+    both = f"{names('smtp_url')} and {names('email_directory')}"
+    return f"{both} are both set: emails can go to one of them only"
+
+
+def _email_has_a_sender(settings: Settings, names: SettingNames) -> str | None:
+    if settings.smtp_url is None or settings.email_from is not None:
+        return None
+    return f"{names('smtp_url')} is set without {names('email_from')}: emails need a sender"
+
+
+def _smtp_login_fits(settings: Settings, names: SettingNames) -> str | None:
+    username, password = reveal(settings.smtp_username), reveal(settings.smtp_password)
+    if settings.smtp_url is not None:
+        try:
+            SmtpServer.from_url(settings.smtp_url.get_secret_value(), username=username, password=password, names=names)
+        except ValueError as error:
+            return str(error)
+    elif username or password:
+        login = f"{names('smtp_username')} or {names('smtp_password')}"
+        return f"{login} is set without {names('smtp_url')}, the server to log in to"
+    return None
+
+
+def _admin_api_is_whole(settings: Settings, names: SettingNames) -> str | None:
+    if (settings.admin_api_url is None) == (settings.admin_api_token is None):
+        return None
+    missing = names("admin_api_token" if settings.admin_api_token is None else "admin_api_url")
+    return f"{missing} is missing: the admin API needs both its URL and its token"
+
+
+def _lease_outlasts_sending(settings: Settings, names: SettingNames) -> str | None:
+    if settings.email_lease_minutes * 60 >= 2 * (settings.smtp_connect_timeout_seconds + settings.smtp_timeout_seconds):
+        return None
+    timeouts = f"{names('smtp_connect_timeout_seconds')} and {names('smtp_timeout_seconds')}"
+    return f"{names('email_lease_minutes')} is too short for {timeouts}: a lease must outlast both of them twice"
+
+
+_CROSS_CHECKS: Final[Sequence[Callable[[Settings, SettingNames], str | None]]] = (
+    _email_goes_one_way,
+    _email_has_a_sender,
+    _smtp_login_fits,
+    _admin_api_is_whole,
+    _lease_outlasts_sending,
+)
+"""What settings must be together. Each returns a sentence where they do not fit, or ``None``."""
+
+
+def _worded(problem_in: Callable[[Settings, SettingNames], str | None], settings: Settings, names: SettingNames) -> str:
+    return problem_in(settings, names) or ""
+
+
+def reveal(secret: SecretStr | None) -> str | None:
+    """Return the text of a secret, or ``None`` where it is not set."""
+    return None if secret is None else secret.get_secret_value()
 
 
 def run_options_from(settings: Settings) -> RunOptions:

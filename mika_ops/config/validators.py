@@ -9,9 +9,6 @@ from mika_ops.links import is_link
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.timestamps import to_datetime
 
-PREFIX: Final = "MIKA_"
-
-
 LIMITED_SUBTASKS: Final = tuple(subtask.name for subtask in SUBTASKS if subtask.limited)
 
 

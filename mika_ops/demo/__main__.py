@@ -20,6 +20,7 @@ from mika_ops.demo.process_group import attended
 from mika_ops.demo.settings import DATABASE_URL_VARIABLE, OUTBOX_VARIABLE, demo_settings
 from mika_ops.demo.shop import demo_shop
 from mika_ops.orchestration.run_once import run_once
+from mika_ops.shop import Shop
 from mika_ops.store.schema.own import own
 from mika_ops.store.schema.site import create_site, plugin_storage
 from mika_ops.timestamps import to_timestamp
@@ -48,12 +49,12 @@ def run(database: Kind) -> None:
     logging.getLogger("dagster").setLevel(logging.WARNING)
     console = Console()
     with _shop(database) as url:
-        settings = demo_settings(url, _outbox(database))
+        shop = Shop(demo_settings(url, _outbox(database)))
         now = to_timestamp(utc_now())
-        waiting = backlog_of(settings, now)
+        waiting = backlog_of(shop, now)
         console.print(f"The demo shop is in {DIRECTORY}/ ({database}). Waiting for maintenance: {waiting.total}.")
-        report = run_once(settings, now=now)
-        console.print(run_table(report.subtasks, backlog_of(settings, now)))
+        report = run_once(shop, now=now)
+        console.print(run_table(report.subtasks, backlog_of(shop, now)))
         skipped = {name for name, outcome in report.subtasks.items() if outcome.status == "skipped"}
         if not any(due.count for name, due in waiting.due.items() if name not in skipped):
             console.print("Nothing was due: the last run did it all. `rm -r demo` makes a new shop.")

@@ -11,20 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
-from pydantic import SecretStr
 from sqlalchemy import Table
 
-from mika_ops.assembly import configured_components, email_renderer, smtp_sender
+from mika_ops.assembly import (
+    DATABASE_COMPONENTS,
+    admin_api_of,
+    configured_components,
+    email_renderer,
+    open_shop_database,
+    smtp_sender,
+)
 from mika_ops.clock import utc_now
 from mika_ops.config.executor import broker_problem, missing_requirement
 from mika_ops.config.settings import Settings
-from mika_ops.config.validators import PREFIX
 from mika_ops.email.content.samples import sample_email, sample_order
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS, MAGIC_LINK, PURPOSES
 from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
 from mika_ops.ports.email import EmailUnrenderable
 from mika_ops.redaction import describe_error
+from mika_ops.setting_names import SettingNames
+from mika_ops.shop import Shop, with_settings
 from mika_ops.store.database import Database
 from mika_ops.store.errors import DatabaseError
 from mika_ops.store.introspection import (
@@ -36,7 +43,7 @@ from mika_ops.store.introspection import (
     write_problems,
 )
 from mika_ops.store.migrate import missing_indexes, wrong_version
-from mika_ops.store.opening import engine_for, open_database
+from mika_ops.store.opening import engine_for
 from mika_ops.store.schema.own import acp_sessions, own
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.subtasks.registry import SUBTASKS
@@ -95,7 +102,7 @@ class Probe(Generic[S]):
 
 _OUTBOX: Final = frozenset({"email_outbox"})
 _ADMIN_API: Final = frozenset({"admin_api"})
-_FROM_DATABASE: Final = frozenset(COMPONENTS) - _ADMIN_API
+_NEEDS_DATABASE: Final = DATABASE_COMPONENTS | _OUTBOX
 
 _BY_TABLE: Final[Mapping[str, frozenset[str]]] = {
     plugin_storage.name: frozenset({"ops", "account", "ledger", "session", "email_outbox", "backlog"}),
@@ -110,10 +117,10 @@ _PRESENT: Final[Any] = object()
 """A piece that is there, for whom it is enough to know that."""
 
 
-def diagnose(settings: Settings) -> Diagnosis:
+def diagnose(shop: Shop) -> Diagnosis:
     """Try everything that the settings ask for, each within its own time-out. Changes nothing, and never raises."""
-    checks = [check for examination in PROBES for check in _found(examination, settings)]
-    return Diagnosis(checks, [_expected(subtask, settings, checks) for subtask in SUBTASKS])
+    checks = [check for examination in PROBES for check in _found(examination, shop)]
+    return Diagnosis(checks, [_expected(subtask, shop, checks) for subtask in SUBTASKS])
 
 
 def _found(examination: Probe[S], subject: S) -> Iterator[Check]:
@@ -123,10 +130,10 @@ def _found(examination: Probe[S], subject: S) -> Iterator[Check]:
         yield Check(examination.name, "broken", describe_error(error), stops=examination.stops)
 
 
-def _expected(subtask: Subtask, settings: Settings, checks: Sequence[Check]) -> SubtaskForecast:
+def _expected(subtask: Subtask, shop: Shop, checks: Sequence[Check]) -> SubtaskForecast:
     absent = _stopped_by(checks, "not configured")
-    host = Host(**dict.fromkeys(configured_components(settings) - absent, _PRESENT))
-    reason = missing_components_of(subtask, host)
+    host = Host(**dict.fromkeys(configured_components(shop) - absent, _PRESENT))
+    reason = missing_components_of(subtask, host, shop.names)
     if reason is not None:
         return SubtaskForecast(subtask.name, "skipped", reason)
     needed = set()
@@ -144,26 +151,25 @@ def _stopped_by(checks: Sequence[Check], status: CheckStatus) -> frozenset[str]:
     return frozenset().union(*(check.stops for check in checks if check.status == status))
 
 
-def _settings(settings: Settings) -> Iterator[Check]:
-    given = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields if name in settings.model_fields_set]
+def _settings(shop: Shop) -> Iterator[Check]:
+    given = [shop.names(name) for name in Settings.model_fields if name in shop.settings.model_fields_set]
     if given:
         yield Check("settings", "ok", f"set: {', '.join(given)}")
     else:
         yield Check("settings", "warning", "no setting is set, neither in the environment nor in a file .env")
 
 
-def _database(settings: Settings) -> Iterator[Check]:
-    if settings.database_url is None:
-        yield Check("database", "not configured", f"{COMPONENTS['ops'].setting} to the site's own database")
+def _database(shop: Shop) -> Iterator[Check]:
+    if shop.settings.database_url is None:
+        yield Check("database", "not configured", f"{COMPONENTS['ops'].remedy(shop.names)} to the site's own database")
         return
-    url = settings.database_url.get_secret_value()
     try:
-        engine_for(url).dispose()
+        engine_for(shop.settings.database_url.get_secret_value(), shop.names).dispose()
     except DatabaseError as error:
         # Words of our own about the setting alone, which may show how a URL is written.
-        yield Check("database", "broken", str(error), stops=_FROM_DATABASE)
+        yield Check("database", "broken", str(error), stops=_NEEDS_DATABASE)
         return
-    with open_database(url, plugin_id=settings.plugin_id) as database:
+    with open_shop_database(shop) as database:
         yield Check("database", "ok", f"{version_of(database)}, a Mika site's; plugin id {database.plugin_id!r}")
         for examination in DATABASE_PROBES:
             yield from _found(examination, database)
@@ -223,10 +229,10 @@ def _indexes(database: Database) -> Iterator[Check]:
     yield Check("indexes", "warning", told, indexes.statements)
 
 
-def _email(settings: Settings) -> Iterator[Check]:
-    if settings.email_directory is not None:
-        yield _email_directory(settings.email_directory)
-    elif (sender := smtp_sender(settings)) is not None:
+def _email(shop: Shop) -> Iterator[Check]:
+    if shop.settings.email_directory is not None:
+        yield _email_directory(shop.settings.email_directory, shop.names)
+    elif (sender := smtp_sender(shop)) is not None:
         with sender:
             sender.check()
         server = sender.server
@@ -234,11 +240,12 @@ def _email(settings: Settings) -> Iterator[Check]:
         where = f"{server.host}:{server.port} over {server.scheme}"
         yield Check("email", "ok", f"the mail server {where}: reached, {entered}; nothing was sent")
     else:
-        told = "set MIKA_SMTP_URL with MIKA_EMAIL_FROM, or MIKA_EMAIL_DIRECTORY"
+        names = shop.names
+        told = f"set {names('smtp_url')} with {names('email_from')}, or {names('email_directory')}"
         yield Check("email", "not configured", told, stops=_OUTBOX)
 
 
-def _email_directory(directory: Path) -> Check:
+def _email_directory(directory: Path, names: SettingNames) -> Check:
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     is_there = existing == directory
     # By the rights that writing goes by, not by those of whoever started the program.
@@ -250,22 +257,18 @@ def _email_directory(directory: Path) -> Check:
     return Check(
         "email",
         "broken",
-        f"MIKA_EMAIL_DIRECTORY names {directory}, which {told}: allow it, or name another",
+        f"{names('email_directory')} names {directory}, which {told}: allow it, or name another",
         stops=_OUTBOX,
     )
 
 
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()
-
-
-def _templates(settings: Settings) -> Iterator[Check]:
+def _templates(shop: Shop) -> Iterator[Check]:
     from mika_ops.email.content.template_set import TemplateSet
 
-    templates = TemplateSet(settings.email_templates)
+    templates = TemplateSet(shop.settings.email_templates, names=shop.names)
     problems = templates.problems()
     if not problems:
-        renderer = email_renderer(settings.model_copy(update={"email_extra_kinds": EXTRA_KINDS}))
+        renderer = email_renderer(with_settings(shop, email_extra_kinds=EXTRA_KINDS))
         for kind in KINDS:
             for purpose in PURPOSES if kind == MAGIC_LINK else PURPOSES[:1]:
                 try:
@@ -277,47 +280,54 @@ def _templates(settings: Settings) -> Iterator[Check]:
     elif unused := templates.unused_files():
         yield Check("email templates", "warning", "; ".join(unused))
     else:
-        whose = "the built-in ones" if settings.email_templates is None else f"those in {settings.email_templates}"
+        whose = (
+            "the built-in ones"
+            if shop.settings.email_templates is None
+            else f"those in {shop.settings.email_templates}"
+        )
         yield Check("email templates", "ok", f"{whose} make a sample of all {len(KINDS)} kinds")
 
 
-def _admin_api(settings: Settings) -> Iterator[Check]:
-    token = _secret(settings.admin_api_token)
-    if settings.admin_api_url is None or token is None:
-        yield Check("admin API", "not configured", COMPONENTS["admin_api"].setting, stops=_ADMIN_API)
+def _admin_api(shop: Shop) -> Iterator[Check]:
+    if shop.settings.admin_api_url is None:
+        yield Check("admin API", "not configured", COMPONENTS["admin_api"].remedy(shop.names), stops=_ADMIN_API)
         return
-    from mika_ops.admin_api.client import MikaAdminApi
-
-    with MikaAdminApi(settings.admin_api_url, token, timeout_seconds=settings.admin_api_timeout_seconds) as api:
+    with admin_api_of(shop) as api:
         api.check()
     yield Check("admin API", "ok", "the site takes our calls; this one asked for nothing that changes it")
 
 
-def _alerts(settings: Settings) -> Iterator[Check]:
-    if not settings.alert_urls:
-        yield Check("alerts", "not configured", "failures are logged only; set MIKA_ALERT_URLS to be told of them")
+def _alerts(shop: Shop) -> Iterator[Check]:
+    if not shop.settings.alert_urls:
+        yield Check(
+            "alerts", "not configured", f"failures are logged only; set {shop.names('alert_urls')} to receive alerts"
+        )
         return
     from mika_ops.alerting.channels import channels
 
-    told = f"{len(channels(settings))} can be read; `mika-ops alerts test` sends something to each"
+    told = f"{len(channels(shop))} can be read; `mika-ops alerts test` sends something to each"
     yield Check("alerts", "ok", told)
 
 
-def _workers(settings: Settings) -> Iterator[Check]:
-    if missing := missing_requirement(settings):
+def _workers(shop: Shop) -> Iterator[Check]:
+    settings, names = shop.settings, shop.names
+    if missing := missing_requirement(settings, names):
         yield Check("workers", "broken", missing, stops=frozenset(COMPONENTS))
-    elif settings.executor == "celery" and (problem := broker_problem(settings)):
+    elif settings.executor == "celery" and (problem := broker_problem(settings, names)):
         yield Check("workers", "broken", problem, stops=frozenset(COMPONENTS))
     elif settings.shards > 1 and settings.executor == "in_process":
-        told = "MIKA_SHARDS is of no use with MIKA_EXECUTOR=in_process, where one process does all shards in turn"
+        told = (
+            f"{names('shards')} is of no use with {names('executor')}=in_process, where one process does all shards in "
+            "turn"
+        )
         yield Check("workers", "warning", told)
     elif settings.executor != "in_process":
         yield Check("workers", "ok", f"{settings.executor} executes runs, in at most {settings.shards} shards")
 
 
-PROBES: Final[tuple[Probe[Settings], ...]] = (
+PROBES: Final[tuple[Probe[Shop], ...]] = (
     Probe("settings", frozenset(), _settings),
-    Probe("database", _FROM_DATABASE, _database),
+    Probe("database", _NEEDS_DATABASE, _database),
     Probe("email", _OUTBOX, _email),
     Probe("email templates", _OUTBOX, _templates),
     Probe("admin API", _ADMIN_API, _admin_api),
@@ -328,8 +338,8 @@ PROBES: Final[tuple[Probe[Settings], ...]] = (
 
 DATABASE_PROBES: Final[tuple[Probe[Database], ...]] = (
     Probe("ACP tables", _BY_TABLE[acp_sessions.name], _own_tables),
-    Probe("reading", _FROM_DATABASE, _reading),
-    Probe("writing", _FROM_DATABASE, _writing),
+    Probe("reading", _NEEDS_DATABASE, _reading),
+    Probe("writing", _NEEDS_DATABASE, _writing),
     Probe("indexes", frozenset(), _indexes),
 )
 """Everything that is tried in the database once it is open."""

@@ -6,6 +6,8 @@ from email.headerregistry import Address
 from email.utils import getaddresses
 from typing import Final
 
+from mika_ops.setting_names import PLAIN_NAMES
+
 LONGEST_ADDRESS: Final = 320
 """Characters: the longest local part, an ``@`` and the longest domain that SMTP knows."""
 
@@ -25,7 +27,7 @@ def mailbox(text: object) -> Address | None:
     return Address(username=match[1], domain=domain) if match and domain else None
 
 
-def sender_mailbox(text: str, *, setting: str = "MIKA_EMAIL_FROM") -> Address:
+def sender_mailbox(text: str, *, setting: str = PLAIN_NAMES("email_from")) -> Address:
     """Read an address of the shop's own, with or without a name, such as ``Shop <shop@example.com>``.
 
     Raises ``ValueError``, naming the setting, where it is not exactly one address.

@@ -11,6 +11,7 @@ from mika_ops.clock import utc_now
 from mika_ops.email.address import sender_mailbox
 from mika_ops.email.message import build_message, digest
 from mika_ops.ports.email import Envelope, SendResult
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.timestamps import to_timestamp
 
 LONGEST_ID_IN_NAME: Final = 100
@@ -26,14 +27,20 @@ class FileSink:
     """
 
     def __init__(
-        self, directory: Path, *, sender: str, reply_to: str | None = None, now: Callable[[], datetime] = utc_now
+        self,
+        directory: Path,
+        *,
+        sender: str,
+        reply_to: str | None = None,
+        names: SettingNames = PLAIN_NAMES,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         if reply_to is not None:
-            sender_mailbox(reply_to, setting="MIKA_EMAIL_REPLY_TO")
+            sender_mailbox(reply_to, setting=names("email_reply_to"))
         self._directory = directory
         self._sender = sender
         self._reply_to = reply_to
-        self._message_id_domain = sender_mailbox(sender).domain
+        self._message_id_domain = sender_mailbox(sender, setting=names("email_from")).domain
         self._now = now
 
     def send(self, envelope: Envelope) -> SendResult:

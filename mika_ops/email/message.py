@@ -10,6 +10,7 @@ from typing import Final
 from mika_ops.email.address import mailbox, needs_smtputf8, sender_mailbox
 from mika_ops.email.text import one_line
 from mika_ops.ports.email import Envelope
+from mika_ops.setting_names import PLAIN_NAMES
 
 LONGEST_SUBJECT: Final = 300
 
@@ -31,7 +32,7 @@ def build_message(
     if to is None:
         raise ValueError("the recipient's address is missing or not an address")
     from_ = sender_mailbox(sender)
-    reply_to_ = None if reply_to is None else sender_mailbox(reply_to, setting="MIKA_EMAIL_REPLY_TO")
+    reply_to_ = None if reply_to is None else sender_mailbox(reply_to, setting=PLAIN_NAMES("email_reply_to"))
     id_digest = digest(envelope.email_id)
     message = EmailMessage(SMTPUTF8 if needs_smtputf8(to, from_, *filter(None, [reply_to_])) else SMTP)
     message["From"] = from_

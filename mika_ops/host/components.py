@@ -1,5 +1,6 @@
 """The components of a host: the port of each, its purpose, and the settings that configure it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,7 @@ from mika_ops.ports.backlog import BacklogReader
 from mika_ops.ports.email import EmailOutbox
 from mika_ops.ports.ephemeral import EphemeralPurge, EphemeralRepository
 from mika_ops.ports.stock import ReservationRelease, StockRepository
+from mika_ops.setting_names import SettingNames
 
 
 @dataclass(frozen=True)
@@ -18,41 +20,52 @@ class Component:
 
     port: type
     purpose: str
-    setting: str
+    remedy: Callable[[SettingNames], str]
 
 
-_DATABASE: Final = "set MIKA_DATABASE_URL"
+def _database(names: SettingNames) -> str:
+    return f"set {names('database_url')}"
 
 
-_ADMIN_API: Final = "set MIKA_ADMIN_API_URL and MIKA_ADMIN_API_TOKEN"
+def _admin_api(names: SettingNames) -> str:
+    return f"set {names('admin_api_url')} and {names('admin_api_token')}"
+
+
+def _email(names: SettingNames) -> str:
+    smtp = f"{names('smtp_url')} with {names('email_from')}"
+    return f"{_database(names)} and either {smtp} or {names('email_directory')}"
+
+
+def _acp_sessions(names: SettingNames) -> str:
+    return f"{_database(names)} and create the session tables with `mika-ops db prepare`"
 
 
 COMPONENTS: Final[dict[str, Component]] = {
     "email_outbox": Component(
         EmailOutbox,
         "Drains the email outbox: leases due emails, renders and sends them, and records what became of each.",
-        "set MIKA_DATABASE_URL and either MIKA_SMTP_URL with MIKA_EMAIL_FROM or MIKA_EMAIL_DIRECTORY",
+        _email,
     ),
     "ops": Component(
-        DocumentRepository, "The ops documents: emails, webhooks, workflows, account requests.", _DATABASE
+        DocumentRepository, "The ops documents: emails, webhooks, workflows, account requests.", _database
     ),
-    "account": Component(DocumentRepository, "The account documents: customers, subscriptions, licenses.", _DATABASE),
-    "ledger": Component(DocumentRepository, "The ledger documents: orders.", _DATABASE),
-    "session": Component(DocumentRepository, "The session documents: carts and checkouts.", _DATABASE),
-    "stock": Component(StockRepository, "The stock reservations, by customer.", _DATABASE),
-    "ephemeral": Component(EphemeralRepository, "The ephemeral rows: tokens, rate limits, locks, nonces.", _DATABASE),
+    "account": Component(DocumentRepository, "The account documents: customers, subscriptions, licenses.", _database),
+    "ledger": Component(DocumentRepository, "The ledger documents: orders.", _database),
+    "session": Component(DocumentRepository, "The session documents: carts and checkouts.", _database),
+    "stock": Component(StockRepository, "The stock reservations, by customer.", _database),
+    "ephemeral": Component(EphemeralRepository, "The ephemeral rows: tokens, rate limits, locks, nonces.", _database),
     "acp_sessions": Component(
         AcpSessionCleanup,
         "Cleans up ACP checkout sessions.",
-        f"{_DATABASE} and create the session tables with `mika-ops db prepare`",
+        _acp_sessions,
     ),
-    "reservation_release": Component(ReservationRelease, "Releases expired stock reservations.", _DATABASE),
-    "ephemeral_purge": Component(EphemeralPurge, "Purges expired ephemeral rows.", _DATABASE),
-    "admin_api": Component(AdminApi, "The site's Mika admin API: releases stock and replays webhooks.", _ADMIN_API),
+    "reservation_release": Component(ReservationRelease, "Releases expired stock reservations.", _database),
+    "ephemeral_purge": Component(EphemeralPurge, "Purges expired ephemeral rows.", _database),
+    "admin_api": Component(AdminApi, "The site's Mika admin API: releases stock and replays webhooks.", _admin_api),
     "backlog": Component(
         BacklogReader,
         "Reads how much waits for each subtask, for the schedule and for the summary of a run.",
-        _DATABASE,
+        _database,
     ),
 }
 """Every piece of ``Host``, by field name."""

@@ -2,5 +2,6 @@
 
 from mika_ops.config.loading import load_settings
 from mika_ops.orchestration.execution.executors import celery_app
+from mika_ops.shop import Shop
 
-app = celery_app(load_settings())
+app = celery_app(Shop(load_settings()))

@@ -3,8 +3,7 @@
 import dagster as dg
 
 from mika_ops.assembly import require_database_for_email
-from mika_ops.config.errors import SettingsError
-from mika_ops.config.loading import for_shop, load_settings, require_shop_name
+from mika_ops.config.loading import load_settings, require_shop_name
 from mika_ops.config.settings import Settings
 from mika_ops.host.host import Host
 from mika_ops.host.validation import validate_host
@@ -16,6 +15,7 @@ from mika_ops.orchestration.maintenance.schedule import maintenance_schedule
 from mika_ops.orchestration.observability.assets import shop_assets
 from mika_ops.orchestration.observability.checks import health_checks
 from mika_ops.orchestration.retention.job import history_job, history_schedule
+from mika_ops.shop import Shop
 
 
 def build_definitions(
@@ -31,28 +31,21 @@ def build_definitions(
     """
     if name is not None:
         require_shop_name(name)
-    host = None if host is None else validate_host(host)
-    settings = load_settings(shop=name) if settings is None else settings
-    try:
-        require_database_for_email(settings, host or Host())
-        executor = executor_for(settings, shop=name)
-    except SettingsError as error:
-        raise SettingsError(for_shop(name, str(error))) from None
-    resources = resources_for(settings, host, shop=name)
-    # Several shops cannot share the names of a code location's resources, so each job then has its own.
+    supplied = Host() if host is None else validate_host(host)
+    shop = Shop(load_settings(shop=name) if settings is None else settings, name, supplied)
+    require_database_for_email(shop)
+    executor = executor_for(shop)
+    resources = resources_for(shop)
+    # Several shops cannot share the resource names of a code location, so each job then has its own resources.
     own = None if name is None else resources
-    job = maintenance_job(shop=name, resources=own, shards=settings.shards, executor=executor)
-    history = history_job(settings, jobs=[job.name], shop=name)
-    sink = host.alert_sink if host is not None else None
-    schedules = [maintenance_schedule(settings, job, host, shop=name), history_schedule(settings, history)]
+    job = maintenance_job(shop_name=name, resources=own, shards=shop.settings.shards, executor=executor)
+    history = history_job(shop, jobs=[job.name])
+    schedules = [maintenance_schedule(shop, job), history_schedule(shop, history)]
     return dg.Definitions(
-        assets=shop_assets(settings, name),
-        asset_checks=health_checks(settings, host, shop=name),
+        assets=shop_assets(shop),
+        asset_checks=health_checks(shop),
         jobs=[job, history],
-        schedules=schedules if settings.maintenance_enabled else [],
-        sensors=[
-            alert_sensor(settings, job, sink, shop=name),
-            history_alert_sensor(settings, history, sink, shop=name),
-        ],
+        schedules=schedules if shop.settings.maintenance_enabled else [],
+        sensors=[alert_sensor(shop, job), history_alert_sensor(shop, history)],
         resources=resources if name is None else {},
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from mika_ops.assembly import open_host
 from mika_ops.clock import utc_now
 from mika_ops.config.errors import SettingsError
-from mika_ops.config.settings import Settings
+from mika_ops.shop import Shop
 from mika_ops.subtasks.outcome import Failed, Outcome
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import Timestamp, to_timestamp
@@ -38,7 +38,7 @@ class RunReport:
 
 
 def run_once(
-    settings: Settings,
+    shop: Shop,
     *,
     now: Timestamp | None = None,
     subtasks: Sequence[str] = (),
@@ -56,10 +56,10 @@ def run_once(
     from mika_ops.orchestration.maintenance.resources import resources_for
     from mika_ops.orchestration.outcomes import read_outcomes
 
-    with open_host(settings):
+    with open_host(shop):
         pass
     job = maintenance_job(console_level="CRITICAL")
-    definitions = dg.Definitions(jobs=[job], resources=resources_for(settings))
+    definitions = dg.Definitions(jobs=[job], resources=resources_for(shop))
     now = now or to_timestamp(utc_now())
     config = {"now": now, "subtasks": list(subtasks), "limits": dict(limits or {})}
     home = os.environ.get("DAGSTER_HOME")

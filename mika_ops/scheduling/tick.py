@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from mika_ops.assembly import configured_components
+from mika_ops.assembly import configured_components, open_shop_database
 from mika_ops.config.settings import Settings, run_options_from
 from mika_ops.host.components import COMPONENTS
-from mika_ops.host.host import Host
 from mika_ops.host.lazy import resolve_component
 from mika_ops.ports.backlog import Backlog, BacklogReader
 from mika_ops.redaction import describe_error
 from mika_ops.rules import email
+from mika_ops.shop import Shop
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops.store.opening import open_database
 from mika_ops.subtasks.registry import SUBTASKS, due_selections
 from mika_ops.subtasks.subtask import can_run
 from mika_ops.timestamps import Timestamp, to_datetime
@@ -59,20 +58,21 @@ class TickDecision:
     warning: str | None = None
 
 
-def decide_tick(
-    runs: RecentRuns, look: Callable[[], PendingWork | None], *, now: datetime, settings: Settings
-) -> TickDecision:
+def decide_tick(runs: RecentRuns, look: Callable[[], PendingWork | None], *, now: datetime, shop: Shop) -> TickDecision:
     """Decide whether a tick at ``now`` starts a run.
 
     ``look`` says what waits; ``None`` where nobody can tell. Where it raises, a run is started: it shows the error.
     """
+    settings = shop.settings
     limit = timedelta(minutes=settings.long_run_minutes)
     stuck = {id_: since for id_, since in runs.under_way.items() if now - since >= limit}
     going = {id_: since for id_, since in runs.under_way.items() if id_ not in stuck}
     warning = None
     if stuck:
         told = ", ".join(f"{id_} ({_for(now - since)})" for id_, since in stuck.items())
-        warning = f"runs have been going for longer than MIKA_LONG_RUN_MINUTES and are not waited for: {told}"
+        warning = (
+            f"runs have been going for longer than {shop.names('long_run_minutes')} and are not waited for: {told}"
+        )
     if going:
         id_, since = next(iter(going.items()))
         return TickDecision(False, f"run {id_} is still going, for {_for(now - since)}", warning)
@@ -118,17 +118,17 @@ def _for(time: timedelta) -> str:
 class BacklogProbe:
     """Looks what waits, tick after tick, over a connection to Postgres that is kept; one that has died is replaced."""
 
-    def __init__(
-        self, settings: Settings, host: Host | None = None, *, timer: Callable[[], float] = time.monotonic
-    ) -> None:
-        """``host`` is what the shop supplies beside its settings. Nothing is opened yet."""
-        self._settings = settings
+    def __init__(self, shop: Shop, *, timer: Callable[[], float] = time.monotonic) -> None:
+        """Open nothing yet."""
+        self._shop = shop
         self._timer = timer
         self._opened_at = 0.0
-        self._host = host or Host()
-        pieces = configured_components(settings, self._host)
+        self._host = shop.supplied
+        pieces = configured_components(shop)
         self._able = [
-            subtask.name for subtask in SUBTASKS if can_run(subtask, pieces) and settings.limits.get(subtask.name) != 0
+            subtask.name
+            for subtask in SUBTASKS
+            if can_run(subtask, pieces) and shop.settings.limits.get(subtask.name) != 0
         ]
         self._lock = threading.Lock()
         self._database: Database | None = None
@@ -143,9 +143,9 @@ class BacklogProbe:
             return PendingWork()
         if self._host.backlog is not None:
             reader = resolve_component("Host(backlog)", BacklogReader, self._host.backlog)
-            backlog = reader.read(due_selections(now, run_options_from(self._settings)), now=now)
+            backlog = reader.read(due_selections(now, run_options_from(self._shop.settings)), now=now)
             return self._waiting(backlog) if backlog.due.keys() >= set(self._able) else None
-        if self._settings.database_url is None or self._has_data_of_its_own():
+        if self._shop.settings.database_url is None or self._has_data_of_its_own():
             return None
         with self._lock:
             if not self._may_be_kept():
@@ -173,17 +173,14 @@ class BacklogProbe:
 
     def _opened(self) -> Database:
         if self._database is None:
-            url = self._settings.database_url
-            if url is None:
-                raise TypeError("there is no database to look at")
-            self._database = open_database(url.get_secret_value(), plugin_id=self._settings.plugin_id)
+            self._database = open_shop_database(self._shop)
             self._opened_at = self._timer()
             # Nobody closes a schedule: its connection ends with it, or with the process.
             self._closer = weakref.finalize(self, self._database.close)
         return self._database
 
     def _look_over(self, database: Database, now: Timestamp) -> PendingWork:
-        backlog = DatabaseBacklog(database).read(due_selections(now, run_options_from(self._settings)), now=now)
+        backlog = DatabaseBacklog(database).read(due_selections(now, run_options_from(self._shop.settings)), now=now)
         waiting = self._waiting(backlog)
         if any(waiting.due.values()) or "email_outbox" not in self._able:
             return waiting

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from mika_ops.clock import utc_now
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.store.errors import is_transient, translated
 from mika_ops.store.json_sql import JsonSql
 from mika_ops.timestamps import Timestamp, to_timestamp
@@ -30,6 +31,7 @@ class Database:
     plugin_id: str
     json_sql: JsonSql
     has_acp_sessions: bool
+    names: SettingNames = PLAIN_NAMES
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = utc_now
     writing: AbstractContextManager[object] = field(default_factory=threading.Lock, repr=False, compare=False)

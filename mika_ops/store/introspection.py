@@ -111,7 +111,9 @@ def write_problems(database: Database, tables: Sequence[Table]) -> dict[str, str
         return {}
     with _looking(database) as connection:
         if connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
-            raise DatabaseError("the server is a standby, which takes no writes: set MIKA_DATABASE_URL to the primary")
+            raise DatabaseError(
+                f"the server is a standby, which takes no writes: set {database.names('database_url')} to the primary"
+            )
         if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
             raise DatabaseError(
                 "transactions are read-only by default (default_transaction_read_only): turn that off for this user"

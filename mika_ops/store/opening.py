@@ -8,6 +8,7 @@ from sqlalchemy.exc import (
     ArgumentError,
 )
 
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.store.database import Database, _retrying
 from mika_ops.store.errors import UnusableDatabase, is_disconnect, translated
 from mika_ops.store.json_sql import JsonSql
@@ -19,26 +20,26 @@ from mika_ops.store.sqlite import sqlite_engine
 FIRST_POSTGRES_WITH_GUARDS: Final = (16,)
 
 
-def open_database(url: str, *, plugin_id: str = "mika") -> Database:
+def open_database(url: str, *, plugin_id: str = "mika", names: SettingNames = PLAIN_NAMES) -> Database:
     """Open a site's database and look whether it is one, changing nothing.
 
     ``url`` is ``sqlite:///path/to/data.db`` or ``postgresql://user:password@host:port/name``. Raises
     ``UnusableDatabase`` with one sentence where it cannot be reached or is not a site with Mika for ``plugin_id``.
     """
-    engine = engine_for(url)
+    engine = engine_for(url, names)
     try:
         with translated(UnusableDatabase):
-            opened: Database = _retrying(is_disconnect, time.sleep)(_inspect, engine, plugin_id)
+            opened: Database = _retrying(is_disconnect, time.sleep)(_inspect, engine, plugin_id, names)
             return opened
     except BaseException:
         engine.dispose()
         raise
 
 
-def _inspect(engine: Engine, plugin_id: str) -> Database:
+def _inspect(engine: Engine, plugin_id: str, names: SettingNames) -> Database:
     with engine.connect() as connection:
         tables = set(inspect(connection).get_table_names())
-        _require_site(connection, tables, plugin_id)
+        _require_site(connection, tables, plugin_id, names)
         guarded = not _has_expression_index(connection)
         if guarded:
             _require_guards(connection)
@@ -47,40 +48,42 @@ def _inspect(engine: Engine, plugin_id: str) -> Database:
             plugin_id,
             JsonSql(engine.dialect.name, guarded=guarded),
             has_acp_sessions=acp_sessions.name in tables,
+            names=names,
         )
 
 
-def engine_for(url: str) -> Engine:
+def engine_for(url: str, names: SettingNames = PLAIN_NAMES) -> Engine:
     """Return an engine with this package's driver and settings. Raises ``UnusableDatabase`` for a URL it cannot use."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise UnusableDatabase(
-            "MIKA_DATABASE_URL is not a database URL: write sqlite:///path/to/data.db or "
+            f"{names('database_url')} is not a database URL: write sqlite:///path/to/data.db or "
             "postgresql://user:password@host:5432/name"
         ) from None
     match parsed.get_backend_name():
         case "sqlite":
-            return sqlite_engine(parsed)
+            return sqlite_engine(parsed, names)
         case "postgresql" | "postgres":
             return postgres_engine(parsed)
         case other:
             raise UnusableDatabase(
-                f"MIKA_DATABASE_URL names a {other} database; an EmDash site's is SQLite (sqlite:///…) or Postgres "
-                "(postgresql://…)"
+                f"{names('database_url')} names a {other} database; an EmDash site's is SQLite (sqlite:///…) or "
+                "Postgres (postgresql://…)"
             )
 
 
-def _require_site(connection: Connection, tables: set[str], plugin_id: str) -> None:
+def _require_site(connection: Connection, tables: set[str], plugin_id: str, names: SettingNames) -> None:
     if plugin_storage.name not in tables:
         raise UnusableDatabase(
-            f"the database has no table {plugin_storage.name}: it is not an EmDash site's; check MIKA_DATABASE_URL"
+            f"the database has no table {plugin_storage.name}: it is not an EmDash site's; check "
+            f"{names('database_url')}"
         )
     missing = sorted(set(site.tables) - tables)
     if missing:
         raise UnusableDatabase(
             f"the database has no table {', '.join(missing)}: it is an EmDash site without Mika, or one whose Mika has "
-            "never run; check MIKA_DATABASE_URL, or start the site once"
+            f"never run; check {names('database_url')}, or start the site once"
         )
     found = plugin_storage.c.plugin_id
     if connection.execute(select(found).where(found == plugin_id).limit(1)).first() is not None:
@@ -92,7 +95,7 @@ def _require_site(connection: Connection, tables: set[str], plugin_id: str) -> N
     if named:
         raise UnusableDatabase(
             f"the database has no documents of plugin id {plugin_id!r}, but has some of {', '.join(map(repr, named))}: "
-            "set MIKA_PLUGIN_ID to the one that is Mika's"
+            f"set {names('plugin_id')} to the one that is Mika's"
         )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.store.errors import UnusableDatabase
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0
@@ -19,13 +20,14 @@ WAL_PAGES: Final = 4_000
 """How long SQLite's write-ahead log grows before it is copied into the file: 16 MB of the usual pages."""
 
 
-def sqlite_engine(url: URL) -> Engine:
+def sqlite_engine(url: URL, names: SettingNames = PLAIN_NAMES) -> Engine:
     if not url.database or url.database == ":memory:":
-        raise UnusableDatabase("MIKA_DATABASE_URL names no SQLite file: write sqlite:///path/to/data.db")
+        raise UnusableDatabase(f"{names('database_url')} names no SQLite file: write sqlite:///path/to/data.db")
     path = Path(url.database)
     if not path.is_file():
         raise UnusableDatabase(
-            f"the SQLite file {path} does not exist (seen from {Path.cwd()}): set MIKA_DATABASE_URL to the site's file"
+            f"the SQLite file {path} does not exist (seen from {Path.cwd()}): set "
+            f"{names('database_url')} to the site's file"
         )
 
     def connect() -> sqlite3.Connection:

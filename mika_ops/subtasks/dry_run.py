@@ -12,6 +12,7 @@ from mika_ops.documents.repository import Candidate, DocumentRepository
 from mika_ops.documents.selection import Selection
 from mika_ops.host.host import Host
 from mika_ops.ports.backlog import Backlog, NamesRows
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.subtasks.outcome import NotChosen, Skipped
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import RunOptions, Subtask, missing_components_of
@@ -47,13 +48,19 @@ RunPreview: TypeAlias = Mapping[str, Preview | Skipped]
 
 
 def preview(
-    host: Host, *, now: Timestamp, subtasks: Collection[str], limits: Mapping[str, int], bounds: RunOptions
+    host: Host,
+    *,
+    now: Timestamp,
+    subtasks: Collection[str],
+    limits: Mapping[str, int],
+    bounds: RunOptions,
+    names: SettingNames = PLAIN_NAMES,
 ) -> RunPreview:
     """Return what a run of these subtasks at ``now`` would do. Changes nothing.
 
     ``limits``: at most so many, by subtask; ``bounds``: whatever else bounds every subtask.
     """
-    skipped = {subtask.name: _skipped(subtask, host, subtasks) for subtask in SUBTASKS}
+    skipped = {subtask.name: _skipped(subtask, host, subtasks, names) for subtask in SUBTASKS}
     selections = {
         subtask.name: subtask.due(now, bounds)
         for subtask in SUBTASKS
@@ -81,10 +88,10 @@ def preview(
     return {subtask.name: become(subtask) for subtask in SUBTASKS}
 
 
-def _skipped(subtask: Subtask, host: Host, chosen: Collection[str]) -> Skipped | None:
+def _skipped(subtask: Subtask, host: Host, chosen: Collection[str], names: SettingNames) -> Skipped | None:
     if subtask.name not in chosen:
         return NotChosen()
-    reason = missing_components_of(subtask, host)
+    reason = missing_components_of(subtask, host, names)
     return None if reason is None else Skipped(reason=reason)
 
 

@@ -16,6 +16,7 @@ from mika_ops.host.host import Host
 from mika_ops.redaction import describe_error
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
 from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.subtasks.outcome import Completed, Failed, Outcome, Skipped, SubtaskFailed, SubtaskResult
 from mika_ops.timestamps import Timestamp
 
@@ -67,10 +68,16 @@ class Subtask:
 
 
 def outcome_of(
-    subtask: Subtask, host: Host, clock: Clock, limits: RunOptions, *, timer: Callable[[], float] = time.monotonic
+    subtask: Subtask,
+    host: Host,
+    clock: Clock,
+    limits: RunOptions,
+    *,
+    names: SettingNames = PLAIN_NAMES,
+    timer: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Run one subtask to its outcome. Never raises for a subtask that fails; an interruption passes through."""
-    reason = missing_components_of(subtask, host)
+    reason = missing_components_of(subtask, host, names)
     if reason is not None:
         return Skipped(reason=reason)
     started = timer()
@@ -94,18 +101,18 @@ def can_run(subtask: Subtask, pieces: Collection[str]) -> bool:
     return all(not set((need,) if isinstance(need, str) else need).isdisjoint(pieces) for need in subtask.needs)
 
 
-def missing_components_of(subtask: Subtask, host: Host) -> str | None:
+def missing_components_of(subtask: Subtask, host: Host, names: SettingNames = PLAIN_NAMES) -> str | None:
     """Say which pieces the subtask misses and how to supply them, or ``None`` where it has all."""
     missing = []
     for need in subtask.needs:
-        names = (need,) if isinstance(need, str) else need
-        if all(getattr(host, name) is None for name in names):
-            missing.append(names)
+        fields = (need,) if isinstance(need, str) else need
+        if all(getattr(host, name) is None for name in fields):
+            missing.append(fields)
     if not missing:
         return None
-    told = " and ".join(" or ".join(names) for names in missing)
+    told = " and ".join(" or ".join(fields) for fields in missing)
     remedies = dict.fromkeys(
-        " or ".join(dict.fromkeys(COMPONENTS[name].setting for name in names)) for names in missing
+        " or ".join(dict.fromkeys(COMPONENTS[name].remedy(names) for name in fields)) for fields in missing
     )
     return f"not configured: {told}; {', and '.join(remedies)}"
 

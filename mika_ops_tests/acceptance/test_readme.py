@@ -8,8 +8,8 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from mika_ops.config.settings import Settings
-from mika_ops.config.validators import PREFIX
 from mika_ops.monitoring.checks import CHECKS
+from mika_ops.setting_names import PREFIX
 from mika_ops.subtasks.registry import SUBTASKS
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -6,6 +6,7 @@ import pytest
 
 from mika_ops.config.loading import isolated_settings
 from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.shop import Shop
 from mika_ops.store.opening import open_database
 from mika_ops.subtasks.outcome import outcome_facts, result_of
 from mika_ops.subtasks.registry import SUBTASK_NAMES
@@ -23,7 +24,8 @@ def site() -> Iterator[Site]:
 
 def run(site: Site, **settings: str) -> RunReport:
     return run_once(
-        isolated_settings(admin_api_url=site.url, admin_api_token=TOKEN, **settings), now="2026-03-01T12:00:00.000Z"
+        Shop(isolated_settings(admin_api_url=site.url, admin_api_token=TOKEN, **settings)),
+        now="2026-03-01T12:00:00.000Z",
     )
 
 
@@ -56,6 +58,18 @@ def test_a_release_that_the_site_refuses_fails_the_run_with_its_sentence(site: S
     error = report.errors["stock_reservations"]
     assert "401, UNAUTHORIZED, Unknown token <token>; set MIKA_ADMIN_API_TOKEN" in error
     assert TOKEN not in str(report)
+
+
+def test_a_refused_token_is_reported_by_the_shops_own_variable(site: Site, url: str) -> None:
+    site.reply_to = lambda _call: says(refusal(401, "unauthorized", "No."), status=401)
+    with open_database(url) as database:
+        put(database, "ops", workflow("a", nextAttemptAt="2026-02-28T12:00:00.000Z"))
+    settings = isolated_settings(database_url=url, admin_api_url=site.url, admin_api_token=TOKEN)
+
+    report = run_once(Shop(settings, name="eu"), now="2026-03-01T12:00:00.000Z")
+
+    (failed,) = result_of(report.subtasks["webhook_retries"]).named_ids()["failed_ids"]
+    assert "set MIKA_EU_ADMIN_API_TOKEN to" in failed
 
 
 def test_a_replay_that_goes_wrong_in_any_way_counts_as_failed_by_its_id_and_the_others_go_on(

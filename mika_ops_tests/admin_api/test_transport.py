@@ -76,7 +76,7 @@ def test_a_connection_that_breaks_every_time_is_reported(site: Site, fault: Repl
 
 
 def test_an_address_that_cannot_be_called_is_reported_by_its_setting() -> None:
-    assert "MIKA_ADMIN_API_URL is no address that can be called" in refused("https://❤.example")
+    assert "MIKA_ADMIN_API_URL is not a valid address" in refused("https://❤.example")
 
 
 @pytest.mark.parametrize("slow", [is_silent, drips_headers, drips_a_body, drips_a_body_of_no_length])

@@ -20,6 +20,7 @@ from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.ports.alerts import Alert
+from mika_ops.shop import Shop
 from mika_ops_testing.smtp_server import free_port, mail_server, silent, tarpit
 from mika_ops_tests.orchestration.fake_host import Broken, run_job, whole_host
 
@@ -171,18 +172,18 @@ def test_an_address_that_is_none_is_refused_by_its_number_and_not_shown(wrong: s
     settings = isolated_settings(alert_urls=("json://pager.example", wrong))
 
     with pytest.raises(SettingsError, match=r"^MIKA_ALERT_URLS: number 2 is no address that Apprise knows") as refused:
-        channels(settings)
+        channels(Shop(settings))
     assert SECRET not in str(refused.value)
 
 
 def test_a_shops_variable_is_named_as_its_own() -> None:
     with pytest.raises(SettingsError, match=r"^MIKA_EU_ALERT_URLS: number 1 "):
-        channels(isolated_settings(alert_urls=("nonsense",)), shop="eu")
+        channels(Shop(isolated_settings(alert_urls=("nonsense",)), "eu"))
 
 
 def test_without_addresses_alerts_are_logged_as_what_they_are(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    (sink,) = channels(isolated_settings())
+    (sink,) = channels(Shop(isolated_settings()))
     assert isinstance(sink, LoggedAlerts)
     sink.send(ALERT)
     sink.send(Alert("job", "run-8", "job works again", "recovered"))

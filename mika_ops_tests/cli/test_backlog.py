@@ -181,7 +181,7 @@ def test_no_address_and_no_key_is_shown(database: Database, url: str) -> None:
 def test_without_a_database_it_is_told() -> None:
     result = called(None)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "mika-ops: MIKA_DATABASE_URL is not set: there is no database to look for a backlog in\n"
+    assert result.stderr == "mika-ops: MIKA_DATABASE_URL is not set: there is no database to open\n"
 
 
 def test_a_time_that_is_none_is_told(url: str) -> None:

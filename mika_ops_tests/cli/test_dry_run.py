@@ -202,8 +202,8 @@ def test_a_database_that_cannot_be_used_is_told_in_one_sentence() -> None:
 def test_it_does_not_wait_for_dagster() -> None:
     code = (
         "import sys; from mika_ops.cli.shop import dry_run; "
-        "from mika_ops.config.settings import Settings; "
-        f"dry_run(Settings.model_construct(), now='{NOW}', subtasks=('stuck_emails',), limits={{}}); "
+        "from mika_ops.config.settings import Settings; from mika_ops.shop import Shop; "
+        f"dry_run(Shop(Settings.model_construct()), now='{NOW}', subtasks=('stuck_emails',), limits={{}}); "
         "sys.exit('dagster' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0  # noqa: S603

@@ -420,7 +420,7 @@ def test_where_nobody_knows_the_user_a_name_must_be_given(
 def test_without_a_database_there_is_nothing_to_look_at(arguments: Sequence[str]) -> None:
     result = CliRunner().invoke(main, ["email", *arguments, *(["--by", "grace"] if "requeue" in arguments else [])])
     assert result.exit_code == 2
-    assert result.output == "mika-ops: MIKA_DATABASE_URL is not set: there is no database to look for emails in\n"
+    assert result.output == "mika-ops: MIKA_DATABASE_URL is not set: there is no database to open\n"
 
 
 def test_an_email_that_a_worker_takes_meanwhile_is_left_to_it(

@@ -289,7 +289,7 @@ def test_preparing_makes_our_own_tables_in_a_site_that_has_none(database: Databa
 
 
 def test_preparing_without_a_database_is_told() -> None:
-    assert refused("db", "prepare") == "MIKA_DATABASE_URL is not set: there is no database to prepare"
+    assert refused("db", "prepare") == "MIKA_DATABASE_URL is not set: there is no database to open"
 
 
 def test_preparing_what_is_no_site_makes_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from mika_ops.config.loading import isolated_settings
 from mika_ops.doctor.diagnosis import Check, Diagnosis, diagnose
+from mika_ops.shop import Shop
 
 PASSWORD = "canary-5f2c"
 TOKEN = "ec_pat_canary_77aa"
@@ -35,7 +36,7 @@ def reason_of(diagnosis: Diagnosis, subtask: str) -> str | None:
 
 
 def examined(**settings: Any) -> Diagnosis:
-    return diagnose(isolated_settings(**settings))
+    return diagnose(Shop(isolated_settings(**settings)))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from mika_ops.config.loading import isolated_settings, load_settings
 from mika_ops.deadline import never_out_of_time
 from mika_ops.email.outbox.outbox import LeasedOutbox
 from mika_ops.email.smtp.sender import SmtpSender
+from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops_testing.builders import email, put
 from mika_ops_testing.smtp_server import accepting, mail_server
@@ -63,7 +64,7 @@ def test_a_lease_may_be_as_long_as_both_time_outs_twice() -> None:
 @contextmanager
 def outbox_with(url: str, **values: Any) -> Iterator[LeasedOutbox]:
     settings = isolated_settings(database_url=url, email_from="Shop <shop@shop.test>", **values)
-    with open_host(settings) as host:
+    with open_host(Shop(settings)) as host:
         assert isinstance(host.email_outbox, LeasedOutbox)
         yield host.email_outbox
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mika_ops.shop import Shop
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 INSTANCE = """
@@ -88,7 +90,7 @@ def main() -> None:
         asked = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            report = run_once(isolated_settings(**asked["settings"]), now=asked["now"])
+            report = run_once(Shop(isolated_settings(**asked["settings"])), now=asked["now"])
             os._exit(0 if report.success else 1)
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)

@@ -5,6 +5,7 @@ import pytest
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
 from mika_ops.orchestration.run_once import run_once
+from mika_ops.shop import Shop
 from mika_ops.store.opening import open_database
 from mika_ops.store.schema.site import stock_items
 from mika_ops.subtasks.outcome import outcome_facts
@@ -30,10 +31,10 @@ def test_neither_side_loses_a_change_or_sees_a_lock(mode: str, request: pytest.F
         assert {item["quantity_reserved"] for item in reserved_before.values()} == {24}
         with busy_storefront(url, EDITED) as storefront:
             in_haste = isolated_settings(**world.settings, time_budget_seconds=8)
-            reports = [run_once(in_haste, now=to_timestamp(utc_now()))]
+            reports = [run_once(Shop(in_haste), now=to_timestamp(utc_now()))]
         # What came in at the last moment, and what the time did not suffice for.
         at_leisure = isolated_settings(**world.settings, time_budget_seconds=300)
-        reports += [run_once(at_leisure, now=to_timestamp(utc_now())) for _ in range(2)]
+        reports += [run_once(Shop(at_leisure), now=to_timestamp(utc_now())) for _ in range(2)]
         with open_database(url) as shop:
             documents = documents_of(shop, "ops")
             reserved = {id_: item["quantity_reserved"] for id_, item in rows_of(shop, stock_items).items()}

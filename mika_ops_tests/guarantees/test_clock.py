@@ -11,6 +11,7 @@ from mika_ops.config.loading import isolated_settings
 from mika_ops.documents.document import Document
 from mika_ops.orchestration.dagster_internals import cron_times
 from mika_ops.orchestration.run_once import run_once
+from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.subtasks.outcome import outcome_facts
 from mika_ops.timestamps import to_timestamp
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.thorough  # series of whole runs under shifted clocks
 def test_two_runs_of_the_same_planned_time_do_everything_once(url: str) -> None:
     with shop_at_work(url) as world:
         planned = to_timestamp(utc_now())
-        first, second = (run_once(isolated_settings(**world.settings), now=planned) for _ in range(2))
+        first, second = (run_once(Shop(isolated_settings(**world.settings)), now=planned) for _ in range(2))
 
         assert outcome_facts(first.subtasks["email_outbox"])["sent"] == EMAILS
         assert not any(
@@ -44,7 +45,7 @@ def test_a_run_that_comes_late_does_what_was_due_then_and_stamps_the_real_time(
     put(database, "ops", email("not_yet", nextAttemptAt=to_timestamp(planned + timedelta(minutes=1))))
 
     directory = tmp_path_factory.mktemp("outbox")
-    run_once(isolated_settings(database_url=url, email_directory=directory), now=to_timestamp(planned))
+    run_once(Shop(isolated_settings(database_url=url, email_directory=directory)), now=to_timestamp(planned))
 
     assert get(database, "ops", "due")["record"]["sentAt"] >= to_timestamp(began)
     assert get(database, "ops", "not_yet")["status"] == "queued"
@@ -61,12 +62,12 @@ def test_a_clock_behind_the_shops_leaves_what_others_hold_and_never_writes_an_ea
     before = {id_: get(database, "ops", id_) for id_ in ("held", "later", "stuck")}
     settings = isolated_settings(database_url=url, email_directory=tmp_path_factory.mktemp("outbox"))
 
-    run_once(settings)
+    run_once(Shop(settings))
     assert {id_: get(database, "ops", id_) for id_ in before} == before
     assert get(database, "ops", "due")["status"] == "sent"
 
     ahead = to_timestamp(shops + timedelta(minutes=6))
-    run_once(settings, now=ahead)
+    run_once(Shop(settings), now=ahead)
     assert {get(database, "ops", id_)["status"] for id_ in ("held", "later")} == {"sent"}
     assert get(database, "ops", "held")["record"]["sentAt"] == ahead, "never earlier than the run was planned for"
     assert get(database, "ops", "stuck")["status"] == "failed"

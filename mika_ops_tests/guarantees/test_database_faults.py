@@ -21,6 +21,7 @@ from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
 from mika_ops.demo.embedded_postgres import create_database, data_directory, embedded_postgres
 from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.shop import Shop
 from mika_ops.store import postgres as postgres_module
 from mika_ops.store import sqlite as sqlite_module
 from mika_ops.store.errors import UnusableDatabase
@@ -46,7 +47,7 @@ def in_a_while(runs: int = 0) -> str:
 
 
 def maintained(world: World, *, runs_before: int = 0, **settings: Any) -> RunReport:
-    return run_once(isolated_settings(**{**world.settings, **settings}), now=in_a_while(runs_before))
+    return run_once(Shop(isolated_settings(**{**world.settings, **settings})), now=in_a_while(runs_before))
 
 
 def errors(report: RunReport) -> dict[str, str]:

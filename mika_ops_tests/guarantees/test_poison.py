@@ -18,6 +18,7 @@ from mika_ops.config.loading import isolated_settings
 from mika_ops.documents.document import ABSENT, Document, patched
 from mika_ops.documents.selection import Collection
 from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.store.opening import open_database
 from mika_ops.store.schema.own import acp_sessions
@@ -130,7 +131,7 @@ def test_good_documents_are_all_done_whatever_lies_among_them(
         stored[id_] = (collection, documents_of(database, collection)[id_])
 
     settings = isolated_settings(database_url=url, email_directory=tmp_path, email_concurrency=4)
-    report = run_once(settings, now=to_timestamp(utc_now()))
+    report = run_once(Shop(settings), now=to_timestamp(utc_now()))
 
     assert {told.status for told in report.subtasks.values()} == {"completed", "skipped"}
     ops = documents_of(database, "ops")
@@ -160,7 +161,7 @@ def test_a_request_with_a_key_that_nobody_can_look_for_fails_alone(sqlite_sites:
     url = sqlite_sites.new()
     with open_database(url) as shop:
         put(shop, "ops", delete_request("delete_odd", userId=HALF_A_PAIR), delete_request("delete_ok", userId="user_1"))
-        report = run_once(isolated_settings(database_url=url), now=to_timestamp(utc_now()))
+        report = run_once(Shop(isolated_settings(database_url=url)), now=to_timestamp(utc_now()))
         odd_one, fine = (documents_of(shop, "ops")[id_] for id_ in ("delete_odd", "delete_ok"))
 
     assert report.subtasks["account_delete_requests"].status == "completed"
@@ -177,7 +178,7 @@ def test_an_email_about_an_order_that_nobody_can_look_for_fails_alone(
     url = sqlite_sites.new()
     with open_database(url) as shop:
         put(shop, "ops", email("email_odd", kind="order_confirmation", orderId=order_id), email("email_ok"))
-        run_once(isolated_settings(database_url=url, email_directory=tmp_path), now=to_timestamp(utc_now()))
+        run_once(Shop(isolated_settings(database_url=url, email_directory=tmp_path)), now=to_timestamp(utc_now()))
         statuses = {id_: document["status"] for id_, document in documents_of(shop, "ops").items()}
 
     assert statuses == {"email_odd": "failed", "email_ok": "sent"}

@@ -11,6 +11,7 @@ from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
 from mika_ops.doctor.diagnosis import diagnose
 from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.shop import Shop
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.timestamps import to_timestamp
 from mika_ops_testing.shop_at_work import World, fill, shop_at_work
@@ -39,7 +40,7 @@ def as_role(url: str) -> str:
 
 
 def maintained(world: World) -> RunReport:
-    return run_once(isolated_settings(**world.settings), now=to_timestamp(utc_now()))
+    return run_once(Shop(isolated_settings(**world.settings)), now=to_timestamp(utc_now()))
 
 
 def test_all_of_maintenance_is_done_as_this_user(url: str) -> None:
@@ -47,7 +48,7 @@ def test_all_of_maintenance_is_done_as_this_user(url: str) -> None:
     with shop_at_work(url) as world:
         world.url = role
         report = maintained(world)
-        diagnosis = diagnose(isolated_settings(database_url=role))
+        diagnosis = diagnose(Shop(isolated_settings(database_url=role)))
         world.url = url
 
         assert {outcome.status for outcome in report.subtasks.values()} == {"completed"}
@@ -61,7 +62,7 @@ def test_each_right_is_needed(url: str, right: str, table: str) -> None:
     executed(url, f"REVOKE {right} ON {table} FROM mika_ops")
     fill(url)
     try:
-        report = run_once(isolated_settings(database_url=role), now=to_timestamp(utc_now()))
+        report = run_once(Shop(isolated_settings(database_url=role)), now=to_timestamp(utc_now()))
     except UnusableDatabase as refused:
         assert "permission denied" in str(refused)  # noqa: PT017 - without this right, the shop is not even opened
         return

@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from mika_ops.config.loading import isolated_settings
 from mika_ops.orchestration.run_once import RunReport, run_once
+from mika_ops.shop import Shop
 from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.database import Database
 from mika_ops.store.schema.own import acp_sessions, own_version
@@ -15,7 +16,7 @@ from mika_ops_tests.doctor.diagnoses import check_of, done_to, examined, expecte
 
 
 def maintained(url: str) -> RunReport:
-    return run_once(isolated_settings(database_url=url), now="2026-03-01T12:00:00.000Z")
+    return run_once(Shop(isolated_settings(database_url=url)), now="2026-03-01T12:00:00.000Z")
 
 
 def failed(report: RunReport) -> dict[str, str]:
@@ -56,7 +57,7 @@ def test_a_site_whose_tables_have_more_columns_is_maintained_and_they_stay(datab
     done_to(url, *(f"ALTER TABLE {table} ADD COLUMN of_tomorrow TEXT DEFAULT 'kept'" for table in tables))
 
     with shop_at_work(url) as world:
-        report = run_once(isolated_settings(**world.settings))
+        report = run_once(Shop(isolated_settings(**world.settings)))
         assert {told.status for told in report.subtasks.values()} == {"completed"}
         assert world.broken_promises(interruptions=0) == []
 
@@ -82,7 +83,7 @@ def test_a_site_that_lacks_indexes_is_maintained_all_the_same(database: Database
     done_to(url, *(f'DROP INDEX "{name}"' for name in dropped))
 
     with shop_at_work(url) as world:
-        report = run_once(isolated_settings(**world.settings))
+        report = run_once(Shop(isolated_settings(**world.settings)))
         assert {told.status for told in report.subtasks.values()} == {"completed"}
         assert world.broken_promises(interruptions=0) == []
 

@@ -164,12 +164,12 @@ def test_what_a_shop_lacks_is_named_by_its_own_variables() -> None:
     assert reasons["stuck_emails"] == "not configured: ops; set MIKA_EU_DATABASE_URL"
 
 
-def test_an_error_of_a_shop_names_its_own_variables() -> None:
+def test_the_error_of_a_hosts_own_component_is_not_changed() -> None:
     host = whole_host(acp_sessions=Broken(RuntimeError("check MIKA_DATABASE_URL")))
     definitions = build_definitions(name="eu", host=host, settings=isolated_settings())
     with dg.DagsterInstance.ephemeral() as instance:
         run = definitions.resolve_job_def("mika_maintenance_eu").execute_in_process(instance=instance)
-        assert sentence_of(read_outcomes(instance, run.run_id)["acp_sessions"]) == "check MIKA_EU_DATABASE_URL"
+        assert sentence_of(read_outcomes(instance, run.run_id)["acp_sessions"]) == "check MIKA_DATABASE_URL"
 
 
 def test_emails_without_an_outbox_are_refused_by_the_shops_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from mika_ops.config.settings import Settings
 from mika_ops.host.host import Host
 from mika_ops.ports.backlog import Backlog, Due
 from mika_ops.scheduling.tick import KEPT_SECONDS, BacklogProbe, PendingWork, RecentRuns, TickDecision, decide_tick
+from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.store.errors import DatabaseError
 from mika_ops.store.opening import open_database
@@ -30,7 +31,7 @@ IDLE = PendingWork()
 def decision(
     runs: RecentRuns = WELL, waiting: PendingWork | None = IDLE, *, now: datetime = AT, **settings: object
 ) -> TickDecision:
-    return decide_tick(runs, lambda: waiting, now=now, settings=isolated_settings(**settings))
+    return decide_tick(runs, lambda: waiting, now=now, shop=Shop(isolated_settings(**settings)))
 
 
 def test_what_is_due_starts_a_run_that_says_so() -> None:
@@ -93,7 +94,7 @@ def test_a_backlog_that_cannot_be_read_starts_a_run_that_shows_the_error() -> No
     def look() -> NoReturn:
         raise DatabaseError("the shop's database: connection refused for bob@example.test")
 
-    decided_ = decide_tick(WELL, look, now=AT, settings=isolated_settings())
+    decided_ = decide_tick(WELL, look, now=AT, shop=Shop(isolated_settings()))
     assert decided_.launch
     assert decided_.why == "the backlog cannot be read: the shop's database: connection refused for <address>"
 
@@ -123,7 +124,7 @@ def test_something_due_is_never_left_for_longer_than_a_run_may_take(
 
 
 def looked(settings: Settings, host: Host | None = None, now: str = NOW) -> PendingWork | None:
-    lookout = BacklogProbe(settings, host)
+    lookout = BacklogProbe(Shop(settings, supplied=host or Host()))
     try:
         return lookout.look(now)
     finally:
@@ -202,7 +203,7 @@ def test_a_hosts_own_backlog_is_asked_and_nobody_can_tell_what_it_leaves_out() -
 
 def test_a_file_that_was_replaced_is_looked_at_anew(sqlite_sites: Sites) -> None:
     url, restored = sqlite_sites.new(), sqlite_sites.new()
-    lookout = BacklogProbe(isolated_settings(database_url=url, email_directory="emails"))
+    lookout = BacklogProbe(Shop(isolated_settings(database_url=url, email_directory="emails")))
     assert lookout.look(NOW) is not None
     with open_database(restored) as database:
         put(database, "ops", email("email_1"))
@@ -215,7 +216,7 @@ def test_a_file_that_was_replaced_is_looked_at_anew(sqlite_sites: Sites) -> None
 
 def test_what_the_database_has_is_looked_at_anew_after_a_while(database: Database, url: str) -> None:
     now = [0.0]
-    lookout = BacklogProbe(isolated_settings(database_url=url), timer=lambda: now[0])
+    lookout = BacklogProbe(Shop(isolated_settings(database_url=url)), timer=lambda: now[0])
     with database.engine.begin() as connection:
         own.drop_all(connection)
     before = lookout.look(NOW)
@@ -231,7 +232,7 @@ def test_what_the_database_has_is_looked_at_anew_after_a_while(database: Databas
 
 def test_a_table_that_somebody_holds_does_not_hold_the_tick(postgres_sites: Sites) -> None:
     url = postgres_sites.new()
-    lookout = BacklogProbe(isolated_settings(database_url=url))
+    lookout = BacklogProbe(Shop(isolated_settings(database_url=url)))
     lookout.look(NOW)
     with open_database(url) as holder, holder.engine.begin() as connection:
         connection.exec_driver_sql("LOCK TABLE _plugin_storage IN ACCESS EXCLUSIVE MODE")
@@ -245,7 +246,7 @@ def test_one_email_with_a_time_that_is_none_does_not_fail_the_tick() -> None:
 
 
 def test_the_connection_is_kept_and_a_dead_one_is_replaced(database: Database, url: str) -> None:
-    lookout = BacklogProbe(isolated_settings(database_url=url))
+    lookout = BacklogProbe(Shop(isolated_settings(database_url=url)))
     lookout.look(NOW)
     kept = lookout._database
     lookout.look(NOW)
@@ -265,9 +266,9 @@ def test_the_connection_is_kept_and_a_dead_one_is_replaced(database: Database, u
 
 
 def test_a_database_that_is_gone_is_an_error_and_back_again_an_answer(url: str) -> None:
-    lookout = BacklogProbe(isolated_settings(database_url="sqlite:///missing.db"))
+    lookout = BacklogProbe(Shop(isolated_settings(database_url="sqlite:///missing.db")))
     with pytest.raises(DatabaseError, match="does not exist"):
         lookout.look(NOW)
-    well = BacklogProbe(isolated_settings(database_url=url))
+    well = BacklogProbe(Shop(isolated_settings(database_url=url)))
     assert well.look(NOW) is not None
     well.close()

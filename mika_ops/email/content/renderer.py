@@ -21,6 +21,7 @@ from mika_ops.links import is_link
 from mika_ops.ports.email import EmailSkipped, EmailUnrenderable, Envelope
 from mika_ops.redaction import redact
 from mika_ops.rules.email import link_in
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.timestamps import to_datetime
 
 __all__ = ["Brand", "EmailRenderer"]
@@ -48,11 +49,13 @@ class EmailRenderer:
         *,
         extra_kinds: Collection[str] = (),
         templates: Path | None = None,
+        names: SettingNames = PLAIN_NAMES,
     ) -> None:
+        self._names = names
         self._brand = brand
         self._locale = Locale.parse(locale.replace("-", "_"))
         self._extra_kinds = kinds.require_extra_kinds(tuple(extra_kinds))
-        self._templates = TemplateSet(templates)
+        self._templates = TemplateSet(templates, names=names)
 
     def order_id_of(self, document: Document) -> str | None:
         """Return the id of the order that the email is about, or ``None`` where it needs none or names none."""
@@ -74,7 +77,9 @@ class EmailRenderer:
         """
         kind = document.get("kind")
         if kind in kinds.EXTRA_KINDS and kind not in self._extra_kinds:
-            raise EmailSkipped(f"emails of the kind {kind} are sent only where MIKA_EMAIL_EXTRA_KINDS names it")
+            raise EmailSkipped(
+                f"emails of the kind {kind} are sent only where {self._names('email_extra_kinds')} names it"
+            )
         if kind not in kinds.KINDS:
             raise EmailSkipped("the email is of an unknown kind, for which there is no template")
         try:

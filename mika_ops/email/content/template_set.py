@@ -23,6 +23,7 @@ from jinja2 import (
 from jinja2.sandbox import SandboxedEnvironment
 
 from mika_ops.ports.email import EmailUnrenderable
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 
 BUILT_IN: Final = "built-in"
 """Under this folder a template finds the built-in ones, also one that it takes the place of."""
@@ -39,10 +40,11 @@ class TemplateSet:
     read before the first is rendered or ``problems`` is asked.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, names: SettingNames = PLAIN_NAMES) -> None:
         built_in = PackageLoader("mika_ops.email.content")
         own: list[BaseLoader] = [] if folder is None else [FileSystemLoader(folder)]
         self._folder = folder
+        self._setting = names("email_templates")
         self._built_in = built_in
         self._environment = SandboxedEnvironment(
             loader=ChoiceLoader([*own, built_in, PrefixLoader({BUILT_IN: built_in})]),
@@ -121,7 +123,7 @@ class TemplateSet:
             raise EmailUnrenderable(f"the template {name} cannot be read ({type(error).__name__})") from None
 
     def _no_folder(self) -> str:
-        return f"MIKA_EMAIL_TEMPLATES names {self._folder}, which is no folder that can be read"
+        return f"{self._setting} names {self._folder}, which is no folder that can be read"
 
 
 def _failure(name: str, error: Exception) -> str:

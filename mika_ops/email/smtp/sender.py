@@ -24,6 +24,7 @@ from mika_ops.email.smtp.pool import QUIT_TIMEOUT_SECONDS, SessionPool
 from mika_ops.email.smtp.server_url import SmtpServer
 from mika_ops.email.smtp.session import Mail, SmtpSession
 from mika_ops.ports.email import Envelope, SendResult
+from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 
 _QUEUE_ID: Final = re.compile(
     r"\bqueued as ([^\s<>]+)|\bid=([^\s<>]+)|^(?:2\.\d+\.\d+ )?ok ([\w-]{16,})$", re.IGNORECASE
@@ -58,14 +59,15 @@ class SmtpSender:
         connect_timeout_seconds: float = 10.0,
         timeout_seconds: float = 20.0,
         messages_per_connection: int = 100,
+        names: SettingNames = PLAIN_NAMES,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self.server = SmtpServer.from_url(url, username=username, password=password)
-        self._from = sender_mailbox(sender)
-        self._bounce_to = sender_mailbox(bounce_address or sender, setting="MIKA_EMAIL_BOUNCE_ADDRESS")
+        self.server = SmtpServer.from_url(url, username=username, password=password, names=names)
+        self._from = sender_mailbox(sender, setting=names("email_from"))
+        self._bounce_to = sender_mailbox(bounce_address or sender, setting=names("email_bounce_address"))
         self._own_addresses = [self._from, self._bounce_to]
         if reply_to is not None:
-            self._own_addresses.append(sender_mailbox(reply_to, setting="MIKA_EMAIL_REPLY_TO"))
+            self._own_addresses.append(sender_mailbox(reply_to, setting=names("email_reply_to")))
         self._sender = sender
         self._reply_to = reply_to
         self._verify_tls = verify_tls

@@ -24,17 +24,10 @@ from mika_ops.email.smtp.errors import (
     redact_all,
 )
 from mika_ops.email.smtp.server_url import SmtpServer
+from mika_ops.setting_names import SettingNames
 
 _LEADING_DOT: Final = re.compile(rb"^\.", re.MULTILINE)
 """SMTP doubles it, for a line of one dot ends the message."""
-
-_CERTIFICATE_REMEDY: Final = (
-    "MIKA_SMTP_URL must name the host as its certificate does, and SSL_CERT_FILE may name your own authority; "
-    "MIKA_SMTP_VERIFY_TLS=false sends without verifying it"
-)
-_LOGIN_REMEDY: Final = (
-    "check the user and the password, in MIKA_SMTP_URL or in MIKA_SMTP_USERNAME and MIKA_SMTP_PASSWORD"
-)
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,7 +173,7 @@ class SmtpSession:
         if command == "MAIL" and code == SERVICE_NOT_AVAILABLE:
             return MailServerUnavailable(sentence)
         if command == "MAIL" and code == AUTHENTICATION_REQUIRED:
-            return MailServerUnavailable(f"{sentence}; {_LOGIN_REMEDY}")
+            return MailServerUnavailable(f"{sentence}; {_login_remedy(self._server.names)}")
         return (MailServerThrottled if asks_to_slow_down(code, words) else SendFailed)(sentence)
 
     def _private(self, mail: Mail) -> tuple[str | None, ...]:
@@ -189,33 +182,47 @@ class SmtpSession:
 
 
 def _unavailable(server: SmtpServer, step: str, error: OSError) -> MailServerUnavailable:
-    private = (server.password, server.user)
+    private, names = (server.password, server.user), server.names
     where = f"the mail server {server.host}:{server.port}"
     match error:
         case smtplib.SMTPResponseException(smtp_code=code, smtp_error=reply):
             sentence = answered(step, code, _text(reply), private)
             if code // 100 == 4:
                 return MailServerFull(sentence)
-            return MailServerUnavailable(f"{sentence}; {_LOGIN_REMEDY}" if step == "AUTH" else sentence)
+            return MailServerUnavailable(f"{sentence}; {_login_remedy(names)}" if step == "AUTH" else sentence)
         case smtplib.SMTPNotSupportedError() if step == "AUTH":
             return MailServerUnavailable(
                 f"the mail server offers no login (AUTH) over {server.scheme}: use smtp+starttls or smtps in "
-                "MIKA_SMTP_URL, or set no user and no password"
+                f"{names('smtp_url')}, or set no user and no password"
             )
         case smtplib.SMTPNotSupportedError():
-            return MailServerUnavailable(f"the mail server does not offer {step}, which MIKA_SMTP_URL asks for")
+            return MailServerUnavailable(f"the mail server does not offer {step}, which {names('smtp_url')} asks for")
         case ssl.SSLCertVerificationError():
             refused = f"the mail server's certificate was not accepted: {redact_all(error.verify_message, private)}"
-            return MailServerUnavailable(f"{refused}; {_CERTIFICATE_REMEDY}")
+            return MailServerUnavailable(f"{refused}; {_certificate_remedy(names)}")
         case ssl.SSLError():
             return MailServerUnavailable(
                 f"{where} could not be spoken to in TLS: {redact_all(reason(error), private)}; "
-                "check the scheme and the port in MIKA_SMTP_URL"
+                f"check the scheme and the port in {names('smtp_url')}"
             )
         case smtplib.SMTPException():
             return MailServerUnavailable(f"{where} was lost at {step}: {redact_all(reason(error), private)}")
     what = "could not be reached" if step == "the greeting" else f"was lost at {step}"
     return MailServerUnavailable(f"{where} {what}: {redact_all(reason(error), private)}")
+
+
+def _certificate_remedy(names: SettingNames) -> str:
+    return (
+        f"{names('smtp_url')} must name the host as its certificate does, and SSL_CERT_FILE may name your own "
+        f"authority; {names('smtp_verify_tls')}=false sends without verifying the certificate"
+    )
+
+
+def _login_remedy(names: SettingNames) -> str:
+    return (
+        f"check the user and the password, in {names('smtp_url')} or in {names('smtp_username')} and "
+        f"{names('smtp_password')}"
+    )
 
 
 def _text(reply: bytes | str) -> str:

@@ -10,11 +10,10 @@ import dagster as dg
 from mika_ops.alerting.channels import channels
 from mika_ops.alerting.incidents import OverdueAt
 from mika_ops.clock import utc_now
-from mika_ops.config.settings import Settings
 from mika_ops.orchestration.alerts.monitor import JobMonitor, SuppliedAlerts
 from mika_ops.orchestration.alerts.overdue import overdue_after, overdue_at
 from mika_ops.orchestration.retention.job import DAILY
-from mika_ops.ports.alerts import AlertSink
+from mika_ops.shop import Shop
 
 TICK_SECONDS: Final = 120
 """Between two ticks. Each costs 50 ms of CPU and a kilobyte of Dagster's storage, kept for a day."""
@@ -25,48 +24,45 @@ HISTORY_TICK_SECONDS: Final = 600
 
 
 def alert_sensor(
-    settings: Settings,
+    shop: Shop,
     job: dg.JobDefinition,
-    sink: AlertSink | None = None,
     *,
-    shop: str | None = None,
     now: Callable[[], datetime] = utc_now,
 ) -> dg.SensorDefinition:
     """Return the sensor that alerts when this job, and no other, goes wrong, and when it works again.
 
-    ``sink`` delivers the alerts; without one, the addresses of ``MIKA_ALERT_URLS`` do, or else the log. ``shop``: its
-    name, where there are several. Raises ``SettingsError`` for an address that is none.
+    The alert sink that the shop supplies delivers the alerts; without one, the addresses of ``MIKA_ALERT_URLS`` do, or
+    else the log. Raises ``SettingsError`` for an invalid address.
     """
-    watch = _watch(settings, job, sink, shop=shop, now=now, overdue_at=overdue_at(settings))
+    watch = _watch(shop, job, now=now, overdue_at=overdue_at(shop.settings))
     return _sensor(
-        replace(watch, errors=frozenset(settings.check_errors)),
-        logs=sink is None and not settings.alert_urls,
+        replace(watch, errors=frozenset(shop.settings.check_errors)),
+        logs=shop.supplied.alert_sink is None and not shop.settings.alert_urls,
         when=(
             f"a run of {job.name} or one of its subtasks fails, a subtask that used to run is skipped, a check fails "
-            f"that is an error ({', '.join(settings.check_errors) or 'none is'}), or no run finishes any more"
+            f"that is an error ({', '.join(shop.settings.check_errors) or 'none is'}), or no run finishes any more"
         ),
         seconds=TICK_SECONDS,
     )
 
 
 def history_alert_sensor(
-    settings: Settings,
+    shop: Shop,
     job: dg.JobDefinition,
-    sink: AlertSink | None = None,
     *,
-    shop: str | None = None,
     now: Callable[[], datetime] = utc_now,
 ) -> dg.SensorDefinition:
     """Return the sensor that alerts when old runs are not deleted any more; the rest as for ``alert_sensor``.
 
     A sensor of its own, since each keeps its place in the runs of one job; this one is asked seldom.
     """
+    settings = shop.settings
     daily = overdue_after(
         DAILY, settings.maintenance_timezone, silence=timedelta(0), run=timedelta(minutes=settings.long_run_minutes)
     )
     return _sensor(
-        _watch(settings, job, sink, shop=shop, now=now, overdue_at=daily),
-        logs=sink is None and not settings.alert_urls,
+        _watch(shop, job, now=now, overdue_at=daily),
+        logs=shop.supplied.alert_sink is None and not shop.settings.alert_urls,
         when=f"a run of {job.name} fails, or none finishes any more: then the history grows for ever",
         seconds=HISTORY_TICK_SECONDS,
     )
@@ -91,17 +87,16 @@ def _sensor(watch: JobMonitor, *, logs: bool, when: str, seconds: int) -> dg.Sen
 
 
 def _watch(
-    settings: Settings,
+    shop: Shop,
     job: dg.JobDefinition,
-    sink: AlertSink | None,
     *,
-    shop: str | None,
     now: Callable[[], datetime],
     overdue_at: OverdueAt,
 ) -> JobMonitor:
+    settings, sink = shop.settings, shop.supplied.alert_sink
     return JobMonitor(
         job=job.name,
-        sinks=channels(settings, shop=shop) if sink is None else [SuppliedAlerts(sink)],
+        sinks=channels(shop) if sink is None else [SuppliedAlerts(sink)],
         cooldown=timedelta(minutes=settings.alert_cooldown_minutes),
         overdue_at=overdue_at if settings.maintenance_enabled else None,
         dagster_url=settings.dagster_url,

@@ -6,9 +6,9 @@ import dagster as dg
 
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.executor import broker_problem, missing_requirement
-from mika_ops.config.loading import for_shop
 from mika_ops.config.settings import Settings
 from mika_ops.orchestration.execution.cancellation import create_executor
+from mika_ops.shop import Shop, with_settings
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -18,12 +18,10 @@ class BrokerUnavailable(dg.DagsterError):
     """The broker of the workers is unreachable. A Dagster error, because Dagster shows those without a wrapper."""
 
 
-def executor_for(settings: Settings, *, shop: str | None = None) -> dg.ExecutorDefinition:
-    """Return the executor that the settings name. Raises ``SettingsError`` if a requirement is missing.
-
-    ``shop``: the name, if there are several.
-    """
-    if missing := missing_requirement(settings):
+def executor_for(shop: Shop) -> dg.ExecutorDefinition:
+    """Return the executor that the shop's settings name. Raises ``SettingsError`` if a requirement is missing."""
+    settings = shop.settings
+    if missing := missing_requirement(settings, shop.names):
         raise SettingsError(missing)
     match settings.executor:
         case "in_process":
@@ -34,20 +32,20 @@ def executor_for(settings: Settings, *, shop: str | None = None) -> dg.ExecutorD
                 {"max_concurrent": settings.shards, "start_method": {"forkserver": {}}}, name="multiprocess"
             )
         case "celery":
-            return _celery(settings, shop)
+            return _celery(shop)
         case "k8s":
             from dagster_k8s import k8s_job_executor
 
             return k8s_job_executor
 
 
-def celery_app(settings: Settings) -> "Celery":
+def celery_app(shop: Shop) -> "Celery":
     """Return the app of a Celery worker for this shop. Raises ``SettingsError`` if a requirement is missing."""
-    executor_for(settings.model_copy(update={"executor": "celery"}))
+    executor_for(with_settings(shop, executor="celery"))
     from dagster_celery.make_app import make_app
     from dagster_celery.tasks import create_task
 
-    app: Celery = make_app(_app_arguments(settings))  # type: ignore[no-untyped-call]
+    app: Celery = make_app(_app_arguments(shop.settings))  # type: ignore[no-untyped-call]
     create_task(app)  # type: ignore[no-untyped-call]
     return app
 
@@ -75,15 +73,15 @@ def _app_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _celery(settings: Settings, shop: str | None) -> dg.ExecutorDefinition:
+def _celery(shop: Shop) -> dg.ExecutorDefinition:
     from dagster_celery import celery_executor
 
     # Without a config schema: it would hold the broker's password, and the launchpad would show it.
     @dg.executor(name="celery", requirements=dg.multiple_process_executor_requirements())
     def celery(context: dg.InitExecutorContext) -> dg.Executor:
-        if problem := broker_problem(settings):
-            raise BrokerUnavailable(f"Nothing was changed: {for_shop(shop, problem)}.")
-        arguments = _app_arguments(settings)
+        if problem := broker_problem(shop.settings, shop.names):
+            raise BrokerUnavailable(f"Nothing was changed: {problem}.")
+        arguments = _app_arguments(shop.settings)
         config = {**arguments, "include": [], "retries": {"disabled": {}}}
         return create_executor(
             celery_executor,

@@ -18,7 +18,7 @@ JOB_NAME: Final = "mika_maintenance"
 
 def maintenance_job(
     *,
-    shop: str | None = None,
+    shop_name: str | None = None,
     resources: Mapping[str, dg.ResourceDefinition] | None = None,
     console_level: str = "INFO",
     shards: int = 1,
@@ -26,22 +26,24 @@ def maintenance_job(
 ) -> dg.JobDefinition:
     """Return the job. By default it runs in one process: a process per op would cost ten times the CPU.
 
-    ``shop``: the name of the shop, if the code location has several. Each then has ``resources`` of its own; a single
-    shop uses those of the code location. ``console_level``: the lowest level that a run prints; its event log keeps
+    ``shop_name`` is set if the code location has several shops. Each then has ``resources`` of its own; a single shop
+    uses those of the code location. ``console_level``: the lowest level that a run prints; its event log keeps
     everything. With several ``shards``, the subtasks that can be split run on the workers of ``executor``.
     """
 
+    whose = "the Mika storefront" if shop_name is None else f"the shop {shop_name}"
+
     @dg.job(
-        name=JOB_NAME if shop is None else f"{JOB_NAME}_{shop}",
+        name=JOB_NAME if shop_name is None else f"{JOB_NAME}_{shop_name}",
         description=(
-            f"Runs the nine maintenance subtasks of {'the Mika storefront' if shop is None else f'the shop {shop}'} in "
+            f"Runs the nine maintenance subtasks of {whose} in "
             "sequence. A subtask that fails does not stop the others. The run fails, after all subtasks have run, only "
             "if the release of expired stock reservations failed."
         ),
         config=launchpad(console_level),
         executor_def=cancel_on_interrupt(executor),
         resource_defs=resources,
-        tags={MAINTAINS_TAG: "the shop"} if shop is None else {MAINTAINS_TAG: shop, SHOP_TAG: shop},
+        tags={MAINTAINS_TAG: "the shop"} if shop_name is None else {MAINTAINS_TAG: shop_name, SHOP_TAG: shop_name},
     )
     def mika_maintenance() -> None:
         last = None

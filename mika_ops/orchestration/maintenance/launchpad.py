@@ -41,7 +41,7 @@ class MaintenanceConfig(dg.Config):
     )
     limits: LimitsConfig = Field(
         default_factory=LimitsConfig,
-        description="Limits by subtask; they override MIKA_LIMITS. Default: process everything that is due.",
+        description="Limits by subtask; they override the setting limits. Default: process everything that is due.",
     )
 
 

@@ -5,14 +5,13 @@ from typing import Final
 
 import dagster as dg
 
-from mika_ops.config.loading import for_shop
 from mika_ops.documents.sharding import Shard
 from mika_ops.formatting import format_counts
 from mika_ops.host.host import Host
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.resources import RunPlan
 from mika_ops.orchestration.outcomes import to_metadata
-from mika_ops.subtasks.outcome import Failed, NotChosen, Outcome, Skipped, result_of
+from mika_ops.subtasks.outcome import Failed, NotChosen, Outcome, result_of
 from mika_ops.subtasks.subtask import Subtask, outcome_of
 
 FAIL_RUN_ON: Final = frozenset({"stock_reservations"})
@@ -60,12 +59,7 @@ def execute_subtask(context: dg.OpExecutionContext, subtask: Subtask, shard: Sha
     if subtask.name not in plan.selected:
         return NotChosen()
     host = Host(**{name: getattr(context.resources, name) for name in components_of(subtask)})
-    outcome = outcome_of(subtask, host, plan.clock, plan.limits_of(subtask.name, shard))
-    if isinstance(outcome, Skipped):
-        return outcome.model_copy(update={"reason": for_shop(plan.shop, outcome.reason)})
-    if isinstance(outcome, Failed):
-        return outcome.model_copy(update={"error": for_shop(plan.shop, outcome.error)})
-    return outcome
+    return outcome_of(subtask, host, plan.clock, plan.limits_of(subtask.name, shard), names=plan.shop.names)
 
 
 def log_outcome(context: dg.OpExecutionContext, subtask: str, outcome: Outcome) -> None:

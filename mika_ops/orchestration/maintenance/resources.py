@@ -12,8 +12,7 @@ import dagster as dg
 
 from mika_ops.assembly import configured_components, open_host
 from mika_ops.clock import Clock, utc_now
-from mika_ops.config.loading import for_shop
-from mika_ops.config.settings import Settings, run_options_from
+from mika_ops.config.settings import run_options_from
 from mika_ops.config.validators import require_time
 from mika_ops.documents.sharding import Shard
 from mika_ops.host.components import COMPONENTS
@@ -22,6 +21,7 @@ from mika_ops.host.host import Host
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.runs import started_at
 from mika_ops.orchestration.tags import SCHEDULED_AT_TAG
+from mika_ops.shop import Shop
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import RunOptions
@@ -39,14 +39,13 @@ class RunPlan:
     selected: frozenset[str]
     limits: Mapping[str, int]
     budget: TimeBudget
-    settings: Settings
-    shop: str | None = None
+    shop: Shop
 
     def limits_of(self, subtask: str, shard: Shard | None = None) -> RunOptions:
         """Return the limits of a subtask that the run chose, or of one shard of it."""
         limit = self.limits.get(subtask)
         return replace(
-            run_options_from(self.settings),
+            run_options_from(self.shop.settings),
             limit=limit if shard is None else shard.share_of(limit),
             shard=shard,
             out_of_time=self.budget.out_of_time_for(subtask),
@@ -54,36 +53,33 @@ class RunPlan:
         )
 
 
-def resources_for(
-    settings: Settings, host: Host | None = None, *, shop: str | None = None
-) -> dict[str, dg.ResourceDefinition]:
+def resources_for(shop: Shop) -> dict[str, dg.ResourceDefinition]:
     """Return a resource for each component, for the shop that holds them, and for the plan of the run.
 
-    A component of ``host`` overrides the one that the settings configure. ``shop``: the name, if there are several.
+    A component that the shop supplies overrides the one that its settings configure.
     """
-    supplied = host or Host()
-    configured = configured_components(settings, supplied)
+    configured = configured_components(shop)
     components = {
         name: _component_of_shop(name, component.purpose)
         if name in configured
         else dg.ResourceDefinition.none_resource(
-            description=f"{component.purpose} Not configured: {for_shop(shop, component.setting)}."
+            description=f"{component.purpose} Not configured: {component.remedy(shop.names)}."
         )
         for name, component in COMPONENTS.items()
     }
-    return {SHOP_RESOURCE: _shop(settings, supplied, shop), RUN_RESOURCE: _run_plan(settings, shop), **components}
+    return {SHOP_RESOURCE: _opened_shop(shop), RUN_RESOURCE: _run_plan(shop), **components}
 
 
-def _shop(settings: Settings, supplied: Host, name: str | None) -> dg.ResourceDefinition:
+def _opened_shop(shop: Shop) -> dg.ResourceDefinition:
     @dg.resource(description="The shop's components, opened when the run starts and closed when it ends.")
-    def shop(_context: dg.InitResourceContext) -> Iterator[Host]:
+    def opened_shop(_context: dg.InitResourceContext) -> Iterator[Host]:
         try:
-            with open_host(settings, supplied) as host:
+            with open_host(shop) as host:
                 yield host
         except (UnusableDatabase, InvalidHost) as error:
-            raise dg.Failure(f"Nothing was changed: {for_shop(name, str(error))}.", allow_retries=False) from None
+            raise dg.Failure(f"Nothing was changed: {error}.", allow_retries=False) from None
 
-    return shop
+    return opened_shop
 
 
 def _component_of_shop(name: str, purpose: str) -> dg.ResourceDefinition:
@@ -94,7 +90,7 @@ def _component_of_shop(name: str, purpose: str) -> dg.ResourceDefinition:
     return component
 
 
-def _run_plan(settings: Settings, shop: str | None) -> dg.ResourceDefinition:
+def _run_plan(shop: Shop) -> dg.ResourceDefinition:
     @dg.resource(
         description="The plan of the run: its time, the selected subtasks and their limits. The launchpad sets it.",
         config_schema={
@@ -112,9 +108,8 @@ def _run_plan(settings: Settings, shop: str | None) -> dg.ResourceDefinition:
             run_id=run.run_id if run else "unrecorded",
             clock=Clock.at(require_time(planned) if planned else utc_now()),
             selected=frozenset(selected),
-            limits={**settings.limits, **chosen["limits"]},
-            budget=TimeBudget(timedelta(seconds=settings.time_budget_seconds), _started_at(context), selected),
-            settings=settings,
+            limits={**shop.settings.limits, **chosen["limits"]},
+            budget=TimeBudget(timedelta(seconds=shop.settings.time_budget_seconds), _started_at(context), selected),
             shop=shop,
         )
 

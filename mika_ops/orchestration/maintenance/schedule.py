@@ -8,13 +8,12 @@ from typing import Final
 import dagster as dg
 
 from mika_ops.clock import utc_now
-from mika_ops.config.loading import for_shop
 from mika_ops.config.settings import Settings
-from mika_ops.host.host import Host
 from mika_ops.orchestration.dagster_internals import count_runs, newest_run_ids
 from mika_ops.orchestration.runs import ENDED, UNFINISHED, ended_at, started_at
 from mika_ops.orchestration.tags import WHY_TAG
 from mika_ops.scheduling.tick import BacklogProbe, RecentRuns, decide_tick
+from mika_ops.shop import Shop
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_timestamp
 
@@ -22,26 +21,21 @@ _RUNS_READ: Final = 10
 """The number of unfinished and of ended runs that a tick reads; more than one of each is rare."""
 
 
-def maintenance_schedule(
-    settings: Settings, job: dg.JobDefinition, host: Host | None = None, *, shop: str | None = None
-) -> dg.ScheduleDefinition:
+def maintenance_schedule(shop: Shop, job: dg.JobDefinition) -> dg.ScheduleDefinition:
     """Return the schedule, which is on as soon as it is deployed. The scheduled time of a tick is that of its run.
 
     A tick queries the backlog first. It starts a run only if work is due, if the last run failed or ended long ago, or
-    if the backlog cannot be read; otherwise it is skipped with the reason. ``shop``: the name, if there are several.
+    if the backlog cannot be read; otherwise it is skipped with the reason.
     """
-    probe, runs = BacklogProbe(settings, host), JobRuns(job.name)
+    settings, probe, runs = shop.settings, BacklogProbe(shop), JobRuns(job.name)
 
     def evaluate_tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = to_timestamp(context.scheduled_execution_time)
-        decision = decide_tick(
-            runs.read(context.instance), lambda: probe.look(planned), now=utc_now(), settings=settings
-        )
+        decision = decide_tick(runs.read(context.instance), lambda: probe.look(planned), now=utc_now(), shop=shop)
         # Dagster keeps the log of each tick indefinitely, in a file: log only what the reason does not say.
         if decision.warning:
-            context.log.warning(for_shop(shop, decision.warning))
-        why = for_shop(shop, decision.why)
-        return dg.RunRequest(tags={WHY_TAG: why}) if decision.launch else dg.SkipReason(why)
+            context.log.warning(decision.warning)
+        return dg.RunRequest(tags={WHY_TAG: decision.why}) if decision.launch else dg.SkipReason(decision.why)
 
     return dg.ScheduleDefinition(
         name=f"{job.name}_schedule",

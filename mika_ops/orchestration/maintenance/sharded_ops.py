@@ -52,14 +52,18 @@ def sharded_ops(subtask: Subtask) -> ShardedOps:
 def _split(subtask: Subtask) -> dg.OpDefinition:
     @dg.op(
         name=f"{subtask.name}_shards",
-        description=f"Splits {subtask.name} into shards: at most MIKA_SHARDS, and not more than due documents.",
+        description=(
+            f"Splits {subtask.name} into shards: at most as many as the setting `shards`, and not more than due "
+            "documents."
+        ),
         required_resource_keys={RUN_RESOURCE, BACKLOG},
         ins={AFTER: dg.In(dg.Nothing, description="The subtask before. Subtasks run in sequence.")},
         out=dg.DynamicOut(dg.Nothing, description="One output for each shard."),
     )
     def split(context: dg.OpExecutionContext) -> Any:
         plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
-        for shard in sharding.all_shards(sharding.useful_shards(plan.settings.shards, _due(context, plan, subtask))):
+        useful = sharding.useful_shards(plan.shop.settings.shards, _due(context, plan, subtask))
+        for shard in sharding.all_shards(useful):
             yield dg.DynamicOutput(None, mapping_key=str(shard))
 
     return split
@@ -71,14 +75,14 @@ def _due(context: dg.OpExecutionContext, plan: RunPlan, subtask: Subtask) -> int
     if subtask.name not in plan.selected:
         return 0
     if reader is None:
-        return plan.settings.shards
-    selection = due_selections(now, run_options_from(plan.settings))[subtask.name]
+        return plan.shop.settings.shards
+    selection = due_selections(now, run_options_from(plan.shop.settings))[subtask.name]
     try:
         due = reader.read({subtask.name: selection}, now=now).due.get(subtask.name)
     except Exception as failure:  # noqa: BLE001 - the shards then report the error
         context.log.warning("cannot count what is due, so all shards are used: %s", describe_error(failure))
-        return plan.settings.shards
-    return plan.settings.shards if due is None else due.count
+        return plan.shop.settings.shards
+    return plan.shop.settings.shards if due is None else due.count
 
 
 def _shard(subtask: Subtask) -> dg.OpDefinition:

@@ -57,12 +57,13 @@ Event: TypeAlias = dg.AssetObservation | dg.AssetCheckEvaluation | dg.Output[Non
 def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
     """Yield the observations and checks, log the result of the run, and raise if the run must fail."""
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
+    settings = plan.shop.settings
     outcomes = read_outcomes(context.instance, context.run_id, chosen=plan.selected)
     if not outcomes:
         # "Re-execute from failure" runs only the summary: without this, it would turn a failed run green.
         raise dg.Failure("No subtask was part of this run: re-execute the whole run, not only the summary.")
     snapshot = _read_snapshot(context, plan)
-    results = {} if snapshot is None else run_checks(snapshot, plan.settings)
+    results = {} if snapshot is None else run_checks(snapshot, settings)
     before = context.instance.get_run_records(
         dg.RunsFilter(job_name=context.job_name, statuses=ENDED), limit=RUNS_SHOWN
     )
@@ -78,7 +79,7 @@ def summary(context: dg.OpExecutionContext) -> Iterator[Event]:
     line = json.dumps({"now": plan.clock.scheduled_at, **facts}, ensure_ascii=False)
     (context.log.warning if failed else context.log.info)("%s %s", context.job_name, line)
     metadata: dict[str, Any] = {
-        "overview": dg.MetadataValue.md(overview(outcomes, snapshot, results, before, url=plan.settings.dagster_url)),
+        "overview": dg.MetadataValue.md(overview(outcomes, snapshot, results, before, url=settings.dagster_url)),
         **count_statuses(outcomes.values()),
         "unreadable_documents": 0 if snapshot is None else snapshot.backlog.unreadable,
     }
@@ -94,7 +95,7 @@ def _read_snapshot(context: dg.OpExecutionContext, plan: RunPlan) -> ShopSnapsho
     if reader is None:
         return None
     try:
-        snapshot = take_snapshot(reader, run_options_from(plan.settings), now=plan.clock.scheduled_at)
+        snapshot = take_snapshot(reader, run_options_from(plan.shop.settings), now=plan.clock.scheduled_at)
     except Exception as failure:  # noqa: BLE001 - see above
         context.log.warning("cannot read the remaining backlog: %s", describe_error(failure))
         return None
@@ -116,21 +117,21 @@ def _events_of(
 ) -> Iterator[Event]:
     """Yield what is worth an event: an idle shop without a failing check adds events only at its heartbeats."""
     now, last = utc_now(), _started_at(before)
-    interval = timedelta(minutes=plan.settings.heartbeat_minutes)
+    interval = timedelta(minutes=plan.shop.settings.heartbeat_minutes)
     heartbeat = is_heartbeat(now, last, every=interval)
     all_checks = is_heartbeat(now, last, every=max(interval, CHECKS_REPEATED_EVERY))
-    yield from observations(outcomes, snapshot, plan.shop, heartbeat=heartbeat)
+    yield from observations(outcomes, snapshot, plan.shop.name, heartbeat=heartbeat)
     failed_before = names_in(before.dagster_run.tags, UNHEALTHY_TAG) if before else frozenset()
-    for name, evaluation in evaluations(results, plan.settings, plan.shop).items():
+    for name, evaluation in evaluations(results, plan.shop).items():
         changed = evaluation.passed is (name in failed_before)
-        failing = not evaluation.passed and (heartbeat or name in plan.settings.check_errors)
+        failing = not evaluation.passed and (heartbeat or name in plan.shop.settings.check_errors)
         if all_checks or changed or failing:
             yield evaluation
 
 
 def _roll_up(context: dg.OpExecutionContext, plan: RunPlan) -> None:
     try:
-        roll_up(context.instance, context.job_name, plan.shop, now=utc_now())
+        roll_up(context.instance, context.job_name, plan.shop.name, now=utc_now())
     except Exception as failure:  # noqa: BLE001 - a plot without one hour is no reason to fail a run
         context.log.warning("cannot roll up the last hour: %s", describe_error(failure))
 

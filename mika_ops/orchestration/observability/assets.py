@@ -14,6 +14,7 @@ import dagster as dg
 from mika_ops.config.settings import Settings
 from mika_ops.monitoring.metrics import Metrics, had_work, subtask_metrics
 from mika_ops.monitoring.snapshot import ShopSnapshot
+from mika_ops.shop import Shop
 from mika_ops.subtasks.outcome import NotChosen, Outcome, count_statuses
 from mika_ops.subtasks.registry import SUBTASKS
 
@@ -32,22 +33,22 @@ _OF_THE_SHOP: Final = {
 """The assets that belong to no single subtask. No subtask has one of these names."""
 
 
-def asset_key(name: str, shop: str | None) -> dg.AssetKey:
+def asset_key(name: str, shop_name: str | None) -> dg.AssetKey:
     """Return the key of an asset: ``mika/stuck_emails``, or ``mika/eu/stuck_emails`` for the shop ``eu``."""
-    return dg.AssetKey([PREFIX, *([] if shop is None else [shop]), name])
+    return dg.AssetKey([PREFIX, *([] if shop_name is None else [shop_name]), name])
 
 
-def shop_assets(settings: Settings, shop: str | None) -> list[dg.AssetSpec]:
+def shop_assets(shop: Shop) -> list[dg.AssetSpec]:
     """Return the assets of a shop: one for each subtask, and those of the whole shop."""
     when = "Observed by each run in which the subtask had work or failed, and by each heartbeat."
     described = {subtask.name: f"{subtask.description}\n\n{when}" for subtask in SUBTASKS} | _OF_THE_SHOP
     return [
         dg.AssetSpec(
-            asset_key(name, shop),
+            asset_key(name, shop.name),
             description=description,
-            group_name=PREFIX if shop is None else f"{PREFIX}_{shop}",
-            owners=settings.asset_owners,
-            kinds=_kinds(settings),
+            group_name=PREFIX if shop.name is None else f"{PREFIX}_{shop.name}",
+            owners=shop.settings.asset_owners,
+            kinds=_kinds(shop.settings),
         )
         for name, description in described.items()
     ]
@@ -61,7 +62,7 @@ def is_heartbeat(now: datetime, last_started: datetime | None, *, every: timedel
 
 
 def observations(
-    outcomes: Mapping[str, Outcome], snapshot: ShopSnapshot | None, shop: str | None, *, heartbeat: bool
+    outcomes: Mapping[str, Outcome], snapshot: ShopSnapshot | None, shop_name: str | None, *, heartbeat: bool
 ) -> list[dg.AssetObservation]:
     """Return what a run observes: the subtasks that had work, or all at a heartbeat, and then the shop."""
     chosen = {
@@ -72,12 +73,12 @@ def observations(
     shown = {subtask: outcome for subtask, outcome in chosen.items() if heartbeat or had_work(outcome)}
     observed = [
         dg.AssetObservation(
-            asset_key(subtask.name, shop),
+            asset_key(subtask.name, shop_name),
             metadata={"status": outcome.status, **subtask_metrics(subtask, outcome, snapshot)},
         )
         for subtask, outcome in shown.items()
     ]
-    return [*observed, _of_shop(chosen.values(), snapshot, shop)] if observed else []
+    return [*observed, _of_shop(chosen.values(), snapshot, shop_name)] if observed else []
 
 
 def numeric_metadata(observation: dg.AssetObservation | None) -> Metrics:
@@ -86,13 +87,13 @@ def numeric_metadata(observation: dg.AssetObservation | None) -> Metrics:
     return {name: value for name, value in values.items() if isinstance(value, int | float)}
 
 
-def _of_shop(chosen: Collection[Outcome], snapshot: ShopSnapshot | None, shop: str | None) -> dg.AssetObservation:
+def _of_shop(chosen: Collection[Outcome], snapshot: ShopSnapshot | None, shop_name: str | None) -> dg.AssetObservation:
     numbers: dict[str, int] = count_statuses(chosen)
     numbers["duration_ms"] = sum(outcome.duration_ms for outcome in chosen)
     if snapshot is not None:
         numbers["due"] = snapshot.backlog.total
         numbers["failed_for_good"] = sum(due.count for due in snapshot.failed.values())
-    return dg.AssetObservation(asset_key(SHOP, shop), metadata=numbers)
+    return dg.AssetObservation(asset_key(SHOP, shop_name), metadata=numbers)
 
 
 def _kinds(settings: Settings) -> set[str]:

@@ -8,13 +8,13 @@ import dagster as dg
 from pydantic import Field
 
 from mika_ops.clock import utc_now
-from mika_ops.config.settings import Settings
 from mika_ops.deadline import Deadline
 from mika_ops.orchestration.execution.cancellation import cancel_on_interrupt
 from mika_ops.orchestration.maintenance.launchpad import InvalidLaunchpad
 from mika_ops.orchestration.retention.instance_history import InstanceHistory, keeps_its_own_history
 from mika_ops.orchestration.retention.policy import Retention, RetentionResult, delete_expired
 from mika_ops.orchestration.tags import SHOP_TAG
+from mika_ops.shop import Shop
 
 HISTORY_JOB_NAME: Final = "mika_history_retention"
 
@@ -38,14 +38,17 @@ class HistoryConfig(dg.Config):
 
     dry_run: bool = Field(False, description="Count and name what would be deleted, and delete nothing.")
     success_days: float | None = Field(
-        None, description="Days for which runs that succeeded are kept. Default: MIKA_HISTORY_SUCCESS_DAYS."
+        None, description="Days for which runs that succeeded are kept. Default: the setting history_success_days."
     )
     failure_days: float | None = Field(
         None,
-        description="Days for which runs that failed or were canceled are kept. Default: MIKA_HISTORY_FAILURE_DAYS.",
+        description=(
+            "Days for which runs that failed or were canceled are kept. Default: the setting history_failure_days."
+        ),
     )
     keep_runs: int | None = Field(
-        None, description="So many of the newest are kept of each job and ending. Default: MIKA_HISTORY_KEEP_RUNS."
+        None,
+        description="So many of the newest are kept of each job and ending. Default: the setting history_keep_runs.",
     )
 
 
@@ -105,12 +108,10 @@ def history_retention(context: dg.OpExecutionContext, config: RetentionConfig) -
     return dg.Output(None, metadata={"status": "completed", **metadata})
 
 
-def history_job(settings: Settings, *, jobs: Sequence[str], shop: str | None = None) -> dg.JobDefinition:
-    """Return the job that cares for the history of ``jobs``, by name, and for its own.
-
-    ``shop``: its name, where there are several; each cares for its own jobs alone.
-    """
-    name = HISTORY_JOB_NAME if shop is None else f"{HISTORY_JOB_NAME}_{shop}"
+def history_job(shop: Shop, *, jobs: Sequence[str]) -> dg.JobDefinition:
+    """Return the job that deletes the old runs of ``jobs``, by name, and its own. Each shop has its own job."""
+    settings = shop.settings
+    name = HISTORY_JOB_NAME if shop.name is None else f"{HISTORY_JOB_NAME}_{shop.name}"
 
     @dg.config_mapping
     def to_run_config(config: HistoryConfig) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def history_job(settings: Settings, *, jobs: Sequence[str], shop: str | None = N
         ),
         config=to_run_config,
         executor_def=cancel_on_interrupt(dg.in_process_executor),
-        tags={"mika": "history"} | ({} if shop is None else {SHOP_TAG: shop}),
+        tags={"mika": "history"} | ({} if shop.name is None else {SHOP_TAG: shop.name}),
     )
     def mika_history_retention() -> None:
         history_retention()
@@ -139,15 +140,15 @@ def history_job(settings: Settings, *, jobs: Sequence[str], shop: str | None = N
     return mika_history_retention
 
 
-def history_schedule(settings: Settings, job: dg.JobDefinition) -> dg.ScheduleDefinition:
+def history_schedule(shop: Shop, job: dg.JobDefinition) -> dg.ScheduleDefinition:
     """Return the daily schedule; it runs as soon as it is deployed."""
     return dg.ScheduleDefinition(
         name=f"{job.name}_schedule",
         job=job,
         cron_schedule=DAILY,
-        execution_timezone=settings.maintenance_timezone,
+        execution_timezone=shop.settings.maintenance_timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Deletes old runs every day at 04:17 ({settings.maintenance_timezone}).",
+        description=f"Deletes old runs every day at 04:17 ({shop.settings.maintenance_timezone}).",
     )
 
 

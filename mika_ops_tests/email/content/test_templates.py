@@ -20,6 +20,7 @@ from mika_ops.email.content.samples import sample_email, sample_order
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS
 from mika_ops.ports.email import EmailSkipped, EmailUnrenderable, Envelope
 from mika_ops.rules.email import sent
+from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.timestamps import to_datetime
 from mika_ops_testing.builders import NOW, email, get, put
@@ -74,7 +75,7 @@ class TestWhichKinds:
         settings = isolated_settings(
             database_url=url, email_directory=emails, email_extra_kinds="download", email_templates=templates
         )
-        with open_host(settings) as host:
+        with open_host(Shop(settings)) as host:
             assert host.email_outbox is not None
             drained = host.email_outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
         assert (drained.sent, drained.error) == (1, None)
@@ -92,7 +93,7 @@ class TestWhichKinds:
         put(database, "ledger", stored_order("order_1"))
         put(database, "ops", email("email_1"), email("email_2", kind="order_confirmation", orderId="order_1"))
         settings = isolated_settings(database_url=url, email_directory=tmp_path / "emails", email_templates=tmp_path)
-        with open_host(settings) as host:
+        with open_host(Shop(settings)) as host:
             assert host.email_outbox is not None
             drained = host.email_outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
         assert (drained.sent, drained.failed, drained.error) == (1, 1, None)

@@ -13,6 +13,7 @@ from mika_ops.host.host import Host
 from mika_ops.orchestration.alerts.sensors import alert_sensor
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.ports.alerts import Alert
+from mika_ops.shop import Shop
 from mika_ops_tests.orchestration.fake_host import run_job, whole_host
 
 
@@ -44,9 +45,8 @@ class Alerts:
         self.later = timedelta(0)
         self.settings = isolated_settings(**settings)
         self.sensor = alert_sensor(
-            self.settings,
+            Shop(self.settings, supplied=Host(alert_sink=self.pager)),
             build_definitions(settings=self.settings).resolve_job_def("mika_maintenance"),
-            self.pager,
             now=lambda: utc_now() + self.later,
         )
         self.tick()

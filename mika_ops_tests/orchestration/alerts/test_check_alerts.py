@@ -7,9 +7,11 @@ import pytest
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
+from mika_ops.host.host import Host
 from mika_ops.orchestration.alerts.sensors import history_alert_sensor
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.ports.backlog import Backlog, Due
+from mika_ops.shop import Shop
 from mika_ops_tests.orchestration.alerts.alerting import Alerts, Pager
 from mika_ops_tests.orchestration.fake_host import Backlogs, whole_host
 
@@ -62,7 +64,7 @@ def test_history_that_is_not_kept_small_any_more_is_told() -> None:
     pager = Pager()
     later = [timedelta(hours=hours) for hours in (0, 0, 25)]
     began = utc_now()
-    sensor = history_alert_sensor(settings, job, pager, now=lambda: began + later[0])
+    sensor = history_alert_sensor(Shop(settings, supplied=Host(alert_sink=pager)), job, now=lambda: began + later[0])
     with dg.DagsterInstance.ephemeral() as instance:
         cursor = None
         while later:
@@ -82,7 +84,7 @@ def test_a_retention_that_fails_is_told_by_its_own_sensor_alone(monkeypatch: pyt
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         job = build_definitions(settings=alerts.settings).resolve_job_def("mika_history_retention")
-        sensor = history_alert_sensor(alerts.settings, job, alerts.pager)
+        sensor = history_alert_sensor(Shop(alerts.settings, supplied=Host(alert_sink=alerts.pager)), job)
         cursor = sensor.evaluate_tick(dg.build_sensor_context(instance=instance)).cursor
         run = job.execute_in_process(instance=instance, raise_on_error=False)
 

@@ -10,6 +10,7 @@ from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.resources import resources_for
+from mika_ops.shop import Shop
 from mika_ops.timestamps import to_timestamp
 from mika_ops_tests.orchestration.fake_host import Outbox, run_job, whole_host
 
@@ -137,6 +138,6 @@ def test_every_field_of_the_launchpad_is_optional_and_described() -> None:
 
 
 def test_subtasks_that_are_not_chosen_keep_no_time_for_themselves() -> None:
-    plan = resources_for(isolated_settings())[RUN_RESOURCE]
+    plan = resources_for(Shop(isolated_settings()))[RUN_RESOURCE]
     with dg.build_init_resource_context(config={"subtasks": ["webhook_retries", "email_outbox"]}) as context:
         assert plan(context).budget.subtasks == ("email_outbox", "webhook_retries")

@@ -10,6 +10,7 @@ from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import EmailOverrides, Host
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
+from mika_ops.setting_names import PLAIN_NAMES
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops.store.opening import open_database
@@ -48,7 +49,10 @@ def test_every_piece_of_the_host_is_a_described_resource_whether_or_not_it_is_co
 
 @pytest.mark.parametrize("name", sorted(COMPONENTS))
 def test_a_piece_that_is_not_configured_says_which_setting_supplies_it(name: str) -> None:
-    assert resources()[name].description == f"{COMPONENTS[name].purpose} Not configured: {COMPONENTS[name].setting}."
+    component = COMPONENTS[name]
+    remedy = component.remedy(PLAIN_NAMES)
+
+    assert resources()[name].description == f"{component.purpose} Not configured: {remedy}."
 
 
 def test_a_piece_that_is_configured_says_what_it_is_for() -> None:

@@ -9,6 +9,7 @@ from mika_ops.host.host import Host
 from mika_ops.monitoring.checks import CHECK_NAMES, CHECKS
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.observability.checks import health_checks
+from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops_testing.builders import delete_request, email, put
 from mika_ops_tests.orchestration.fake_host import Backlogs
@@ -47,11 +48,11 @@ def test_checks_that_cannot_read_the_shop_fail_with_a_sentence(instance: dg.Dags
 
 
 def test_a_shop_without_a_backlog_has_no_checks() -> None:
-    assert health_checks(isolated_settings(), None) == []
+    assert health_checks(Shop(isolated_settings())) == []
 
 
 def test_a_check_says_what_its_threshold_is_and_which_setting_moves_it() -> None:
-    (health,) = health_checks(isolated_settings(check_due_email_minutes=30), Host(backlog=Backlogs()), shop="eu")
+    (health,) = health_checks(Shop(isolated_settings(check_due_email_minutes=30), "eu", Host(backlog=Backlogs())))
 
     described = {spec.name: spec for spec in health.check_specs}
     assert list(described) == [check.name for check in CHECKS]
