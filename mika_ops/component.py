@@ -10,7 +10,7 @@ from dagster.components.scaffold.scaffold import NoParams, scaffold_with
 from pydantic import Field, create_model
 
 from mika_ops.config.errors import SettingsError
-from mika_ops.config.loading import load_settings, unknown_variables
+from mika_ops.config.loading import RENAMED_SETTINGS, load_settings, unknown_variables
 from mika_ops.config.settings import Settings
 from mika_ops.host.host import Host
 from mika_ops.orchestration.definitions import build_definitions
@@ -24,6 +24,10 @@ _Value: TypeAlias = str | int | float | bool | list[str] | dict[str, int] | None
 _SETTINGS: Final[dict[str, Any]] = {
     name: (Annotated[_Value, dg.Resolver.default(description=field.description)], None)
     for name, field in Settings.model_fields.items()
+} | {
+    # A removed name stays in the schema: Dagster would otherwise reject it without naming the replacement.
+    old: (Annotated[_Value, dg.Resolver.default(description=f"Removed: use {new}.")], None)
+    for old, new in RENAMED_SETTINGS.items()
 }
 
 

@@ -13,6 +13,7 @@ import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
 from mika_ops import Host, MikaMaintenance
+from mika_ops.config.loading import RENAMED_SETTINGS
 from mika_ops.config.settings import Settings
 from mika_ops_tests.orchestration.fake_host import Ephemeral
 
@@ -131,7 +132,13 @@ def test_every_setting_can_be_given_and_is_described() -> None:
     schema = MikaMaintenance.model().model_json_schema()
     properties = schema["$defs"]["ShopSettingsModel"]["properties"]
     described = {name: value["description"] for name, value in properties.items()}
-    assert described == {name: field.description for name, field in Settings.model_fields.items()}
+    removed = {old: f"Removed: use {new}." for old, new in RENAMED_SETTINGS.items()}
+    assert described == {name: field.description for name, field in Settings.model_fields.items()} | removed
+
+
+def test_a_removed_setting_is_rejected_with_its_replacement() -> None:
+    refusal = refusal_of({"settings": {"alert_silence_minutes": 120}})
+    assert "settings.alert_silence_minutes was renamed: use settings.alert_no_run_minutes" in refusal
 
 
 def dg_command(*arguments: str, project: Path) -> str:

@@ -1,7 +1,7 @@
 """What is wrong with a job over many runs, and when somebody is told: rules only, without Dagster and without a clock.
 
 An incident is opened by a failed run, a failed subtask, a subtask that used to run and is skipped now, a failing check,
-or by silence, when no run has finished for too long. It is told when it opens, again after the cooldown, which doubles
+or when no run has finished for too long. It is told when it opens, again after the cooldown, which doubles
 each time up to a day, and when it is over. Each channel is told by itself: one that is broken neither silences another
 nor loses anything. The state holds names, times and run ids only.
 """
@@ -20,7 +20,7 @@ RUN: Final = "run"
 """The incident of runs that fail as a whole, by no subtask's fault: no subtask has this name."""
 
 
-NO_RUNS: Final = "silence"
+NO_RUNS: Final = "no_runs"
 """The incident of no finished run at all."""
 
 
@@ -42,7 +42,7 @@ class IncidentKind(StrEnum):
     SUBTASK_FAILED = "failed"
     SUBTASK_SKIPPED = "skipped"
     CHECK_FAILED = "check"
-    SILENT = "silent"
+    NO_RUNS = "no_runs"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class MonitorState(BaseModel):
 
 @dataclass(frozen=True)
 class Notification:
-    """What one channel is to be told now. ``key`` is the name of the subtask or the check, ``run`` or ``silence``."""
+    """What one channel is to be told now. ``key`` is the name of the subtask or the check, ``run`` or ``no_runs``."""
 
     kind: AlertKind
     key: str
@@ -139,7 +139,7 @@ def apply_runs(
 ) -> MonitorState:
     """Return the state after some finished runs, oldest first, and after the time that has passed.
 
-    ``channels``: how many there are to tell. ``overdue_at``: ``None`` where silence is not to be judged.
+    ``channels``: how many there are to tell. ``overdue_at``: ``None`` where no runs are expected.
     """
     ran, heard = set(state.ran), state.heard
     incidents = {key: _for_channels(incident, channels) for key, incident in state.incidents.items()}
@@ -149,7 +149,7 @@ def apply_runs(
         if not seen.canceled:
             _apply_run(seen, ran, incidents, cooldown, channels)
     if overdue_at is not None and now >= overdue_at(heard) and _is_over(incidents.get(NO_RUNS)):
-        _open(incidents, NO_RUNS, IncidentKind.SILENT, FinishedRun("", heard), cooldown, channels)
+        _open(incidents, NO_RUNS, IncidentKind.NO_RUNS, FinishedRun("", heard), cooldown, channels)
     for key, incident in list(incidents.items()):
         accepted = incident.trouble is IncidentKind.SUBTASK_SKIPPED and now - incident.kind_since >= SKIP_ACCEPTED_AFTER
         if accepted:
@@ -160,7 +160,7 @@ def apply_runs(
 
 
 def without_no_runs(state: MonitorState) -> MonitorState:
-    """Return the state without the incident of silence: where no schedule is registered, silence is no trouble."""
+    """Return the state without the `no_runs` incident: where no schedule is registered, no runs are expected."""
     return state.model_copy(
         update={"incidents": {key: incident for key, incident in state.incidents.items() if key != NO_RUNS}}
     )
@@ -232,13 +232,13 @@ def _open(
         return
     newest["times"] = before.times + 1
     if before.trouble is not trouble:
-        newest["as_it_is_since"] = seen.at
+        newest["kind_since"] = seen.at
     if before.ended is not None:
         newest |= {
             "ended": None,
             "ended_by": None,
             "reopened": before.reopened + 1,
-            "as_it_is_since": seen.at,
+            "kind_since": seen.at,
             "tracks": tuple(ChannelState(at=track.at) if track.closed else track for track in before.tracks),
         }
     incidents[key] = before.model_copy(update=newest)

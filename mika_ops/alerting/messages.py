@@ -36,7 +36,7 @@ def _title(message: Notification) -> str:
         IncidentKind.SUBTASK_FAILED: f"{message.key} failed",
         IncidentKind.SUBTASK_SKIPPED: f"{message.key} is skipped",
         IncidentKind.CHECK_FAILED: f"{message.key} fails",
-        IncidentKind.SILENT: "no run finishes",
+        IncidentKind.NO_RUNS: "no run finishes",
     }[message.incident.trouble]
     return f"still: {told}" if message.kind == "reminder" else told
 
@@ -55,7 +55,7 @@ def _troubled(message: Notification, job: str, cause: str | None) -> str:
             what = f"{job}: {name} used to run, and was skipped in run {incident.run_id}{because}"
         case IncidentKind.CHECK_FAILED:
             what = f"{job}: the check {name} fails since run {incident.run_id}{because}"
-        case IncidentKind.SILENT:
+        case IncidentKind.NO_RUNS:
             since = _minute(incident.last_seen)
             return (
                 f"{'Still: ' if message.kind == 'reminder' else ''}{job}: no run has finished since {since}. "

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -19,6 +19,9 @@ from mika_ops.config.secret_files import UnreadSecret, secret_names
 from mika_ops.config.settings import Settings
 from mika_ops.setting_names import PREFIX, SettingNames
 
+RENAMED_SETTINGS: Final[Mapping[str, str]] = {"alert_silence_minutes": "alert_no_run_minutes"}
+"""Settings under names that were removed, with their replacements. A removed name is an error, so it is not ignored."""
+
 
 def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
     """Read the settings from the environment, a ``.env`` file and files of secrets; ``overrides`` come first.
@@ -27,7 +30,13 @@ def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
     ``SettingsError`` with one sentence for each variable that is wrong.
     """
     names = SettingNames(prefix_of(shop))
+    if removed := [name for name in RENAMED_SETTINGS if name in overrides]:
+        raise SettingsError(
+            "\n".join(f"settings.{name} was renamed: use settings.{RENAMED_SETTINGS[name]}" for name in removed)
+        )
     try:
+        if removed_variables := _removed_variables(_variables(), names):
+            raise SettingsError("\n".join(removed_variables))
         return Settings(_env_prefix=names.prefix, **overrides)
     except ValidationError as error:
         problems = "\n".join(_sentence(dict(problem), names) for problem in error.errors())
@@ -59,7 +68,7 @@ def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str
     among several; one that ends like a setting may be another shop's, and is not told.
     """
     prefix = prefix_of(shop)
-    variables = {**DotEnvSettingsSource(Settings).env_vars, **os.environ} if environment is None else environment
+    variables = _variables() if environment is None else environment
     names = {*variables, *secret_names(variables, prefix)}
     known = {name.upper() for name in Settings.model_fields}
     told = []
@@ -70,6 +79,18 @@ def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str
             close = get_close_matches(bare, known, n=1)
             told.append(f"{name} is no setting" + (f": did you mean {prefix}{close[0]}?" if close else ""))
     return told
+
+
+def _variables() -> dict[str, str | None]:
+    return {**DotEnvSettingsSource(Settings).env_vars, **os.environ}
+
+
+def _removed_variables(variables: Mapping[str, str | None], names: SettingNames) -> list[str]:
+    """Name the replacement of each variable that is set under a removed name."""
+    given = {name.upper() for name in (*variables, *secret_names(variables, names.prefix))}
+    return [
+        f"{names(old)} was renamed: use {names(new)}" for old, new in RENAMED_SETTINGS.items() if names(old) in given
+    ]
 
 
 def _sentence(problem: dict[str, Any], names: SettingNames) -> str:

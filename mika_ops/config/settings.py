@@ -180,7 +180,7 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
     alert_cooldown_minutes: float = Field(
         60.0, gt=0, le=10_080, description="The wait before an alert is repeated; it doubles each time, up to a day."
     )
-    alert_silence_minutes: float = Field(
+    alert_no_run_minutes: float = Field(
         150.0,
         gt=0,
         le=100_800,

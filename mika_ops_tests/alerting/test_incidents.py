@@ -203,9 +203,9 @@ def test_silence_is_told_and_ends_with_the_next_run() -> None:
     watched = Watched(overdue_at=lambda heard: heard + 2 * HOUR)
 
     assert watched.tick(after=2 * HOUR - MINUTE) == []
-    assert watched.tick() == ["opened silence"]
+    assert watched.tick() == ["opened no_runs"]
     assert watched.tick() == []
-    assert watched.tick(run(1, at=watched.now, completed="stuck_emails")) == ["recovered silence"]
+    assert watched.tick(run(1, at=watched.now, completed="stuck_emails")) == ["recovered no_runs"]
     assert watched.tick(after=HOUR) == []
 
 
@@ -298,7 +298,7 @@ def test_whatever_runs_do_an_incident_is_opened_at_most_once_and_is_over_exactly
     watched.tick()
 
     for channel in (0, 1):
-        for key in ("run", "acp_sessions", "silence"):
+        for key in ("run", "acp_sessions", "no_runs"):
             kinds = [message.kind for _, message in watched.sent if (message.key, message.channel) == (key, channel)]
             alternating = [kind for kind in kinds if kind != "reminder"]
             assert alternating == ["opened", "recovered"] * (len(alternating) // 2)
@@ -373,3 +373,12 @@ def test_the_sentence_of_silence_says_since_when_and_what_to_look_at() -> None:
     assert recovered.sentence == (
         "shop runs again: run run-1 finished at 2026-03-01 13:00 UTC; before, none had since 2026-03-01 12:00 UTC"
     )
+
+
+def test_an_incident_that_changes_its_kind_keeps_since_when() -> None:
+    state = MonitorState(heard=NOON)
+    runs = [run(1, completed=STOCK), run(2, failed=STOCK), run(3, at=NOON + HOUR, skipped=STOCK)]
+
+    state = apply_runs(state, runs, now=NOON + HOUR, cooldown=HOUR)
+
+    assert state.incidents[STOCK].kind_since == NOON + HOUR

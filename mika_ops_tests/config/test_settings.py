@@ -349,3 +349,17 @@ class TestSecretsByFile:
         (secrets / "mika_plugin_id").write_text("file")
 
         assert isolated_settings(secrets_directory=secrets).plugin_id == "mika"
+
+
+@pytest.mark.parametrize(("shop", "prefix"), [(None, "MIKA_"), ("eu", "MIKA_EU_")])
+@pytest.mark.parametrize("place", ["environment", "dotenv"])
+def test_a_removed_variable_is_rejected_with_its_replacement(
+    shop: str | None, prefix: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == "environment":
+        monkeypatch.setenv(f"{prefix}ALERT_SILENCE_MINUTES", "120")
+    else:
+        Path(".env").write_text(f"{prefix}ALERT_SILENCE_MINUTES=120\n")
+
+    expected = f"{prefix}ALERT_SILENCE_MINUTES was renamed: use {prefix}ALERT_NO_RUN_MINUTES"
+    assert told_of(shop=shop) == expected

@@ -5,14 +5,15 @@ the finished runs of one job and the tags in which they say how their subtasks e
 for the cause that an alert tells.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mika_ops.alerting import incidents
 from mika_ops.alerting.incidents import FinishedRun, MonitorState, Notification, OverdueAt
@@ -50,22 +51,36 @@ class Cursor(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     since: datetime
     seen: tuple[int, ...] = ()
     state: MonitorState
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor | None":
-        """Read a cursor; ``None`` where there is none, or one that another version wrote."""
+        """Read a cursor of this version or the one before; ``None`` where there is none, or it is not readable."""
         try:
-            return None if text is None else cls.model_validate_json(text)
-        except ValidationError:
+            return None if text is None else cls.model_validate_json(json.dumps(_upgraded(json.loads(text))))
+        except (AttributeError, TypeError, ValueError):
             return None
 
     def written(self) -> str:
         """Write the cursor, without what is as by default."""
         return self.model_dump_json(exclude_defaults=True)[:-1] + f',"version":{self.version}}}'
+
+
+def _upgraded(cursor: Any) -> Any:
+    """Rename what version 1 called otherwise, so that an upgrade neither loses nor repeats an alert."""
+    if not isinstance(cursor, dict) or cursor.get("version") != 1:
+        return cursor
+    state = cursor.get("state", {})
+    known = {"no_runs" if key == "silence" else key: value for key, value in state.get("incidents", {}).items()}
+    for incident in known.values():
+        if "as_it_is_since" in incident:
+            incident["kind_since"] = incident.pop("as_it_is_since")
+        if incident.get("trouble") == "silent":
+            incident["trouble"] = "no_runs"
+    return cursor | {"version": 2, "state": state | {"incidents": known}}
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ def overdue_at(settings: Settings) -> OverdueAt:
     return overdue_after(
         settings.maintenance_schedule,
         settings.maintenance_timezone,
-        silence=timedelta(minutes=settings.alert_silence_minutes),
+        no_run=timedelta(minutes=settings.alert_no_run_minutes),
         idle=timedelta(minutes=settings.heartbeat_minutes if settings.idle_ticks == "skip" else 0),
         run=timedelta(minutes=settings.long_run_minutes),
     )
 
 
 def overdue_after(
-    cron: str, timezone: str, *, silence: timedelta, run: timedelta, idle: timedelta = timedelta(0)
+    cron: str, timezone: str, *, no_run: timedelta, run: timedelta, idle: timedelta = timedelta(0)
 ) -> OverdueAt:
     def until(heard: datetime) -> datetime:
         ticks = cron_times(cron, timezone, since=heard + idle)
-        return max(heard + silence, next(ticks) + run)
+        return max(heard + no_run, next(ticks) + run)
 
     return until

@@ -58,7 +58,7 @@ def history_alert_sensor(
     """
     settings = shop.settings
     daily = overdue_after(
-        DAILY, settings.maintenance_timezone, silence=timedelta(0), run=timedelta(minutes=settings.long_run_minutes)
+        DAILY, settings.maintenance_timezone, no_run=timedelta(0), run=timedelta(minutes=settings.long_run_minutes)
     )
     return _sensor(
         _watch(shop, job, now=now, overdue_at=daily),

@@ -73,7 +73,7 @@ def test_history_that_is_not_kept_small_any_more_is_told() -> None:
             later.pop(0)
 
     (alert,) = pager.sent
-    assert (alert.job, alert.incident, alert.kind) == ("mika_history_retention", "silence", "opened")
+    assert (alert.job, alert.incident, alert.kind) == ("mika_history_retention", "no_runs", "opened")
 
 
 def test_a_retention_that_fails_is_told_by_its_own_sensor_alone(monkeypatch: pytest.MonkeyPatch) -> None:

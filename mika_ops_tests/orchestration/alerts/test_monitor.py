@@ -247,7 +247,10 @@ def test_a_pager_that_cannot_be_made_loses_nothing() -> None:
 # A cursor that is lost, and a history that is long.
 
 
-@pytest.mark.parametrize("cursor", ["", "nonsense", "1234", "[]", '{"version":0}', '{"version":99,"since":1}'])
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "nonsense", "1234", "[]", '{"version":1,"state":"lost"}', '{"version":0}', '{"version":99,"since":1}'],
+)
 def test_a_cursor_that_cannot_be_read_starts_anew_from_the_newest_run(cursor: str) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
@@ -296,7 +299,7 @@ def test_more_runs_than_a_tick_reads_are_read_by_the_next_and_nobody_is_told_bef
 
 def test_when_no_run_finishes_any_more_that_is_told_until_one_does() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        alerts = Alerts(instance, alert_silence_minutes=120)
+        alerts = Alerts(instance, alert_no_run_minutes=120)
         alerts.run()
         assert alerts.tick(after=timedelta(minutes=119)) == []
         (told,) = alerts.tick(after=timedelta(minutes=2))
@@ -305,7 +308,7 @@ def test_when_no_run_finishes_any_more_that_is_told_until_one_does() -> None:
         alerts.tick()
 
     assert told.startswith("mika_maintenance: no run has finished since ")
-    assert alerts.pager.told == [("opened", "silence"), ("recovered", "silence")]
+    assert alerts.pager.told == [("opened", "no_runs"), ("recovered", "no_runs")]
 
 
 def test_without_any_run_silence_is_told_once_the_sensor_has_been_there_for_so_long() -> None:
@@ -325,8 +328,8 @@ def test_where_no_schedule_is_registered_silence_is_meant() -> None:
     ("settings", "until"),
     [
         ({}, "14:30"),
-        ({"alert_silence_minutes": 20, "idle_ticks": "run"}, "12:20"),
-        ({"alert_silence_minutes": 20, "heartbeat_minutes": 180}, "15:15"),
+        ({"alert_no_run_minutes": 20, "idle_ticks": "run"}, "12:20"),
+        ({"alert_no_run_minutes": 20, "heartbeat_minutes": 180}, "15:15"),
         ({"maintenance_schedule": "0 20 * * *"}, "20:15"),
         ({"maintenance_schedule": "0 20 * * *", "maintenance_timezone": "Europe/Berlin"}, "19:15"),
     ],
@@ -397,7 +400,7 @@ def test_the_cursor_is_compact_and_says_which_version_wrote_it() -> None:
         alerts.tick()
     kept = json.loads(str(alerts.cursor))
 
-    assert kept["version"] == 1
+    assert kept["version"] == 2
     assert list(kept["state"]["incidents"]) == ["stock_reservations"]
     assert len(str(alerts.cursor)) < 800
 
