@@ -14,8 +14,8 @@ from rich.table import Table
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.orchestration.run_once import run_once
-from mika_ops.shop import Shop
 from mika_ops.timestamps import to_timestamp
 from mika_ops_testing.shop_at_work import shop_at_work
 from mika_ops_testing.sites import DatabaseKind, sites

@@ -14,48 +14,35 @@ import shutil
 import sqlite3
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, event, insert, select, text
+from sqlalchemy import event, select
 
-from bench.shops import LINES, Shops, fill
+from bench.backlogs import account_deletes, ephemeral_rows, raw_payloads, stock, stuck_emails, stuck_workflows
+from bench.floors import Floor, _of_ops, as_left, ephemeral_floor, stock_floor
+from bench.shops import Shops
 from mika_ops.assembly import open_host
 from mika_ops.clock import Clock
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.demo.embedded_postgres import create_database
-from mika_ops.documents.document import Document
-from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.store.opening import open_database
-from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
+from mika_ops.store.schema.site import plugin_storage
 from mika_ops.subtasks.outcome import Completed
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import RunOptions, outcome_of
 from mika_ops_testing.builders import (
-    BEFORE,
-    EARLIER,
     NOW,
-    aggregated,
-    delete_request,
-    email,
-    ephemeral,
-    order,
-    reservation,
-    stock_item,
-    webhook,
-    workflow,
 )
 from mika_ops_testing.sites import lay_out
 
-ROWS_AT_ONCE: Final = 10_000
 BY_NAME: Final = {subtask.name: subtask for subtask in SUBTASKS}
-
-Floor = Callable[[Connection, Any], None]
 
 
 @dataclass(frozen=True)
@@ -98,106 +85,8 @@ class Measured:
         return self.ours.seconds / self.floor.seconds
 
 
-# --- what there is to do ---
-
-
-def _documents(count: int, make: Callable[[int], Document]) -> Iterator[Document]:
-    return (make(number) for number in range(count))
-
-
-def _beside(count: int) -> Iterator[Document]:
-    """Yield documents that are due for nobody: three for each that is due."""
-    return _documents(
-        3 * count, lambda n: email(f"done_{n:06}", status="sent", sentAt=EARLIER, metadata={"note": LINES})
-    )
-
-
-def stuck_emails(shop: Database, count: int) -> None:
-    leased: Document = {"attemptCount": 5, "leaseKey": "key", "leasedAt": EARLIER, "leaseExpiresAt": BEFORE}
-    due = {**leased, "nextAttemptAt": BEFORE, "metadata": {"link": "https://shop.example.test/x", "note": LINES}}
-    fill(shop, "ops", _documents(count, lambda n: email(f"stuck_{n:06}", **due)))
-    fill(shop, "ops", _beside(count))
-
-
-def raw_payloads(shop: Database, count: int) -> None:
-    fill(shop, "ops", _documents(count, lambda n: webhook(f"raw_{n:06}", rawPayloadJson={"id": n, "text": LINES * 18})))
-    fill(shop, "ops", _beside(count))
-
-
-def stuck_workflows(shop: Database, count: int) -> None:
-    lost: Document = {"status": "running", "attemptCount": 5, "leaseKey": "key", "leaseExpiresAt": BEFORE}
-    fill(shop, "ops", _documents(count, lambda n: workflow(f"stuck_{n:06}", **lost)))
-    fill(shop, "ops", _beside(count))
-
-
-def stock(shop: Database, count: int) -> None:
-    items = max(1, count // 40)
-    with shop.engine.begin() as connection:
-        connection.execute(
-            insert(stock_items),
-            [stock_item(f"item_{n:05}", sellable_id=f"s{n}", quantity_reserved=40) for n in range(items)],
-        )
-        connection.execute(
-            insert(stock_events),
-            [reservation(f"event_{n:06}", stock_item_id=f"item_{n % items:05}") for n in range(count)],
-        )
-    _analyze(shop)
-
-
-def ephemeral_rows(shop: Database, count: int) -> None:
-    with shop.engine.begin() as connection:
-        for start in range(0, count, ROWS_AT_ONCE):
-            rows = [ephemeral(f"token:{n}", subject_hash=f"hash-{n}") for n in range(start, start + ROWS_AT_ONCE)]
-            connection.execute(insert(ephemeral_records), rows[: count - start])
-    _analyze(shop)
-
-
-def account_deletes(shop: Database, people: int) -> None:
-    def who(n: int) -> Document:
-        return {"customerId": f"cust_{n:05}", "emailHash": f"hash_{n:05}", "userId": f"user_{n:05}"}
-
-    def person(n: int) -> Document:
-        return {"email": f"p{n}@example.test", "name": f"Person {n}", "phone": "1", "address": {"line1": LINES}}
-
-    fill(shop, "ops", _documents(people, lambda n: delete_request(f"delete_{n:05}", **who(n))))
-    fill(shop, "account", _documents(people, lambda n: aggregated("customer", f"cust_{n:05}", person(n), **who(n))))
-    orders = _documents(
-        people * 12, lambda n: order(f"order_{n:06}", customer=person(n // 12), createdAt=EARLIER, **who(n // 12))
-    )
-    fill(shop, "ledger", orders)
-    carts = _documents(
-        people * 4, lambda n: aggregated("cart", f"cart_{n:06}", person(n // 4), status="open", **who(n // 4))
-    )
-    fill(shop, "session", carts)
-    mails = _documents(
-        people * 12,
-        lambda n: email(
-            f"mail_{n:06}",
-            toEmail=f"p{n // 12}@example.test",
-            customerId=f"cust_{n // 12:05}",
-            orderId=f"order_{n:06}",
-            status="queued" if n % 3 else "sent",
-        ),
-    )
-    fill(shop, "ops", mails)
-
-
-# --- the floors ---
-
-
-def _of_ops(statement: str) -> Floor:
-    """Return a floor of one statement on SQLite; Postgres takes longer for one than to be given the documents."""
-
-    def floor(connection: Connection, after: list[tuple[str, str, str]]) -> None:
-        if connection.dialect.name == "postgresql":
-            as_left(connection, after)
-            return
-        connection.execute(text(f"{statement} AND plugin_id = 'mika' AND collection = 'ops'"), {"now": NOW})
-
-    return floor
-
-
 _LITE = "json_extract(data, '$.{}')".format
+
 
 stuck_emails_floor = _of_ops(
     "UPDATE _plugin_storage SET updated_at = :now, data = json_set(json_remove(data, '$.nextAttemptAt', "
@@ -208,12 +97,14 @@ stuck_emails_floor = _of_ops(
     f"AND coalesce({_LITE('record.lastError')}, '') = ''",
 )
 
+
 raw_payloads_floor = _of_ops(
     "UPDATE _plugin_storage SET updated_at = :now, data = json_set(json_remove(data, '$.record.rawPayloadJson'), "
     "'$.record.rawPayloadPurgedAt', :now, '$.updatedAt', :now) "
     f"WHERE {_LITE('type')} = 'webhook' AND {_LITE('record.receivedAt')} <= '2026-02-15T12:00:00.000Z' "
     f"AND {_LITE('record.rawPayloadJson')} IS NOT NULL AND {_LITE('record.status')} = 'processed'",
 )
+
 
 stuck_workflows_floor = _of_ops(
     "UPDATE _plugin_storage SET updated_at = :now, data = json_set(json_remove(data, '$.leaseExpiresAt', "
@@ -223,48 +114,6 @@ stuck_workflows_floor = _of_ops(
     f"WHERE {_LITE('type')} = 'workflow' AND {_LITE('status')} = 'running' "
     f"AND {_LITE('record.leaseExpiresAt')} <= :now AND {_LITE('record.attemptCount')} >= {_LITE('record.maxAttempts')}",
 )
-
-
-def stock_floor(connection: Connection, _after: Any) -> None:
-    due = "kind = 'reservation' AND status = 'active' AND expires_at <= :now"
-    connection.execute(
-        text(
-            "UPDATE mika_stock_items SET updated_at = :now, quantity_reserved = quantity_reserved - due.quantity FROM "
-            f"(SELECT stock_item_id, sum(quantity_delta) AS quantity FROM mika_stock_events WHERE {due} "
-            "GROUP BY stock_item_id) AS due WHERE mika_stock_items.id = due.stock_item_id"
-        ),
-        {"now": NOW},
-    )
-    connection.execute(
-        text(f"UPDATE mika_stock_events SET status = 'expired', idempotency_key = NULL, updated_at = :now WHERE {due}"),
-        {"now": NOW},
-    )
-
-
-def ephemeral_floor(connection: Connection, _after: Any) -> None:
-    connection.execute(text("DELETE FROM mika_ephemeral_records WHERE expires_at <= :now"), {"now": NOW})
-
-
-def as_left(connection: Connection, after: list[tuple[str, str, str]]) -> None:
-    """Write each document once that the subtask changed, as it left it."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(
-            "UPDATE _plugin_storage SET data = ? WHERE plugin_id = 'mika' AND collection = ? AND id = ?",
-            [(data, collection, id_) for collection, id_, data in after],
-        )
-        return
-    connection.execute(
-        text(
-            "UPDATE _plugin_storage AS s SET data = v.data FROM unnest(CAST(:collections AS text[]), "
-            "CAST(:ids AS text[]), CAST(:data AS text[])) AS v(collection, id, data) "
-            "WHERE s.plugin_id = 'mika' AND s.collection = v.collection AND s.id = v.id"
-        ),
-        {
-            "collections": [collection for collection, _, _ in after],
-            "ids": [id_ for _, id_, _ in after],
-            "data": [data for _, _, data in after],
-        },
-    )
 
 
 CASES: Final = (
@@ -303,9 +152,6 @@ CASES: Final = (
         {"sqlite": 1.8, "postgres": 1.5},
     ),
 )
-
-
-# --- measuring ---
 
 
 @dataclass
@@ -448,9 +294,3 @@ def _count(counted: dict[str, int], what: str) -> None:
 
 def peak_mb_now() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _analyze(shop: Database) -> None:
-    if shop.dialect == "postgresql":
-        with shop.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM ANALYZE"))

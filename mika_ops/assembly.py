@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.settings import reveal
+from mika_ops.config.shop import Shop
 from mika_ops.documents.document import Document
 from mika_ops.documents.repository import DocumentRepository
 from mika_ops.email.content.brand import Brand
@@ -20,7 +21,6 @@ from mika_ops.host.host import NO_OVERRIDES, EmailOverrides, Host
 from mika_ops.host.lazy import resolve_host
 from mika_ops.ports.email import EmailComposer, EmailOutbox, EmailSender, Envelope
 from mika_ops.rules import email as email_rules
-from mika_ops.shop import Shop
 from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database

@@ -85,16 +85,19 @@ def dagster_dev(
             command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=output, process_group=0
         )
     dev = DagsterDev(process, port, log)
-    descendants: list[Any] = []
+    started: list[Any] = []
     try:
-        dev.wait_for("answer", lambda: dev.ask("{ version }"), seconds=60)
-        descendants = dev.family()
+        # Two minutes: on a busy machine, the three services of Dagster alone take one to import.
+        dev.wait_for("answer", lambda: dev.ask("{ version }"), seconds=120)
+        started = dev.family()
         yield dev
     finally:
-        for descendant in descendants:
-            if descendant.is_running():
-                descendant.kill()
-        process.kill()
+        # A start that fails leaves services behind as well, and a service may have lost its parent by now.
+        if process.poll() is None:
+            started += dev.family()
+        for service in started:
+            if service.is_running():
+                service.kill()
         process.wait()
 
 

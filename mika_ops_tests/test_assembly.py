@@ -6,9 +6,9 @@ from mika_ops.assembly import configured_components, open_host
 from mika_ops.clock import Clock
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.settings import Settings
+from mika_ops.config.shop import Shop
 from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
-from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.store.schema.own import own

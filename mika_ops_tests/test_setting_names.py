@@ -11,10 +11,10 @@ from mika_ops.assembly import open_shop_database, require_database_for_email
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.executor import missing_requirement
 from mika_ops.config.loading import isolated_settings, load_settings
+from mika_ops.config.shop import Shop
 from mika_ops.host.components import COMPONENTS
 from mika_ops.host.host import Host
 from mika_ops.setting_names import PREFIX, SettingNames
-from mika_ops.shop import Shop
 from mika_ops.store.errors import DatabaseError
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Subtask, missing_components_of

@@ -16,11 +16,11 @@ from urllib.parse import unquote
 from pydantic import SecretStr
 
 from mika_ops.config.errors import SettingsError
+from mika_ops.config.shop import Shop
 from mika_ops.deadline import run_within
 from mika_ops.ports.alerts import Alert, AlertSink
 from mika_ops.redaction import redact
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
-from mika_ops.shop import Shop
 
 logger: Final = logging.getLogger("mika_ops.alerts")
 

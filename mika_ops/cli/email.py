@@ -11,9 +11,9 @@ import click
 from mika_ops.cli.errors import fail, read_shop, reports_errors, warn
 from mika_ops.cli.failed_emails import failed, requeue
 from mika_ops.clock import utc_now
+from mika_ops.config.shop import with_settings
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS, MAGIC_LINK, PURPOSES
 from mika_ops.ports.email import EmailSkipped, EmailUnrenderable, Envelope
-from mika_ops.shop import with_settings
 
 DEFAULT_FOLDER: Final = Path("email-preview")
 

@@ -9,7 +9,7 @@ import click
 
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import load_settings, unknown_variables
-from mika_ops.shop import Shop
+from mika_ops.config.shop import Shop
 from mika_ops.store.errors import DatabaseError
 
 P = ParamSpec("P")

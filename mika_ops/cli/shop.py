@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from mika_ops.assembly import open_host, open_shop_database
 from mika_ops.config.settings import run_options_from
+from mika_ops.config.shop import Shop
 from mika_ops.ports.backlog import Backlog
-from mika_ops.shop import Shop
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.subtasks.dry_run import RunPreview, preview
 from mika_ops.subtasks.registry import due_selections

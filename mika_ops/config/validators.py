@@ -5,7 +5,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Final
 
-from mika_ops.links import is_link
+from mika_ops.email.links import is_link
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.timestamps import to_datetime
 

@@ -15,12 +15,12 @@ from sqlalchemy import create_engine, inspect
 from mika_ops.cli.shop import backlog_of
 from mika_ops.cli.tables import run_table
 from mika_ops.clock import utc_now
+from mika_ops.config.shop import Shop
 from mika_ops.demo.embedded_postgres import PostgresNotInstalled, embedded_postgres
 from mika_ops.demo.process_group import attended
 from mika_ops.demo.settings import DATABASE_URL_VARIABLE, OUTBOX_VARIABLE, demo_settings
 from mika_ops.demo.shop import demo_shop
 from mika_ops.orchestration.run_once import run_once
-from mika_ops.shop import Shop
 from mika_ops.store.schema.own import own
 from mika_ops.store.schema.site import create_site, plugin_storage
 from mika_ops.timestamps import to_timestamp

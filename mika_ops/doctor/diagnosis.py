@@ -24,6 +24,7 @@ from mika_ops.assembly import (
 from mika_ops.clock import utc_now
 from mika_ops.config.executor import broker_problem, missing_requirement
 from mika_ops.config.settings import Settings
+from mika_ops.config.shop import Shop, with_settings
 from mika_ops.email.content.samples import sample_email, sample_order
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS, MAGIC_LINK, PURPOSES
 from mika_ops.host.components import COMPONENTS
@@ -31,7 +32,6 @@ from mika_ops.host.host import Host
 from mika_ops.ports.email import EmailUnrenderable
 from mika_ops.redaction import describe_error
 from mika_ops.setting_names import SettingNames
-from mika_ops.shop import Shop, with_settings
 from mika_ops.store.database import Database
 from mika_ops.store.errors import DatabaseError
 from mika_ops.store.introspection import (

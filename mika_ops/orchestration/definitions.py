@@ -5,6 +5,7 @@ import dagster as dg
 from mika_ops.assembly import require_database_for_email
 from mika_ops.config.loading import load_settings, require_shop_name
 from mika_ops.config.settings import Settings
+from mika_ops.config.shop import Shop
 from mika_ops.host.host import Host
 from mika_ops.host.validation import validate_host
 from mika_ops.orchestration.alerts.sensors import alert_sensor, history_alert_sensor
@@ -15,7 +16,6 @@ from mika_ops.orchestration.maintenance.schedule import maintenance_schedule
 from mika_ops.orchestration.observability.assets import shop_assets
 from mika_ops.orchestration.observability.checks import health_checks
 from mika_ops.orchestration.retention.job import history_job, history_schedule
-from mika_ops.shop import Shop
 
 
 def build_definitions(

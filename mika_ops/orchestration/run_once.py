@@ -8,7 +8,7 @@ from pathlib import Path
 from mika_ops.assembly import open_host
 from mika_ops.clock import utc_now
 from mika_ops.config.errors import SettingsError
-from mika_ops.shop import Shop
+from mika_ops.config.shop import Shop
 from mika_ops.subtasks.outcome import Failed, Outcome
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import Timestamp, to_timestamp

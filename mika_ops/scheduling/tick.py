@@ -10,12 +10,12 @@ from typing import Final
 
 from mika_ops.assembly import configured_components, open_shop_database
 from mika_ops.config.settings import Settings, run_options_from
+from mika_ops.config.shop import Shop
 from mika_ops.host.components import COMPONENTS
 from mika_ops.host.lazy import resolve_component
 from mika_ops.ports.backlog import Backlog, BacklogReader
 from mika_ops.redaction import describe_error
 from mika_ops.rules import email
-from mika_ops.shop import Shop
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents

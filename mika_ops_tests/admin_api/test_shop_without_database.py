@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.orchestration.run_once import RunReport, run_once
-from mika_ops.shop import Shop
 from mika_ops.store.opening import open_database
 from mika_ops.subtasks.outcome import outcome_facts, result_of
 from mika_ops.subtasks.registry import SUBTASK_NAMES

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 from mika_ops.alerting.channels import AppriseAlerts, LoggedAlerts, NotDelivered, channels
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.ports.alerts import Alert
-from mika_ops.shop import Shop
 from mika_ops_testing.smtp_server import free_port, mail_server, silent, tarpit
 from mika_ops_tests.orchestration.fake_host import Broken, run_job, whole_host
 

@@ -202,7 +202,7 @@ def test_a_database_that_cannot_be_used_is_told_in_one_sentence() -> None:
 def test_it_does_not_wait_for_dagster() -> None:
     code = (
         "import sys; from mika_ops.cli.shop import dry_run; "
-        "from mika_ops.config.settings import Settings; from mika_ops.shop import Shop; "
+        "from mika_ops.config.settings import Settings; from mika_ops.config.shop import Shop; "
         f"dry_run(Shop(Settings.model_construct()), now='{NOW}', subtasks=('stuck_emails',), limits={{}}); "
         "sys.exit('dagster' in sys.modules)"
     )

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.doctor.diagnosis import Check, Diagnosis, diagnose
-from mika_ops.shop import Shop
 
 PASSWORD = "canary-5f2c"
 TOKEN = "ec_pat_canary_77aa"

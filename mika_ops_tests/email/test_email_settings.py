@@ -10,10 +10,10 @@ from mika_ops.assembly import open_host
 from mika_ops.clock import Clock
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings, load_settings
+from mika_ops.config.shop import Shop
 from mika_ops.deadline import never_out_of_time
 from mika_ops.email.outbox.outbox import LeasedOutbox
 from mika_ops.email.smtp.sender import SmtpSender
-from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops_testing.builders import email, put
 from mika_ops_testing.smtp_server import accepting, mail_server

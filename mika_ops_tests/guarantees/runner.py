@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mika_ops.shop import Shop
+from mika_ops.config.shop import Shop
 
 PROJECT = Path(__file__).resolve().parents[2]
 

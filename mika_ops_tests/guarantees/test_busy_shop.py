@@ -4,8 +4,8 @@ import pytest
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.orchestration.run_once import run_once
-from mika_ops.shop import Shop
 from mika_ops.store.opening import open_database
 from mika_ops.store.schema.site import stock_items
 from mika_ops.subtasks.outcome import outcome_facts

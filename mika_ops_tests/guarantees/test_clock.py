@@ -8,10 +8,10 @@ import pytest
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.documents.document import Document
 from mika_ops.orchestration.dagster_internals import cron_times
 from mika_ops.orchestration.run_once import run_once
-from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.subtasks.outcome import outcome_facts
 from mika_ops.timestamps import to_timestamp

@@ -19,9 +19,9 @@ from sqlalchemy import make_url
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.demo.embedded_postgres import create_database, data_directory, embedded_postgres
 from mika_ops.orchestration.run_once import RunReport, run_once
-from mika_ops.shop import Shop
 from mika_ops.store import postgres as postgres_module
 from mika_ops.store import sqlite as sqlite_module
 from mika_ops.store.errors import UnusableDatabase

@@ -15,10 +15,10 @@ from sqlalchemy.exc import DBAPIError
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.documents.document import ABSENT, Document, patched
 from mika_ops.documents.selection import Collection
 from mika_ops.orchestration.run_once import RunReport, run_once
-from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.store.opening import open_database
 from mika_ops.store.schema.own import acp_sessions

@@ -9,9 +9,9 @@ from sqlalchemy import make_url
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.doctor.diagnosis import diagnose
 from mika_ops.orchestration.run_once import RunReport, run_once
-from mika_ops.shop import Shop
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.timestamps import to_timestamp
 from mika_ops_testing.shop_at_work import World, fill, shop_at_work

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.orchestration.run_once import RunReport, run_once
-from mika_ops.shop import Shop
 from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.database import Database
 from mika_ops.store.schema.own import acp_sessions, own_version

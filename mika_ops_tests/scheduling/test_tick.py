@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.settings import Settings
+from mika_ops.config.shop import Shop
 from mika_ops.host.host import Host
 from mika_ops.ports.backlog import Backlog, Due
 from mika_ops.scheduling.tick import KEPT_SECONDS, BacklogProbe, PendingWork, RecentRuns, TickDecision, decide_tick
-from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.store.errors import DatabaseError
 from mika_ops.store.opening import open_database

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from mika_ops.documents.document import Document
+from mika_ops.email.links import is_link
 from mika_ops.email.text import one_line
-from mika_ops.links import is_link
 
 LONGEST_SITE_NAME: Final = 100
 LONGEST_SUPPORT_ADDRESS: Final = 320

@@ -15,9 +15,9 @@ from mika_ops.email.content.details import lines_of_text, outline_details
 from mika_ops.email.content.magic_link import magic_link_purpose, magic_link_wording
 from mika_ops.email.content.order import order_summary, order_titles
 from mika_ops.email.content.template_set import TemplateSet
+from mika_ops.email.links import is_link
 from mika_ops.email.message import LONGEST_SUBJECT
 from mika_ops.email.text import one_line
-from mika_ops.links import is_link
 from mika_ops.ports.email import EmailSkipped, EmailUnrenderable, Envelope
 from mika_ops.redaction import redact
 from mika_ops.rules.email import link_in

@@ -10,10 +10,10 @@ import dagster as dg
 from mika_ops.alerting.channels import channels
 from mika_ops.alerting.incidents import OverdueAt
 from mika_ops.clock import utc_now
+from mika_ops.config.shop import Shop
 from mika_ops.orchestration.alerts.monitor import JobMonitor, SuppliedAlerts
 from mika_ops.orchestration.alerts.overdue import overdue_after, overdue_at
 from mika_ops.orchestration.retention.job import DAILY
-from mika_ops.shop import Shop
 
 TICK_SECONDS: Final = 120
 """Between two ticks. Each costs 50 ms of CPU and a kilobyte of Dagster's storage, kept for a day."""

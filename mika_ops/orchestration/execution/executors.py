@@ -7,8 +7,8 @@ import dagster as dg
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.executor import broker_problem, missing_requirement
 from mika_ops.config.settings import Settings
+from mika_ops.config.shop import Shop, with_settings
 from mika_ops.orchestration.execution.cancellation import create_executor
-from mika_ops.shop import Shop, with_settings
 
 if TYPE_CHECKING:
     from celery import Celery

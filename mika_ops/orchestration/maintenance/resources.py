@@ -13,6 +13,7 @@ import dagster as dg
 from mika_ops.assembly import configured_components, open_host
 from mika_ops.clock import Clock, utc_now
 from mika_ops.config.settings import run_options_from
+from mika_ops.config.shop import Shop
 from mika_ops.config.validators import require_time
 from mika_ops.documents.sharding import Shard
 from mika_ops.host.components import COMPONENTS
@@ -21,7 +22,6 @@ from mika_ops.host.host import Host
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.runs import started_at
 from mika_ops.orchestration.tags import SCHEDULED_AT_TAG
-from mika_ops.shop import Shop
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.subtasks.subtask import RunOptions

@@ -9,11 +9,11 @@ import dagster as dg
 
 from mika_ops.clock import utc_now
 from mika_ops.config.settings import Settings
+from mika_ops.config.shop import Shop
 from mika_ops.orchestration.dagster_internals import count_runs, newest_run_ids
 from mika_ops.orchestration.runs import ENDED, UNFINISHED, ended_at, started_at
 from mika_ops.orchestration.tags import WHY_TAG
 from mika_ops.scheduling.tick import BacklogProbe, RecentRuns, decide_tick
-from mika_ops.shop import Shop
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_timestamp
 

@@ -12,9 +12,9 @@ from typing import Final
 import dagster as dg
 
 from mika_ops.config.settings import Settings
+from mika_ops.config.shop import Shop
 from mika_ops.monitoring.metrics import Metrics, had_work, subtask_metrics
 from mika_ops.monitoring.snapshot import ShopSnapshot
-from mika_ops.shop import Shop
 from mika_ops.subtasks.outcome import NotChosen, Outcome, count_statuses
 from mika_ops.subtasks.registry import SUBTASKS
 

@@ -7,11 +7,11 @@ import dagster as dg
 from mika_ops.assembly import configured_components, open_host
 from mika_ops.clock import utc_now
 from mika_ops.config.settings import Settings, run_options_from
+from mika_ops.config.shop import Shop
 from mika_ops.host.errors import InvalidHost
 from mika_ops.monitoring.checks import CHECKS, Check, CheckResult, run_checks
 from mika_ops.monitoring.snapshot import take_snapshot
 from mika_ops.orchestration.observability.assets import SHOP, asset_key
-from mika_ops.shop import Shop
 from mika_ops.store.errors import UnusableDatabase
 from mika_ops.timestamps import to_timestamp
 

@@ -8,13 +8,13 @@ import dagster as dg
 from pydantic import Field
 
 from mika_ops.clock import utc_now
+from mika_ops.config.shop import Shop
 from mika_ops.deadline import Deadline
 from mika_ops.orchestration.execution.cancellation import cancel_on_interrupt
 from mika_ops.orchestration.maintenance.launchpad import InvalidLaunchpad
 from mika_ops.orchestration.retention.instance_history import InstanceHistory, keeps_its_own_history
 from mika_ops.orchestration.retention.policy import Retention, RetentionResult, delete_expired
 from mika_ops.orchestration.tags import SHOP_TAG
-from mika_ops.shop import Shop
 
 HISTORY_JOB_NAME: Final = "mika_history_retention"
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mika_ops.assembly import open_host
 from mika_ops.clock import Clock
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.deadline import never_out_of_time
 from mika_ops.documents.document import Document, record_of
 from mika_ops.email.content.brand import Brand
@@ -20,7 +21,6 @@ from mika_ops.email.content.samples import sample_email, sample_order
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS
 from mika_ops.ports.email import EmailSkipped, EmailUnrenderable, Envelope
 from mika_ops.rules.email import sent
-from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops.timestamps import to_datetime
 from mika_ops_testing.builders import NOW, email, get, put

@@ -9,11 +9,11 @@ import dagster as dg
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.settings import Settings
+from mika_ops.config.shop import Shop
 from mika_ops.host.host import Host
 from mika_ops.orchestration.alerts.sensors import alert_sensor
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.ports.alerts import Alert
-from mika_ops.shop import Shop
 from mika_ops_tests.orchestration.fake_host import run_job, whole_host
 
 

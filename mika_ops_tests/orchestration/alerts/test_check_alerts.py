@@ -7,11 +7,11 @@ import pytest
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.host.host import Host
 from mika_ops.orchestration.alerts.sensors import history_alert_sensor
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.ports.backlog import Backlog, Due
-from mika_ops.shop import Shop
 from mika_ops_tests.orchestration.alerts.alerting import Alerts, Pager
 from mika_ops_tests.orchestration.fake_host import Backlogs, whole_host
 

@@ -5,12 +5,12 @@ import pytest
 
 from mika_ops.clock import utc_now
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.config.validators import LIMITED_SUBTASKS
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.maintenance.job import JOB_NAME
 from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.resources import resources_for
-from mika_ops.shop import Shop
 from mika_ops.timestamps import to_timestamp
 from mika_ops_tests.orchestration.fake_host import Outbox, run_job, whole_host
 

@@ -5,11 +5,11 @@ from typing import Any
 import dagster as dg
 
 from mika_ops.config.loading import isolated_settings
+from mika_ops.config.shop import Shop
 from mika_ops.host.host import Host
 from mika_ops.monitoring.checks import CHECK_NAMES, CHECKS
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops.orchestration.observability.checks import health_checks
-from mika_ops.shop import Shop
 from mika_ops.store.database import Database
 from mika_ops_testing.builders import delete_request, email, put
 from mika_ops_tests.orchestration.fake_host import Backlogs

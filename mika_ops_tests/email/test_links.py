@@ -4,7 +4,7 @@ import pytest
 
 from mika_ops.config.validators import require_link
 from mika_ops.email.content.brand import Brand, resolve_brand
-from mika_ops.links import is_link
+from mika_ops.email.links import is_link
 
 LINKS = [
     "https://shop.example",
