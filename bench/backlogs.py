@@ -5,7 +5,6 @@ from typing import Final
 
 from sqlalchemy import insert, text
 
-from bench.backlogs import account_deletes, ephemeral_rows, raw_payloads, stock, stuck_emails, stuck_workflows
 from bench.shops import LINES, fill
 from mika_ops.documents.document import Document
 from mika_ops.store.database import Database
