@@ -1,4 +1,4 @@
-"""A shop that keeps everything in memory, and hands all of it to maintenance: a whole host to copy from.
+"""A shop that keeps everything in memory: a complete host to copy from.
 
 Load it with ``dagster dev -m examples.own_host`` or ``dagster dev -f examples/own_host.py``, and launch the job
 ``mika_maintenance``: every one of its nine subtasks finds something to do. Each run is a process of its own, which
@@ -45,7 +45,7 @@ from mika_ops.timestamps import Timestamp, to_timestamp
 
 @dataclass
 class Reservation:
-    """So many pieces of an item, kept for a customer until a time."""
+    """A quantity of an item, reserved for a customer until a time."""
 
     item: str
     quantity: int
@@ -56,7 +56,7 @@ class Reservation:
 
 @dataclass
 class Stock:
-    """How many pieces of each item are reserved, and the reservations by id. Fits ``StockRepository``."""
+    """The reserved quantity of each item, and the reservations by id. Fits ``StockRepository``."""
 
     reserved: dict[str, int]
     reservations: dict[str, Reservation]
@@ -78,7 +78,7 @@ class Stock:
         return tuple(id_ for id_ in ids if self.reservations[id_].item not in self.reserved)
 
     def release(self, ids: Sequence[str], now: Timestamp) -> int:
-        """Give the stock of these reservations back; return how many they are."""
+        """Release the stock of these reservations; return how many there are."""
         for reservation in (self.reservations[id_] for id_ in ids):
             reservation.released_at = now
             self.reserved[reservation.item] -= reservation.quantity
@@ -137,7 +137,7 @@ def due_sessions(at: Timestamp) -> list[str]:
 def clean_up_sessions(
     clock: Clock, *, limit: int | None, purge_after_hours: float, out_of_time: OutOfTime
 ) -> CleanedSessions:
-    """Delete the checkout sessions whose time has come, and expire those that were abandoned."""
+    """Delete the checkout sessions whose purge time has passed, and expire abandoned ones."""
     at, expired_count, purged = clock.scheduled_at, 0, 0
     due = sorted(due_sessions(at), key=lambda id_: str(acp_sessions[id_]["updatedAt"]))
     for id_ in takewhile(lambda _id: not out_of_time(), due[:limit]):
@@ -154,7 +154,7 @@ def clean_up_sessions(
 
 @dataclass
 class Mail:
-    """A mail provider that keeps what it is given, once for each idempotency key. Fits ``EmailSender``."""
+    """A mail provider that keeps each email once for each idempotency key. Fits ``EmailSender``."""
 
     taken: dict[str, Envelope] = field(default_factory=dict)
 
@@ -174,7 +174,7 @@ class Site:
         return release_expired(due=now, now=now, out_of_time=never_out_of_time)
 
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
-        # Asked again under the same key, as after an answer that was lost, it does nothing more and answers the same.
+        # Idempotent: repeated with the same key, as after a lost answer, it returns the first answer.
         if idempotency_key not in self.answers:
             done = ops.change([f"workflow_of_{webhook_id}"], _finished).changed
             self.answers[idempotency_key] = ReplayedWebhook(bool(done), None if done else "there is no such workflow")
@@ -188,12 +188,12 @@ def _finished(_id: str, workflow: Document) -> Change[None]:
 
 @contextmanager
 def site_at_work() -> Iterator[AdminApi]:
-    """Give the site's client. What it opens is opened here, and closed after the ``yield``, as the process ends."""
+    """Yield the site's client. Open its resources before the ``yield``; close them after it, as the process ends."""
     yield Site()
 
 
 def waiting(selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
-    """Count what is due, by subtask: the documents that are asked for, and what this shop keeps beside them."""
+    """Count what is due, by subtask: the documents of each selection, and what this shop keeps beside them."""
     collections = {"ops": ops, "account": account, "ledger": ledger, "session": session}
     due = {}
     for subtask, selection in selections.items():
@@ -235,7 +235,7 @@ host = Host(
     reservation_release=from_function(ReservationRelease, release_expired),
     admin_api=lazily(site_at_work),
     backlog=from_function(BacklogReader, waiting),
-    email=EmailOverrides(sender=mail),  # our outbox, on the ops and ledger documents above
+    email=EmailOverrides(sender=mail),  # mika-ops' outbox, on the ops and ledger documents above
     alert_sink=from_function(AlertSink, alerts.append),
 )
 

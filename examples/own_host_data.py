@@ -20,7 +20,7 @@ def recorded(type_: str, id_: str, *mirrored: str, **record: Any) -> Document:
 
 
 def email(id_: str, to: str, **record: Any) -> Document:
-    """Return an email of the outbox, due now unless ``record`` says otherwise."""
+    """Return an email of the outbox, due now unless ``record`` sets another time."""
     fields = {"status": "queued", "toEmail": to, "subject": "From our shop", **NEW, **record}
     return recorded("email", id_, "status", "kind", **fields)
 
@@ -31,7 +31,7 @@ def webhook(id_: str, **record: Any) -> Document:
 
 
 def workflow(webhook_id: str, **record: Any) -> Document:
-    """Return the workflow that fulfils what a payment webhook tells."""
+    """Return the workflow that fulfils a payment webhook."""
     fields = {"kind": "payment_webhook_fulfillment", "subjectId": webhook_id, **record}
     mirrored = ("kind", "subjectId", "status", "nextAttemptAt", "leaseExpiresAt")
     return recorded("workflow", f"workflow_of_{webhook_id}", *mirrored, **fields)

@@ -11,8 +11,7 @@ from mika_ops.ports import Candidate, Change, Changes, Note, Rule
 class Documents:
     """One collection of documents. Fits ``DocumentRepository``.
 
-    A lock is held for as long as a change takes, so nobody is ever in the middle of one: ``wait`` has nothing to wait
-    for. ``seen`` is to spare reading, which costs nothing here.
+    A lock is held during a change, so that ``wait`` has no effect. ``seen`` avoids reads, which cost nothing here.
     """
 
     def __init__(self, *documents: Document) -> None:

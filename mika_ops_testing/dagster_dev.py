@@ -1,4 +1,4 @@
-"""A real ``dagster dev`` in a process group of its own, and what its GraphQL says."""
+"""A real ``dagster dev`` in its own process group, and a client of its GraphQL API."""
 
 import os
 import re
@@ -41,13 +41,13 @@ class DagsterDev:
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
 
-    def wait_for(self, what: str, look: Callable[[], T | None], *, seconds: float) -> T:
-        """Look again and again until there is something; fail after so many seconds."""
+    def wait_for(self, what: str, poll: Callable[[], T | None], *, seconds: float) -> T:
+        """Poll until there is a result; fail after so many seconds."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"dagster dev ended: {self.output()}"
             try:
-                found = look()
+                found = poll()
             except httpx.TransportError:
                 found = None
             if found is not None:

@@ -1,4 +1,4 @@
-"""Stand-ins for what is outside the shop: a mail provider and an admin API that do as a test says."""
+"""Fakes of what is outside the shop: a mail provider and an admin API that a test controls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from mika_ops.store.stock import StockRows
 
 @dataclass
 class Provider:
-    """A mail provider: takes every email, after doing ``before`` with it, which may raise."""
+    """A mail provider: accepts every email after it called ``before``, which may raise."""
 
     before: Callable[[Envelope], None] = lambda _envelope: None
     taken: list[Envelope] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Provider:
 
 @dataclass
 class Api:
-    """An admin API: answers every replay with what ``answer`` says of the webhook, and releases what it is told."""
+    """An admin API: answers every replay with ``answer`` of the webhook, and every release with ``released``."""
 
     answer: Callable[[str], ReplayedWebhook] = lambda _webhook_id: ReplayedWebhook(ok=True)
     released: ReleasedReservations = field(default_factory=ReleasedReservations)

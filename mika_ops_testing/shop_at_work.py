@@ -132,7 +132,7 @@ class World:
             return {table.name: _rows(connection, table) for table in TABLES}
 
     def broken_promises(self, *, interruptions: int) -> list[str]:
-        """Say which of the promises about a shop that was maintained to the end do not hold."""
+        """Return the promises about a fully maintained shop that do not hold."""
         state = self.state()
         documents = {key: json.loads(row["data"]) for key, row in state["_plugin_storage"].items()}
         emails = [each for each in documents.values() if each["type"] == "email"]
@@ -160,7 +160,7 @@ class World:
 
 @contextmanager
 def shop_at_work(url: str, *, together: int = 0, copies: int = 1) -> Iterator[World]:
-    """Fill a shop and run what is around it; its site completes the workflows that it is asked to, in the database.
+    """Fill a shop and run a mail server and a site beside it; the site completes the workflows that it is asked to.
 
     ``together``: so many emails are answered at once. ``copies``: the backlog, as a multiple.
     """
@@ -187,10 +187,10 @@ def _rows(connection: Any, table: Table) -> dict[str, dict[str, Any]]:
     keys = [column.name for column in table.primary_key.columns if column.name != "plugin_id"]
     found = {}
     for row in connection.execute(select(table)).mappings():
-        told = {name: _TIME.sub("<time>", value) if isinstance(value, str) else value for name, value in row.items()}
-        if "data" in told:
-            told["data"] = _without_counts(told["data"])
-        found["/".join(str(row[key]) for key in keys)] = told
+        stable = {name: _TIME.sub("<time>", value) if isinstance(value, str) else value for name, value in row.items()}
+        if "data" in stable:
+            stable["data"] = _without_counts(stable["data"])
+        found["/".join(str(row[key]) for key in keys)] = stable
     return found
 
 

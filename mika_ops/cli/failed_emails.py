@@ -19,7 +19,15 @@ from rich.text import Text
 
 from mika_ops.cli.errors import fail, read_shop, reports_errors, warn
 from mika_ops.clock import Clock, utc_now
-from mika_ops.email.dead_letters import DeadLetter, Plan, Requeueing, all_dead, dead_letters, in_batches, planned
+from mika_ops.email.dead_letters import (
+    DeadLetter,
+    Plan,
+    Requeueing,
+    dead_letters,
+    in_batches,
+    permanently_failed,
+    plan_requeue,
+)
 from mika_ops.formatting import format_age
 from mika_ops.redaction import redact
 from mika_ops.rules.email import dead_letters as failed_for_good
@@ -100,8 +108,8 @@ def requeue(ids: tuple[str, ...], all_failed: bool, kinds: tuple[str, ...], by: 
     with _shop() as database:
         ops, clock = Documents(database, "ops"), Clock.at(utc_now())
         now = clock.scheduled_at
-        batches = all_dead(ops, kinds, now=now) if all_failed else in_batches(list(dict.fromkeys(ids)))
-        plan = planned(ops, batches, now=now)
+        batches = permanently_failed(ops, kinds, now=now) if all_failed else in_batches(list(dict.fromkeys(ids)))
+        plan = plan_requeue(ops, batches, now=now)
         wanted = [id_ for id_ in plan.ids if not (all_failed and id_ in plan.useless)]
         _tell(plan, all_failed=all_failed)
         if not _is_wanted(len(wanted), yes=yes):

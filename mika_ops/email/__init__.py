@@ -1,1 +1,1 @@
-"""Makes an email of an outbox document and hands it to a mail server or to a folder."""
+"""Renders outbox documents as emails, and sends them to a mail server or writes them to a folder."""

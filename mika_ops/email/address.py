@@ -1,4 +1,4 @@
-"""Mail addresses: what is plausibly one, and how it is written on the wire."""
+"""Mail addresses: whether a text is plausibly one, and its form in SMTP."""
 
 import re
 import unicodedata
@@ -15,10 +15,10 @@ _ADDRESS: Final = re.compile(r"""([^\s@<>()\[\]\\,;:"]+)@([^\s@<>()\[\]\\,;:"]+)
 
 
 def mailbox(text: object) -> Address | None:
-    """Return the one mailbox that the text is, or ``None`` where it is not plausibly one.
+    """Return the text as one mailbox, or ``None`` if it is not plausibly one.
 
-    Whether it exists is for the mail server to say, so this only refuses what cannot be one: no domain, several
-    mailboxes, a display name, spaces, control characters. A domain with letters outside ASCII gets its ASCII form.
+    Only the mail server knows whether a mailbox exists. This function rejects what cannot be one: no domain, several
+    mailboxes, a display name, spaces, control characters. A domain with letters outside ASCII is converted to ASCII.
     """
     if not isinstance(text, str) or len(text) > LONGEST_ADDRESS or not _is_plain(text):
         return None
@@ -28,9 +28,9 @@ def mailbox(text: object) -> Address | None:
 
 
 def sender_mailbox(text: str, *, setting: str = PLAIN_NAMES("email_from")) -> Address:
-    """Read an address of the shop's own, with or without a name, such as ``Shop <shop@example.com>``.
+    """Parse an address of the shop, with or without a name, such as ``Shop <shop@example.com>``.
 
-    Raises ``ValueError``, naming the setting, where it is not exactly one address.
+    Raises ``ValueError``, which names the setting, if it is not exactly one address.
     """
     pairs = getaddresses([text]) if _is_plain(text) else []
     address = mailbox(pairs[0][1]) if len(pairs) == 1 else None
@@ -43,12 +43,12 @@ def sender_mailbox(text: str, *, setting: str = PLAIN_NAMES("email_from")) -> Ad
 
 
 def needs_smtputf8(*addresses: Address) -> bool:
-    """Say whether only a server with SMTPUTF8 can take one of these addresses."""
+    """Return whether one of these addresses needs a server with SMTPUTF8."""
     return not all(address.addr_spec.isascii() for address in addresses)
 
 
 def _is_plain(text: str) -> bool:
-    # Python decodes "=?utf-8?q?…?=" wherever it stands in a header, and what it encodes may be a line break.
+    # Python decodes "=?utf-8?q?…?=" anywhere in a header, and the decoded text may hold a line break.
     return text.isprintable() and "=?" not in text
 
 
@@ -62,5 +62,5 @@ def _wire_domain(domain: str) -> str | None:
         read_back = encoded.decode("idna")
     except UnicodeError:
         return None
-    # Python's codec writes ß as ss, which is somebody else's domain: such a domain is left to a server with SMTPUTF8.
+    # Python's codec converts ß to ss, which is another domain: such a domain is kept and needs SMTPUTF8.
     return encoded.decode("ascii") if read_back == unicodedata.normalize("NFC", domain).lower() else domain

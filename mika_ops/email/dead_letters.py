@@ -1,7 +1,7 @@
-"""Dead letters: listing the emails that failed for good or were skipped, and putting them back into the outbox.
+"""Dead letters: lists the emails that permanently failed or were skipped, and puts them back into the outbox.
 
-Putting back is two steps. ``planned`` looks, so that a person can be told how many it would be and which not;
-``Requeueing`` then changes them, each judged once more under its lock, as a worker may have been faster.
+Requeueing has two steps. ``plan_requeue`` reads, so that an operator sees which emails would be requeued and which not.
+``Requeueing`` then changes them; it checks each one again under its lock, since a worker may have changed it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,12 +20,12 @@ from mika_ops.rules import email
 from mika_ops.timestamps import Timestamp, to_datetime
 
 NO_SUCH_EMAIL = "there is no such email"
-CHANGED_ELSEWHERE = "somebody else is changing it; try again"
+CHANGED_ELSEWHERE = "another process is changing it; retry"
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """What may be shown of an email. ``domain`` is the part of the recipient's address after the ``@``."""
+    """The fields of an email that may be shown. ``domain`` is the part of the recipient's address after the ``@``."""
 
     id: str
     kind: str | None
@@ -39,7 +39,7 @@ class DeadLetter:
 
     @classmethod
     def of(cls, id_: str, document: Document) -> Self:
-        """Read what may be shown. Raises ``MalformedDocument`` where the document has no record."""
+        """Read what may be shown. Raises ``MalformedDocument`` if the document has no record."""
         record = record_of(document)
         address = mailbox(record.get("toEmail"))
         requeues = metadata_of(record).get("requeues")
@@ -56,16 +56,16 @@ class DeadLetter:
         )
 
     def age(self, now: Timestamp) -> timedelta | None:
-        """Return how long ago the email was made, where that is known."""
+        """Return how long ago the email was created, if that is known."""
         return None if self.created_at is None else to_datetime(now) - to_datetime(self.created_at)
 
 
 def dead_letters(ops: DocumentRepository, selection: Selection, *, limit: int | None) -> Iterator[DeadLetter]:
-    """Yield what may be shown of the emails that a selection takes, at most ``limit``, in its order."""
+    """Yield the dead letters that match a selection, at most ``limit``, in its order."""
     for ids in Sweep(ops, selection, "dead_letters", limit).batches():
         documents = ops.read(ids)
         for id_ in ids:
-            # One that is gone by now, or was broken since, is no dead letter any more.
+            # An email that was deleted or became malformed since is no dead letter any more.
             if isinstance(documents.get(id_, {}).get("record"), dict):
                 yield DeadLetter.of(id_, documents[id_])
 
@@ -74,8 +74,8 @@ def dead_letters(ops: DocumentRepository, selection: Selection, *, limit: int | 
 class Plan:
     """What requeueing would do.
 
-    ``ids`` may be put back, in the order asked for. ``refused`` says why others may not, by id; ``useless`` says why
-    sending some of ``ids`` would help nobody.
+    ``ids`` may be requeued, in the requested order. ``refused`` holds the reason why others may not, by id; ``useless``
+    the reason why sending some of ``ids`` has no use, by id.
     """
 
     ids: Sequence[str]
@@ -83,8 +83,8 @@ class Plan:
     useless: Mapping[str, str]
 
 
-def planned(ops: DocumentRepository, batches: Iterable[Sequence[str]], *, now: Timestamp) -> Plan:
-    """Look which of these emails may be put back at ``now``. Changes nothing."""
+def plan_requeue(ops: DocumentRepository, batches: Iterable[Sequence[str]], *, now: Timestamp) -> Plan:
+    """Return which of these emails may be requeued at ``now``. Changes nothing."""
     ids: list[str] = []
     refused: dict[str, str] = {}
     useless: dict[str, str] = {}
@@ -103,20 +103,20 @@ def planned(ops: DocumentRepository, batches: Iterable[Sequence[str]], *, now: T
 
 
 def in_batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield ids as many at a time as one transaction changes."""
+    """Yield the ids in batches, one for each transaction."""
     return (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
 
 
-def all_dead(ops: DocumentRepository, kinds: tuple[str, ...], *, now: Timestamp) -> Iterator[Sequence[str]]:
-    """Yield the ids of all emails that failed for good, in batches, oldest first."""
+def permanently_failed(ops: DocumentRepository, kinds: tuple[str, ...], *, now: Timestamp) -> Iterator[Sequence[str]]:
+    """Yield the ids of all permanently failed emails, in batches, oldest first."""
     return Sweep(ops, email.dead_letters(now, kinds), "requeue").batches()
 
 
 @dataclass
 class Requeueing:
-    """Emails on their way back into the outbox. Its counts grow batch by batch, so that they hold after an error too.
+    """Requeues emails. Its counts grow with every batch, so that they are correct after an error too.
 
-    ``by`` is who asked for it; ``refused`` says why some were left alone, by id.
+    ``by`` is the name of the operator; ``refused`` holds the reason why some were not changed, by id.
     """
 
     ops: DocumentRepository
@@ -126,7 +126,7 @@ class Requeueing:
     refused: dict[str, str] = field(default_factory=dict, init=False)
 
     def put_back(self, ids: Sequence[str]) -> None:
-        """Put emails back, each batch in one transaction."""
+        """Requeue emails, each batch in one transaction."""
 
         def rule(_id: str, document: Document) -> Change[str | None]:
             now = self.clock.stamp()

@@ -1,4 +1,4 @@
-"""Writes emails into a folder instead of sending them: to try things out, or for a mail system that takes files."""
+"""Writes emails into a folder instead of sending them: for trials, or for a mail system that reads files."""
 
 import re
 import tempfile
@@ -22,8 +22,8 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 class FileSink:
     """An ``EmailSender`` that writes each email as ``<time>-<id>.eml``, readable by its owner only.
 
-    ``sender`` and ``reply_to`` are the values of ``From`` and ``Reply-To``; raises ``ValueError``, naming the setting,
-    where one is not an address. The folder is made with the first email.
+    ``sender`` and ``reply_to`` are the values of ``From`` and ``Reply-To``; raises ``ValueError``, which names the
+    setting, if one is not an address. The folder is created with the first email.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class FileSink:
         self._now = now
 
     def send(self, envelope: Envelope) -> SendResult:
-        """Write an email; the result has the file's name. A file appears whole or not at all.
+        """Write an email atomically; the result holds the name of the file.
 
-        Raises ``ValueError`` where the recipient is not an address, ``OSError`` where the folder cannot be written.
+        Raises ``ValueError`` if the recipient is not an address, ``OSError`` if the folder cannot be written.
         """
         now = self._now()
         message = build_message(

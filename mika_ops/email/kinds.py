@@ -1,4 +1,4 @@
-"""The kinds of emails, by the names that they have in the storefront's documents."""
+"""The kinds of emails, by their names in the storefront's documents."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ DOWNLOAD: Final = "download"
 ADMIN_NOTIFICATION: Final = "admin_notification"
 
 EXTRA_KINDS: Final = (DOWNLOAD, ADMIN_NOTIFICATION)
-"""Kinds that Mika itself has no template for and skips; they are sent only where a shop asks for it."""
+"""Kinds that Mika has no template for and skips; they are sent only if a shop enables them."""
 
 KINDS: Final = (MAGIC_LINK, ORDER_CONFIRMATION, *EXTRA_KINDS)
 
@@ -17,7 +17,7 @@ PURPOSES: Final = ("sign_in", "checkout", "account_delete")
 
 
 def require_extra_kinds(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names, each once, where all are extra kinds. Raises ``ValueError`` for others."""
+    """Return the names without duplicates. Raises ``ValueError`` if one is not an extra kind."""
     for name in names:
         if name not in EXTRA_KINDS:
             raise ValueError(f"{name!r} is not a kind of email that can be added: write {' or '.join(EXTRA_KINDS)}")

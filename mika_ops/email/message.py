@@ -1,4 +1,4 @@
-"""Turns an ``Envelope`` into an internet message: the same one, byte for byte but for its date, at every attempt."""
+"""Turns an ``Envelope`` into an internet message, byte for byte the same at every attempt except for its date."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from mika_ops.setting_names import PLAIN_NAMES
 LONGEST_SUBJECT: Final = 300
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9._:/+@-]{1,60}")
-"""What fits on the header's line as it is, and is never taken for an encoded word."""
+"""A key that fits on the line of the header and cannot be read as an encoded word."""
 
 
 def build_message(
@@ -23,10 +23,10 @@ def build_message(
 ) -> EmailMessage:
     """Build the message; ``sender`` and ``reply_to`` are header values, ``date`` (aware) is the time of sending.
 
-    ``Message-ID`` follows from the email's id alone, so that receivers can tell a repeated email. A key that no header
-    can carry is replaced by its digest. The headers are UTF-8 only where an address needs SMTPUTF8.
+    ``Message-ID`` depends only on the email's id, so that receivers can recognize a repeated email. A key that is not
+    valid in a header is replaced by its digest. The headers are UTF-8 only if an address needs SMTPUTF8.
 
-    Raises ``ValueError``, without any address in it, where one of the three is not an address.
+    Raises ``ValueError`` without any address in its message if one of the three is not an address.
     """
     to = mailbox(envelope.to)
     if to is None:
@@ -52,7 +52,7 @@ def build_message(
 
 
 def digest(text: str) -> str:
-    """Return 32 hexadecimal digits that stand for the text, whatever characters it has."""
+    """Return a digest of any text as 32 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -61,5 +61,5 @@ def _header_key(key: str) -> str:
 
 
 def _unencoded(text: str) -> str:
-    # Python and mail clients read "=?utf-8?q?…?=" as what it encodes, which may be a line break.
+    # Python and mail clients read "=?utf-8?q?…?=" as encoded text, which may hold a line break.
     return text.replace("=?", "= ?")

@@ -1,19 +1,19 @@
-"""Texts from documents, made fit to stand on one line of an email or of a header."""
+"""Makes texts from documents safe for one line of an email or of a header."""
 
 import re
 from typing import Final
 
 _INVISIBLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters, and those that turn the direction of everything after them."""
+"""Control characters, and those that change the direction of the text after them."""
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-"""JSON can spell half a character; UTF-8 cannot carry it."""
+"""JSON can hold half of a character; UTF-8 cannot encode it."""
 
 
 def one_line(text: str, *, longest: int) -> str:
-    """Return the text on one line, at most ``longest`` characters of it; what is cut ends in an ellipsis.
+    """Return the text on one line, at most ``longest`` characters of it; a shortened text ends in an ellipsis.
 
-    Line breaks, tabs and runs of spaces become one space; control characters go.
+    Line breaks, tabs and runs of spaces become one space; control characters are removed.
     """
     flat = " ".join(_INVISIBLE.sub("", " ".join(text.split())).split())
     whole = _LONE_SURROGATE.sub("\ufffd", flat)

@@ -43,7 +43,7 @@ def _acp_sessions(names: SettingNames) -> str:
 COMPONENTS: Final[dict[str, Component]] = {
     "email_outbox": Component(
         EmailOutbox,
-        "Drains the email outbox: leases due emails, renders and sends them, and records what became of each.",
+        "Drains the email outbox: leases due emails, renders and sends them, and records each result.",
         _email,
     ),
     "ops": Component(
@@ -64,8 +64,8 @@ COMPONENTS: Final[dict[str, Component]] = {
     "admin_api": Component(AdminApi, "The site's Mika admin API: releases stock and replays webhooks.", _admin_api),
     "backlog": Component(
         BacklogReader,
-        "Reads how much waits for each subtask, for the schedule and for the summary of a run.",
+        "Reads the backlog of each subtask, for the schedule and for the summary of a run.",
         _database,
     ),
 }
-"""Every piece of ``Host``, by field name."""
+"""Every component of ``Host``, by field name."""

@@ -2,4 +2,4 @@
 
 
 class InvalidHost(TypeError):
-    """A host supplies something that does not fit. The message names the piece and what it lacks."""
+    """A host supplies an invalid component. The message names the component and what it lacks."""

@@ -1,4 +1,4 @@
-"""What a host may supply. Every piece is optional; a subtask that misses one is skipped and says so."""
+"""What a host may supply. Every component is optional; a subtask that lacks one is skipped with a reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +18,11 @@ from mika_ops.ports.stock import ReservationRelease, StockRepository
 
 @dataclass(frozen=True)
 class EmailOverrides:
-    """What a host may change about emails while the outbox stays the one that the settings describe.
+    """What a host may change about emails while it keeps the outbox that the settings describe.
 
-    ``sender`` takes the place of SMTP and of the folder; ``retry_delay`` gives the wait after a failed attempt, by the
-    attempt's number (1 for the first); ``brand`` and ``account_url`` say how the shop shows itself in the email of one
-    document, in the place of the settings' name, support address and account page. With ``brand``, its own account page
-    counts.
+    ``sender`` replaces SMTP and the folder. ``retry_delay`` returns the delay after a failed attempt, by the number of
+    the attempt (1 for the first). ``brand`` and ``account_url`` replace the name, the support address and the account
+    page from the settings, for the email of one document. A ``brand`` brings its account page with it.
     """
 
     sender: EmailSender | None = None
@@ -38,10 +37,10 @@ NO_OVERRIDES: Final = EmailOverrides()
 
 @dataclass(frozen=True)
 class Host:
-    """The pieces of one shop, each an object that fits its port, or ``None``; and its own parts of emails.
+    """The components of one shop, each an object that fits its port, or ``None``; and its overrides of emails.
 
-    A piece may also be made by the first run of a process (``mika_ops.lazily``), and be a function where its port has
-    one method only (``mika_ops.from_function``). ``alert_sink`` delivers the alerts.
+    A component may be created lazily (``mika_ops.lazily``). For a port with one method, it may be a function
+    (``mika_ops.from_function``). ``alert_sink`` delivers the alerts.
     """
 
     email_outbox: EmailOutbox | None = None

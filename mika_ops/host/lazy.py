@@ -26,35 +26,35 @@ def lazily(make: Callable[[], T]) -> T: ...
 
 
 def lazily(make: Callable[[], T | AbstractContextManager[T]]) -> T:
-    """Have a piece made when the first run of a process needs the shop, and closed when the process ends.
+    """Create a component lazily: when the first run of a process needs it. It is closed when the process ends.
 
-    One that cannot be made fails the run before anything is changed.
+    If the component cannot be created, the run fails before it changes anything.
 
-    ``make`` returns the piece, or a context manager around it, such as ``contextlib.contextmanager`` makes; a piece
-    that is itself one, or has a method ``close``, is closed too. The value returned here stands for the piece in
-    ``Host`` and in ``EmailOverrides``, and nowhere else.
+    ``make`` returns the component, or a context manager around it, such as one of ``contextlib.contextmanager``. A
+    component that is a context manager itself, or has a method ``close``, is closed too. Use the returned value as a
+    field of ``Host`` or ``EmailOverrides``, and nowhere else.
     """
     return cast("T", Lazy(make))
 
 
 class Lazy(Generic[T]):
-    """A piece that is made when it is first asked for."""
+    """A component that is created lazily, at its first use."""
 
     def __init__(self, make: Callable[[], T | AbstractContextManager[T]]) -> None:
         if not callable(make):
-            raise InvalidHost(f"lazily takes a function that makes the piece, not {type(make).__name__}")
+            raise InvalidHost(f"lazily takes a function that creates the component, not {type(make).__name__}")
         self._make = make
         self._lock = threading.Lock()
-        self._piece: list[T] = []
+        self._created: list[T] = []
 
     @property
     def name(self) -> str:
         return getattr(self._make, "__name__", type(self._make).__name__)
 
     def get(self) -> T:
-        """Return the piece; made now, where it was not yet."""
+        """Return the component; create it if it does not exist yet."""
         with self._lock:
-            if not self._piece:
+            if not self._created:
                 closer = ExitStack()
                 made: Any = self._make()
                 if isinstance(made, AbstractContextManager):
@@ -62,22 +62,22 @@ class Lazy(Generic[T]):
                 elif callable(getattr(made, "close", None)):
                     closer.enter_context(closing(made))
                 atexit.register(closer.close)
-                self._piece.append(made)
-            return self._piece[0]
+                self._created.append(made)
+            return self._created[0]
 
 
 def resolve_component(where: str, port: type, value: T) -> T:
-    """Return a supplied piece, made now where the host has it made. Raises ``InvalidHost`` where that does not fit."""
+    """Return a supplied component; create it if it is lazy. Raises ``InvalidHost`` if it does not fit its port."""
     if not isinstance(value, Lazy):
         return value
     try:
-        piece: T = value.get()
-    except Exception as failure:  # noqa: BLE001 - its text may hold a password, so only a sentence goes on
-        raise InvalidHost(f"{where} could not be made by {value.name}: {describe_error(failure)}") from None
-    sentence = mismatch(f"{where}, which {value.name} made,", port, piece)
+        component: T = value.get()
+    except Exception as failure:  # noqa: BLE001 - its text may hold a password: only a description is passed on
+        raise InvalidHost(f"{where} could not be created by {value.name}: {describe_error(failure)}") from None
+    sentence = mismatch(f"{where}, which {value.name} created,", port, component)
     if sentence:
         raise InvalidHost(sentence)
-    return piece
+    return component
 
 
 def resolve_host(host: Host) -> Host:
@@ -85,8 +85,9 @@ def resolve_host(host: Host) -> Host:
 
     Raises ``InvalidHost`` as ``resolve_component`` does.
     """
-    pieces = {
-        name: resolve_component(f"Host({name})", piece.port, getattr(host, name)) for name, piece in COMPONENTS.items()
+    components = {
+        name: resolve_component(f"Host({name})", component.port, getattr(host, name))
+        for name, component in COMPONENTS.items()
     }
     sender = resolve_component("EmailOverrides(sender)", EmailSender, host.email.sender)
-    return replace(host, **pieces, email=replace(host.email, sender=sender))
+    return replace(host, **components, email=replace(host.email, sender=sender))

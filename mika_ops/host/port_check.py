@@ -4,7 +4,7 @@ import inspect
 
 
 def mismatch(where: str, port: type, value: object) -> str | None:
-    """Say why a value does not fit a port, or ``None`` where it does."""
+    """Return why a value does not fit a port, or ``None`` if it does."""
     if isinstance(value, type):
         return f"{where} is the class {value.__name__}: supply an object, or lazily({value.__name__})"
     missing = [name for name in methods_of(port) if not callable(getattr(value, name, None))]

@@ -1,7 +1,7 @@
-"""What a host supplies: objects, functions in the place of objects with one method, and pieces made by a run.
+"""Validates what a host supplies: objects, functions in place of objects with one method, and lazy components.
 
-All of it is looked over when the definitions are built, so that a wrong piece is refused with a sentence that names the
-method it lacks, before anything runs.
+The definitions are built only with a valid host: an invalid component is rejected before anything runs, with a message
+that names the method it lacks.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,21 +19,21 @@ from mika_ops.ports.email import EmailSender
 
 
 def from_function(port: Callable[..., T], function: Callable[..., Any]) -> T:
-    """Return a piece whose only method is ``function``: ``from_function(ReservationRelease, release)``.
+    """Return a component whose only method is ``function``: ``from_function(ReservationRelease, release)``.
 
-    ``function`` takes what the method takes and returns what it returns. Raises ``InvalidHost`` where ``port`` has more
-    than one method, or ``function`` is none.
+    ``function`` takes what the method takes and returns what it returns. Raises ``InvalidHost`` if ``port`` has more
+    than one method, or ``function`` is not callable.
     """
     methods = methods_of(cast("type", port))
     if len(methods) != 1:
         raise InvalidHost(f"{port.__name__} has the methods {', '.join(methods)}: supply an object that has them all")
     if not callable(function):
-        raise InvalidHost(f"{type(function).__name__} is no function that could be {port.__name__}.{methods[0]}")
+        raise InvalidHost(f"{type(function).__name__} is not a function that could be {port.__name__}.{methods[0]}")
     return cast("T", SimpleNamespace(**{methods[0]: function}))
 
 
 def validate_host(host: Host) -> Host:
-    """Return the host. Raises ``InvalidHost`` with a sentence for each piece that does not fit its port."""
+    """Return the host. Raises ``InvalidHost`` with a message for each component that does not fit its port."""
     wrong = [
         sentence
         for where, port, value in _supplied(host)
@@ -52,8 +52,8 @@ def validate_host(host: Host) -> Host:
 
 
 def _supplied(host: Host) -> Iterator[tuple[str, type, object]]:
-    """Yield what a host supplies: where, the port that it must fit, and the value."""
-    ports = {name: piece.port for name, piece in COMPONENTS.items()} | {"alert_sink": AlertSink}
+    """Yield what a host supplies: its field, the port that it must fit, and the value."""
+    ports = {name: component.port for name, component in COMPONENTS.items()} | {"alert_sink": AlertSink}
     for name, port in ports.items():
         if getattr(host, name) is not None:
             yield f"Host({name})", port, getattr(host, name)

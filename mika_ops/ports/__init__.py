@@ -1,9 +1,10 @@
-"""The pieces that a host may bring: any object with these methods fits.
+"""The ports: the protocols that the components of a host implement.
 
-The adapters of this package (the database, SMTP, the admin API) fit them too. Methods are called from one thread at a
-time, apart from those of document repositories and email senders, which the outbox calls from several at once. They may
-raise anything: the subtask that called then ends *failed* with the error's sentence, and the others go on. Times are
-texts (``mika_ops.timestamps``). No method may put an address, a link or a token into an error's message.
+Any object with these methods fits. The adapters of this package (the database, SMTP, the admin API) implement the same
+protocols. Methods are called from one thread at a time, except those of document repositories and email senders, which
+the outbox calls from several threads at once. A method may raise any exception: the subtask that called it then ends
+*failed* with the error's message, and the other subtasks continue. Times are texts (``mika_ops.timestamps``). No method
+may put an address, a link or a token into the message of an error.
 """
 
 from mika_ops.deadline import OutOfTime, never_out_of_time

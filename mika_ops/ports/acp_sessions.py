@@ -9,7 +9,10 @@ from mika_ops.deadline import OutOfTime
 
 @dataclass(frozen=True)
 class CleanedSessions:
-    """How many sessions needed work, and what was done to them; those that could not be read are named."""
+    """How many sessions needed work, and what was done to them.
+
+    ``malformed_ids`` are the sessions that could not be read; ``has_more``: the limit or the time ran out first.
+    """
 
     scanned: int = 0
     expired: int = 0
@@ -20,14 +23,15 @@ class CleanedSessions:
 
 @runtime_checkable
 class AcpSessionCleanup(Protocol):
-    """Cleans up ACP checkout sessions: a session store's method, or a host's function in an object."""
+    """Cleans up ACP checkout sessions: expires abandoned sessions and purges old ones."""
 
     def clean_up(
         self, clock: Clock, *, limit: int | None, purge_after_hours: float, out_of_time: OutOfTime
     ) -> CleanedSessions:
         """Purge and expire the sessions that are due, least recently updated first, at most ``limit`` of them.
 
-        ``mika_ops.rules.acp_session`` says which are due at ``clock.scheduled_at`` (``is_purgeable``, then
-        ``is_expired``) and what becomes of one that expires (``expired``), stamped ``clock.stamp()``.
+        ``mika_ops.rules.acp_session`` holds the rules: which sessions are due at ``clock.scheduled_at``
+        (``is_purgeable``, then ``is_expired``), and the new state of a session that expires (``expired``), stamped
+        ``clock.stamp()``.
         """
         ...

@@ -6,16 +6,17 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from mika_ops.timestamps import Timestamp
 
 AlertKind: TypeAlias = Literal["opened", "reminder", "recovered", "test"]
-"""Why an alert is sent: something is wrong, still is, is over; or somebody tries whether alerts arrive."""
+"""Why an alert is sent: an incident opened, is still open, or has recovered; or an operator tests the delivery."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a person should know of a job. It holds ids and counts, no personal data.
+    """A message about a job for the operators. It holds ids and counts, no personal data.
 
-    ``sentence`` says all of it. ``run_id``: the newest run that showed it, empty where no run did; ``incident`` is the
-    same from its opening to its end, and one of each is open at a time; ``subtask``: which one, where it is about one;
-    ``times``: the runs that showed it since ``first_seen``; ``url``: the run in Dagster's UI, where its address is set.
+    ``sentence`` is the complete message. ``run_id``: the newest run that showed the problem, empty if no run did.
+    ``incident`` stays the same from the first alert to the recovery; at most one incident of each name is open.
+    ``subtask``: the subtask concerned, if there is one. ``times``: the runs that showed the problem since
+    ``first_seen``. ``url``: the run in Dagster's UI, if the address of the UI is set.
     """
 
     job: str
@@ -35,5 +36,5 @@ class AlertSink(Protocol):
     """Delivers alerts to people."""
 
     def send(self, alert: Alert) -> None:
-        """Deliver an alert. Where it raises, the alert is delivered again at the next tick, which shows the error."""
+        """Deliver an alert. If it raises, the next tick shows the error and delivers the alert again."""
         ...

@@ -1,4 +1,4 @@
-"""How much waits for each subtask, and for people: read in one look, before a run or after it."""
+"""The ports of the backlog: how much is due for each subtask, and what needs manual action."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +11,10 @@ from mika_ops.timestamps import Timestamp, to_datetime
 
 @dataclass(frozen=True)
 class Due:
-    """What waits for one subtask, since when where that is known, and what can only be mended by hand.
+    """The backlog of one subtask.
 
-    ``oldest`` is when the first of it became due, or was made where its document does not say.
+    ``count``: the documents or rows that are due. ``oldest``: when the first of them became due, or was created if its
+    document has no due time. ``malformed``: the documents that cannot be read and need manual action.
     """
 
     count: int = 0
@@ -21,18 +22,18 @@ class Due:
     malformed: int = 0
 
     def age(self, now: Timestamp) -> timedelta | None:
-        """Return how long the oldest has waited at ``now``; ``None`` where nobody can tell."""
+        """Return how long the oldest has been due at ``now``, or ``None`` if that is not known."""
         try:
             return None if self.oldest is None else to_datetime(now) - to_datetime(self.oldest)
         except ValueError:
-            return None  # the time of one document is none
+            return None  # the document holds a time that is not valid
 
 
 @dataclass(frozen=True)
 class StockDrift:
-    """Stock items whose reserved quantity is not what their active reservations hold; the first of them are named.
+    """Stock items whose reserved quantity differs from the sum of their active reservations.
 
-    ``negative``: those of them that have less than nothing reserved.
+    ``items``: how many; ``negative``: how many of them have a negative reserved quantity; ``ids``: the first of them.
     """
 
     items: int = 0
@@ -42,10 +43,10 @@ class StockDrift:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits, by subtask.
+    """The backlog of a shop.
 
-    ``unreadable`` counts the documents that are not even JSON objects with a type, so that they are nobody's; the first
-    of them are named.
+    ``due``: the backlog of each subtask by name. ``unreadable``: how many documents are not JSON objects with a type,
+    so that they belong to no subtask; ``unreadable_ids``: the first of them.
     """
 
     due: Mapping[str, Due] = field(default_factory=dict)
@@ -54,44 +55,44 @@ class Backlog:
 
     @property
     def total(self) -> int:
-        """How much waits in all, malformed documents apart."""
+        """How much is due in total, without malformed documents."""
         return sum(due.count for due in self.due.values())
 
 
 @runtime_checkable
 class NamesRows(Protocol):
-    """A backlog reader that can also name rows of Mika's tables."""
+    """A backlog reader that also returns the ids of rows in Mika's tables."""
 
     def first_ids(self, subtask: str, *, now: Timestamp, limit: int) -> Sequence[str]:
-        """Return the ids of the first rows that wait for a subtask at ``now``, in the order in which it takes them.
+        """Return the ids of the first rows that are due for a subtask at ``now``, in the order of processing.
 
-        Empty where rows are known by a secret alone, as ephemeral rows are by their keys.
+        Empty if the key of the rows is a secret, as it is for ephemeral rows.
         """
         ...
 
 
 @runtime_checkable
 class BacklogInspector(Protocol):
-    """A backlog reader that can also say what no count tells, for the checks of a shop's health."""
+    """A backlog reader that also answers what the health checks ask beyond counts."""
 
     def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
-        """Return the ids of the first documents that a selection takes, in its order."""
+        """Return the ids of the first documents that match a selection, in its order."""
         ...
 
     def stock_drift(self) -> StockDrift:
-        """Hold the reserved quantities of all stock items against the active reservations that they are the sum of."""
+        """Compare the reserved quantity of every stock item with the sum of its active reservations."""
         ...
 
 
 @runtime_checkable
 class BacklogReader(Protocol):
-    """Reads how much waits for each subtask."""
+    """Reads the backlog of each subtask."""
 
     def read(self, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
-        """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables.
+        """Count what is due at ``now``: the documents that match each selection, and the rows of Mika's tables.
 
-        The selections are named by subtask, and so is the answer; those of what failed for good have names of their
-        own. What is kept in tables is counted under ``acp_sessions``, ``stock_reservations`` and ``ephemeral_records``.
-        Whatever cannot be counted may be left out.
+        The keys of the answer are those of ``selections``: names of subtasks, and other names for documents that have
+        permanently failed. Rows are counted under ``acp_sessions``, ``stock_reservations`` and ``ephemeral_records``.
+        What cannot be counted may be left out.
         """
         ...

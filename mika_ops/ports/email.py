@@ -11,14 +11,14 @@ from mika_ops.documents.sharding import Shard
 from mika_ops.timestamps import Timestamp
 
 ITEMS_KEPT: Final = 500
-"""How many items a result lists at most: its counts have no limit, its memory has."""
+"""How many items a result lists at most, to bound its memory; its counts include all items."""
 
 
 @dataclass(frozen=True, repr=False)
 class Envelope:
-    """One email, ready to send. Its ``repr`` shows the id and the kind only: the rest is personal.
+    """One email, ready to send. Its ``repr`` shows only the id and the kind: the rest is personal data.
 
-    ``idempotency_key`` is the site's, the same in every attempt; where there is none, the ``email_id`` may serve.
+    ``idempotency_key`` comes from the site and is the same in every attempt; without one, use ``email_id``.
     """
 
     email_id: str
@@ -36,39 +36,42 @@ class Envelope:
 
 @dataclass(frozen=True)
 class SendResult:
-    """What the provider said when it took an email: its own id for it, where it gave one."""
+    """The provider's answer to an accepted email: the provider's id for it, if it returned one."""
 
     provider_message_id: str | None = None
 
 
 class SenderUnavailable(Exception):
-    """The provider cannot be reached or lets nobody in: nothing was sent, and the attempt does not count."""
+    """The provider cannot be reached or refuses the login: nothing was sent, and the attempt does not count."""
 
 
 class SenderThrottled(Exception):
-    """The provider did not take the email and asks to slow down. The attempt counts."""
+    """The provider refused the email and asks for a lower rate. The attempt counts."""
 
 
 class EmailSkipped(Exception):
-    """The email is not to be sent. The message is the reason."""
+    """The email must not be sent. The message is the reason."""
 
 
 class EmailUnrenderable(Exception):
-    """No email can be made of the document. The message says what is wrong: never an address, a link or a name."""
+    """The document cannot be rendered as an email.
+
+    The message names the problem; it never holds an address, a link or a name.
+    """
 
 
 @runtime_checkable
 class EmailComposer(Protocol):
-    """Makes emails of the outbox's documents."""
+    """Renders the documents of the outbox as emails."""
 
     def order_id_of(self, document: Document) -> str | None:
-        """Return the id of the order that the email is about, or ``None`` where it needs none or names none."""
+        """Return the id of the order that the email is about, or ``None`` if it needs or names no order."""
         ...
 
     def render(self, document: Document, order: Document | None) -> Envelope:
-        """Make an email of the document; ``order`` is the one that ``order_id_of`` names, or ``None`` if not found.
+        """Render the document as an email; ``order`` is the one that ``order_id_of`` names, or ``None`` if not found.
 
-        Raises ``EmailSkipped`` where it is not to be sent, ``EmailUnrenderable`` where it cannot be made.
+        Raises ``EmailSkipped`` if it must not be sent, ``EmailUnrenderable`` if it cannot be rendered.
         """
         ...
 
@@ -78,29 +81,29 @@ class EmailSender(Protocol):
     """Hands emails to a mail provider, from as many threads at once as the outbox has ``concurrency``."""
 
     def send(self, envelope: Envelope) -> SendResult:
-        """Send an email. Raises anything where the provider did not take it; the email is then tried again later.
+        """Send an email. Raises any exception if the provider did not accept it; the email is then retried later.
 
-        ``SenderUnavailable`` and ``SenderThrottled`` tell the drain more: the first gives the attempt back, and several
-        in a row end the drain; the second slows it down.
+        Two exceptions have an effect on the drain. ``SenderUnavailable``: the attempt does not count, and several in a
+        row end the drain (circuit breaker). ``SenderThrottled``: the drain sends more slowly.
         """
         ...
 
 
 @runtime_checkable
 class AbandoningSender(EmailSender, Protocol):
-    """An ``EmailSender`` that can be told not to wait for its provider any more, as the run has to end.
+    """An ``EmailSender`` that can stop waiting for its provider when the run must end.
 
-    Without ``abandon``, a run that is asked to stop takes as long as the emails under way.
+    Without ``abandon``, a graceful shutdown takes as long as the emails that are being sent.
     """
 
     def abandon(self) -> None:
-        """Have each ``send`` that is under way, or is called from now on, raise at once."""
+        """Make each ``send`` raise at once: those in progress and all later ones."""
         ...
 
 
 @dataclass(frozen=True)
 class DrainedEmail:
-    """What became of one email of the outbox."""
+    """The result of one email of the outbox."""
 
     email_id: str
     status: str
@@ -113,12 +116,12 @@ class DrainedEmail:
 
 @dataclass(frozen=True)
 class DrainedOutbox:
-    """What a drain did.
+    """The result of a drain.
 
     ``scanned``: due emails taken; ``malformed``: those that could not be read, the first of them in ``malformed_ids``;
-    ``has_more``: others were left for lack of room or time. ``items`` are the ends of its first emails, at most
-    ``ITEMS_KEPT``. ``stopped_reason`` says why it stopped before nothing was due; ``released`` counts the emails that
-    it had leased by then and released unsent. ``error`` says what went wrong, if anything did.
+    ``has_more``: the limit or the time ran out while emails were due. ``items``: the results of the first emails, at
+    most ``ITEMS_KEPT``. ``stopped_reason``: why the drain stopped early; ``released``: the leased emails that it then
+    released unsent. ``error``: what failed, if anything did.
     """
 
     scanned: int = 0
@@ -142,14 +145,17 @@ class EmailOutbox(Protocol):
     """Drains the email outbox."""
 
     def drain(self, clock: Clock, *, limit: int | None, out_of_time: OutOfTime) -> DrainedOutbox:
-        """Send what is due, at most ``limit`` emails, until nothing is due or the time is spent."""
+        """Send the due emails, at most ``limit`` of them, until none is due or the time is used up."""
         ...
 
 
 @runtime_checkable
 class ShardableOutbox(EmailOutbox, Protocol):
-    """An ``EmailOutbox`` that several workers can drain at once, each a shard; one without is drained by one alone."""
+    """An ``EmailOutbox`` that several workers can drain at once, one shard each.
+
+    An outbox without ``for_shard`` is drained by one worker.
+    """
 
     def for_shard(self, shard: Shard) -> EmailOutbox:
-        """Return the outbox that drains this shard, and then helps the others."""
+        """Return an outbox that drains this shard first and then takes work from the others (work stealing)."""
         ...

@@ -26,6 +26,6 @@ class EphemeralRepository(EphemeralPurge, Protocol):
     def delete_tokens(self, subjects: Sequence[str]) -> Mapping[str, int]:
         """Delete the tokens and cache markers of these subjects; return how many, by subject (zeros may be left out).
 
-        A subject is what stands in the row: ``customer:ID``, ``user:ID``, ``email:HASH``, or a bare id or hash.
+        A subject is written as in the row: ``customer:ID``, ``user:ID``, ``email:HASH``, or a bare id or hash.
         """
         ...

@@ -10,9 +10,9 @@ from mika_ops.timestamps import Timestamp
 
 @dataclass(frozen=True)
 class ReleasedReservations:
-    """How many reservations were looked at and released, on how many items.
+    """How many expired reservations were found and released, on how many stock items.
 
-    ``orphans`` are the ids of those without an item, which are counted as looked at.
+    ``orphans`` are the ids of reservations whose stock item does not exist; ``scanned`` includes them.
     """
 
     scanned: int = 0
@@ -24,7 +24,7 @@ class ReleasedReservations:
 
 @dataclass(frozen=True)
 class CustomerReservations:
-    """How many of a customer's reservations were released; with ``orphans``, none was."""
+    """How many reservations of a customer were released; none if there are ``orphans``."""
 
     released: int = 0
     orphans: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class StockRepository(Protocol):
     def release_customers(self, customer_ids: Sequence[str], *, now: Timestamp) -> Mapping[str, CustomerReservations]:
         """Release all active reservations of these customers, stamped ``now``.
 
-        A customer with a reservation whose item does not exist keeps all of theirs, and is told so by ``orphans``. One
-        without reservations may be left out.
+        A customer with a reservation whose stock item does not exist keeps all reservations; ``orphans`` names them. A
+        customer without reservations may be left out.
         """
         ...

@@ -1,4 +1,4 @@
-"""Cleans up ACP checkout sessions: expires the abandoned, purges the old."""
+"""Cleans up ACP checkout sessions: expires abandoned ones and purges old ones."""
 
 from mika_ops.clock import Clock
 from mika_ops.documents.sweep import MALFORMED_IDS_KEPT
@@ -38,7 +38,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AcpSessionsResult:
 
 SUBTASK = Subtask(
     name="acp_sessions",
-    description="Expires ACP checkout sessions that ran out of time, and deletes those whose purge time has come.",
+    description="Expires abandoned ACP checkout sessions, and deletes those whose purge time has passed.",
     needs=("acp_sessions",),
     run=run,
     done=("expired", "purged"),

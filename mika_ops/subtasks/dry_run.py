@@ -1,7 +1,7 @@
-"""The dry run: what a run would do now, by counts and ids, found out without changing anything.
+"""The dry run: what a run would do now, by counts and ids, without changing anything.
 
-It looks through the same selections, in the same order and with the same limits as a run does. What it cannot foresee
-is what a run is told on the way: by the mail server, by the site, and by the clock, as it has all the time it needs.
+It reads the same selections in the same order and with the same limits as a run. It cannot predict the answers of the
+mail server and of the site, nor when the time of a run is used up.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,7 +22,7 @@ IDS_NAMED: Final = 20
 PAGE: Final = 200
 
 SITE_DECIDES: Final = "the site decides what is due"
-NOBODY_KNOWS: Final = "nothing here can say what is due"
+UNCOUNTED: Final = "no backlog reader counts what is due"
 KEYS_ARE_SECRETS: Final = "not named: their keys are secrets"
 
 
@@ -30,9 +30,9 @@ KEYS_ARE_SECRETS: Final = "not named: their keys are secrets"
 class Preview:
     """What a subtask would do.
 
-    ``due``: how much waits for it; ``taken``: how much of that a run would take within its limit; both are ``None``
-    where nobody here knows. ``ids`` are the first of what would be taken, in order. Malformed documents would be left
-    alone; those met on the way to ``ids`` are named.
+    ``due``: its backlog; ``taken``: how much of it a run would process within its limit; both are ``None`` if unknown.
+    ``ids`` are the first of what would be processed, in order. Malformed documents would be skipped;
+    ``malformed_ids`` are those that precede the last of ``ids``.
     """
 
     due: int | None = None
@@ -44,7 +44,7 @@ class Preview:
 
 
 RunPreview: TypeAlias = Mapping[str, Preview | Skipped]
-"""What becomes of each subtask, by name, in the order of a run."""
+"""The preview of each subtask by name, in the order of a run."""
 
 
 def preview(
@@ -58,7 +58,7 @@ def preview(
 ) -> RunPreview:
     """Return what a run of these subtasks at ``now`` would do. Changes nothing.
 
-    ``limits``: at most so many, by subtask; ``bounds``: whatever else bounds every subtask.
+    ``limits``: the limit of each subtask by name; ``bounds``: the options that apply to every subtask.
     """
     skipped = {subtask.name: _skipped(subtask, host, subtasks, names) for subtask in SUBTASKS}
     selections = {
@@ -68,7 +68,7 @@ def preview(
     }
     backlog = Backlog() if host.backlog is None else host.backlog.read(selections, now=now)
 
-    def become(subtask: Subtask) -> Preview | Skipped:
+    def preview_of(subtask: Subtask) -> Preview | Skipped:
         name = subtask.name
         if (skip := skipped[name]) is not None:
             return skip
@@ -76,7 +76,7 @@ def preview(
             return Preview(note=SITE_DECIDES)
         due = backlog.due.get(name)
         if due is None:
-            return Preview(note=NOBODY_KNOWS)
+            return Preview(note=UNCOUNTED)
         taken = min(due.count, limits.get(name, due.count))
         wanted = min(taken, IDS_NAMED)
         if name not in selections:
@@ -85,7 +85,7 @@ def preview(
         ids, malformed_ids = first_of(getattr(host, selections[name].collection), selections[name], wanted)
         return Preview(due.count, taken, ids, due.malformed, malformed_ids)
 
-    return {subtask.name: become(subtask) for subtask in SUBTASKS}
+    return {subtask.name: preview_of(subtask) for subtask in SUBTASKS}
 
 
 def _skipped(subtask: Subtask, host: Host, chosen: Collection[str], names: SettingNames) -> Skipped | None:
@@ -102,7 +102,7 @@ def _first_rows(reader: object, subtask: str, now: Timestamp, wanted: int) -> tu
 def first_of(
     repository: DocumentRepository, selection: Selection, wanted: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the ids of the first documents that a selection takes, and of those it cannot read that come before."""
+    """Return the ids of the first documents that match a selection, and of the malformed ones before them."""
     ids: list[str] = []
     malformed: list[str] = []
     after: Candidate | None = None

@@ -23,13 +23,13 @@ class EmailOutboxResult(SweptResult):
 
 
 def run(host: Host, clock: Clock, limits: RunOptions) -> EmailOutboxResult:
-    """Drain the outbox. Raises ``SubtaskFailed`` where it had to stop early, with what was sent until then."""
+    """Drain the outbox. Raises ``SubtaskFailed`` with the counts so far if the drain fails."""
     outbox: EmailOutbox = required(host.email_outbox)
     if limits.shard is not None:
         if isinstance(outbox, ShardableOutbox):
             outbox = outbox.for_shard(limits.shard)
         elif limits.shard.index > 0:
-            # A host's own outbox that cannot be split is drained by one worker alone.
+            # A host's outbox that cannot be sharded is drained by one worker.
             return EmailOutboxResult()
     drained = outbox.drain(clock, limit=limits.limit, out_of_time=limits.out_of_time)
     result = EmailOutboxResult(**{name: getattr(drained, name) for name in EmailOutboxResult.model_fields})

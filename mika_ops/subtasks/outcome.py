@@ -17,7 +17,7 @@ Count: TypeAlias = int | float | bool
 
 
 class SubtaskResult(BaseModel):
-    """The counts of one subtask; the module of each subtask defines its own."""
+    """The counts of one subtask; the module of each subtask defines its own type."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -177,7 +177,7 @@ def merge_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
     it was skipped if all shards were.
     """
     duration_ms = max(outcome.duration_ms for outcome in outcomes)
-    # A shard that was skipped says nothing about what the others did.
+    # A skipped shard has no effect on the outcome of the others.
     ran = [outcome for outcome in outcomes if not isinstance(outcome, Skipped)]
     if not ran:
         return outcomes[0].model_copy(update={"duration_ms": duration_ms})

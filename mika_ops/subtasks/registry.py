@@ -33,5 +33,5 @@ SUBTASK_NAMES: Final = tuple(subtask.name for subtask in SUBTASKS)
 
 
 def due_selections(now: Timestamp, limits: RunOptions) -> dict[str, Selection]:
-    """Return which documents wait for which subtask at ``now``, for those that work on documents."""
+    """Return the selection of due documents at ``now`` of each subtask that works on documents."""
     return {subtask.name: subtask.due(now, limits) for subtask in SUBTASKS if subtask.due is not None}

@@ -1,4 +1,4 @@
-"""Releases expired stock reservations, so that what nobody bought can be bought again."""
+"""Releases expired stock reservations, so that the stock can be sold."""
 
 from mika_ops.clock import Clock
 from mika_ops.host.host import Host
@@ -21,7 +21,7 @@ class StockReservationsResult(SubtaskResult):
 def run(host: Host, clock: Clock, limits: RunOptions) -> StockReservationsResult:
     """Release expired reservations by the host's function, else by the admin API.
 
-    Raises ``SubtaskFailed`` where some have no stock item: all others are released all the same.
+    Raises ``SubtaskFailed`` if some have no stock item, after it released all others.
     """
     if host.reservation_release is not None:
         released = host.reservation_release.release_expired(

@@ -1,4 +1,4 @@
-"""Gives up on emails whose last lease lapsed with no attempt left, so that a person sees them."""
+"""Marks emails as permanently failed whose last lease lapsed with no attempt left: they need manual action."""
 
 from mika_ops.clock import Clock
 from mika_ops.documents.sweep import Sweep
@@ -9,7 +9,7 @@ from mika_ops.subtasks.subtask import RunOptions, Subtask, required
 
 
 class StuckEmailsResult(SweptResult):
-    """Emails found stuck, and given up on."""
+    """Emails found stuck, and marked as permanently failed."""
 
     reclaimed: int = 0
 

@@ -1,4 +1,4 @@
-"""What a subtask is, and the one way in which every subtask is run."""
+"""What a subtask is, and the one function that runs every subtask."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ logger: Final = logging.getLogger(__name__)
 P = TypeVar("P")
 
 Need: TypeAlias = str | tuple[str, ...]
-"""A field of ``Host`` that must be there; of several, one is enough."""
+"""A required field of ``Host``; of several, one is enough."""
 
 AccountDeleteScope: TypeAlias = Literal["complete", "reference"]
 
@@ -35,8 +35,7 @@ class RunOptions:
     """What bounds one subtask in one run.
 
     ``limit``: at most so many documents or rows, exactly as upstream; ``None`` drains until nothing is due or
-    ``out_of_time`` says that the run's time is used up. ``shard``: the part that is to be done, where several
-    workers share the work.
+    ``out_of_time`` returns true. ``shard``: the part of the work to do, if several workers share it.
     """
 
     limit: int | None = None
@@ -52,9 +51,9 @@ class RunOptions:
 class Subtask:
     """One subtask of maintenance.
 
-    ``name`` is its one name everywhere: op, metadata, CLI and configuration. ``due`` gives the documents that wait
-    for it, where it works on documents; ``done`` names those counts of its result that add up to what it did. One
-    that is ``shardable`` does the part that ``RunOptions.shard`` names.
+    ``name`` is the name of the op, the metadata, the CLI argument and the configuration. ``due`` returns the selection
+    of due documents, if it works on documents. ``done`` names those counts of the result whose sum is the work done.
+    A ``shardable`` subtask does only the part that ``RunOptions.shard`` names.
     """
 
     name: str
@@ -76,7 +75,7 @@ def outcome_of(
     names: SettingNames = PLAIN_NAMES,
     timer: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Run one subtask to its outcome. Never raises for a subtask that fails; an interruption passes through."""
+    """Run one subtask and return its outcome. A failing subtask never raises; an interruption does."""
     reason = missing_components_of(subtask, host, names)
     if reason is not None:
         return Skipped(reason=reason)
@@ -90,19 +89,19 @@ def outcome_of(
     except SubtaskFailed as failure:
         return Failed(error=describe_error(failure), result=failure.result, duration_ms=duration_ms())
     except Exception as failure:  # noqa: BLE001 - one failing subtask must not keep the others from running
-        # The frames say where without saying what: an exception's own text may hold personal data.
+        # Only the frames are logged: the message of an exception may hold personal data.
         logger.debug("%s failed at:\n%s", subtask.name, "".join(traceback.format_tb(failure.__traceback__)))
         return Failed(error=describe_error(failure), duration_ms=duration_ms())
     return Completed(result=result, duration_ms=duration_ms())
 
 
-def can_run(subtask: Subtask, pieces: Collection[str]) -> bool:
-    """Say whether the subtask would run where there are these pieces of ``Host``."""
-    return all(not set((need,) if isinstance(need, str) else need).isdisjoint(pieces) for need in subtask.needs)
+def can_run(subtask: Subtask, components: Collection[str]) -> bool:
+    """Return whether the subtask would run with these components of ``Host``."""
+    return all(not set((need,) if isinstance(need, str) else need).isdisjoint(components) for need in subtask.needs)
 
 
 def missing_components_of(subtask: Subtask, host: Host, names: SettingNames = PLAIN_NAMES) -> str | None:
-    """Say which pieces the subtask misses and how to supply them, or ``None`` where it has all."""
+    """Return which components the subtask lacks and how to configure them, or ``None`` if it has all."""
     missing = []
     for need in subtask.needs:
         fields = (need,) if isinstance(need, str) else need
@@ -110,15 +109,15 @@ def missing_components_of(subtask: Subtask, host: Host, names: SettingNames = PL
             missing.append(fields)
     if not missing:
         return None
-    told = " and ".join(" or ".join(fields) for fields in missing)
+    lacking = " and ".join(" or ".join(fields) for fields in missing)
     remedies = dict.fromkeys(
         " or ".join(dict.fromkeys(COMPONENTS[name].remedy(names) for name in fields)) for fields in missing
     )
-    return f"not configured: {told}; {', and '.join(remedies)}"
+    return f"not configured: {lacking}; {', and '.join(remedies)}"
 
 
 def required(value: P | None) -> P:
-    """Return a piece of the host that the subtask's needs have promised."""
+    """Return a component of the host that the ``needs`` of the subtask guarantee."""
     if value is None:
-        raise TypeError("a subtask was run without a piece that it needs: run it by outcome_of")
+        raise TypeError("a subtask was run without a component that it needs: run it with outcome_of")
     return value

@@ -12,8 +12,8 @@ from mika_ops.deadline import Deadline, OutOfTime
 class TimeBudget:
     """How long one run may drain, from ``started_at`` on.
 
-    Half of the time belongs to whoever needs it first; of the other half every subtask has a slice of its own, so
-    that a long outbox cannot keep the release of stock waiting. What a subtask leaves over goes to the next.
+    Half of the time goes to the first subtasks that need it. The other half is divided equally among all subtasks, so
+    that a long outbox cannot delay the release of stock. The time that a subtask does not use goes to the next.
     """
 
     total: timedelta
@@ -22,7 +22,7 @@ class TimeBudget:
     now: Callable[[], datetime] = utc_now
 
     def out_of_time_for(self, subtask: str) -> OutOfTime:
-        """Return the question whether the subtask's time is used up."""
+        """Return a function that returns whether the subtask's time is used up."""
         to_come = len(self.subtasks) - 1 - self.subtasks.index(subtask)
         reserved = self.total / 2 / len(self.subtasks) * to_come
         ends_at = self.started_at + self.total - reserved

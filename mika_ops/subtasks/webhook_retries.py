@@ -1,4 +1,4 @@
-"""Retries payment webhooks whose fulfilment is due for another try: a paid order that was never fulfilled."""
+"""Retries payment webhooks whose fulfilment is due for a retry: a paid order that was never fulfilled."""
 
 from mika_ops.clock import Clock
 from mika_ops.documents.sweep import Sweep
@@ -13,7 +13,7 @@ FAILED_NAMED = 20
 
 
 class WebhookRetriesResult(SweptResult):
-    """Workflows found due; those replayed, refused by the site, and out of attempts by the time of their turn."""
+    """Workflows that are due, replayed, refused by the site, and out of attempts when read."""
 
     retried: int = 0
     skipped_exhausted: int = 0
@@ -22,7 +22,7 @@ class WebhookRetriesResult(SweptResult):
 
 
 def run(host: Host, clock: Clock, limits: RunOptions) -> WebhookRetriesResult:
-    """Have the site replay each due webhook once, longest waiting first; one that fails does not stop the others."""
+    """Have the site replay each due webhook once, longest waiting first; a failure does not stop the others."""
     ops, admin_api = required(host.ops), required(host.admin_api)
     sweep = Sweep(
         ops,
@@ -34,7 +34,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> WebhookRetriesResult:
     )
     retried = skipped_exhausted = failed = 0
     named: list[str] = []
-    # One at a time, since each may take long: its turn comes only while there is time, and it is looked at just before.
+    # One at a time, since each may take long: each is read just before its replay, and only while there is time.
     for ids in sweep.batches(1):
         for webhook_id, document in ((workflow.webhook_of(each), each) for each in ops.read(ids).values()):
             if workflow.is_exhausted(document):
@@ -56,7 +56,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> WebhookRetriesResult:
 
 
 def _replay(admin_api: AdminApi, webhook_id: str, *, idempotency_key: str) -> str | None:
-    """Have the site replay one webhook; return why it was not, or ``None``. One must not keep the others waiting."""
+    """Have the site replay one webhook; return why it failed, or ``None``. One failure must not stop the others."""
     try:
         replayed = admin_api.replay_webhook(webhook_id, idempotency_key=idempotency_key)
     except Exception as failure:  # noqa: BLE001 - see above

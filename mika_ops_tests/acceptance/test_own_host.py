@@ -49,8 +49,8 @@ def run(shop: Any, instance: dg.DagsterInstance | None = None) -> dict[str, dict
     job = shop.defs.resolve_job_def("mika_maintenance")
     result = job.execute_in_process(instance=instance, raise_on_error=False)
     return {
-        name: {key: value for key, value in to_metadata(told).items() if value and key != "duration_ms"}
-        for name, told in read_outcomes(instance, result.run_id).items()
+        name: {key: value for key, value in to_metadata(outcome).items() if value and key != "duration_ms"}
+        for name, outcome in read_outcomes(instance, result.run_id).items()
     }
 
 
@@ -145,17 +145,19 @@ def test_the_summary_says_what_is_left(shop: Any) -> None:
     beside = ("acp_sessions", "stock_reservations", "ephemeral_records")
     assert due(now) == {"email_outbox": 2, "stuck_workflows": 1, **dict(zip(beside, (2, 1, 2), strict=True))}
 
-    told = run_job(shop.host).metadata["summary"]["overview"]
-    assert "| email_outbox | completed | scanned 2, leased 2, sent 2 |" in told
-    assert [line.rsplit("|", 2)[1].strip() for line in told.splitlines() if line.startswith("| ")][2:] == ["0"] * 9
+    overview = run_job(shop.host).metadata["summary"]["overview"]
+    assert "| email_outbox | completed | scanned 2, leased 2, sent 2 |" in overview
+    assert [line.rsplit("|", 2)[1].strip() for line in overview.splitlines() if line.startswith("| ")][2:] == ["0"] * 9
 
 
-@pytest.mark.parametrize("piece", ["email_outbox", "acp_sessions", "ephemeral_purge", "reservation_release"])
-def test_a_broken_piece_fails_its_subtask_alone(shop: Any, piece: str) -> None:
-    subtask = {"ephemeral_purge": "ephemeral_records", "reservation_release": "stock_reservations"}.get(piece, piece)
+@pytest.mark.parametrize("component", ["email_outbox", "acp_sessions", "ephemeral_purge", "reservation_release"])
+def test_a_broken_component_fails_its_subtask_alone(shop: Any, component: str) -> None:
+    subtask = {"ephemeral_purge": "ephemeral_records", "reservation_release": "stock_reservations"}.get(
+        component, component
+    )
 
-    parts = EmailOverrides() if piece == "email_outbox" else shop.host.email
-    ended = run_job(replace(shop.host, **{piece: Broken()}, email=parts))
+    overrides = EmailOverrides() if component == "email_outbox" else shop.host.email
+    ended = run_job(replace(shop.host, **{component: Broken()}, email=overrides))
 
     assert {name for name, status in ended.statuses.items() if status == "failed"} == {subtask}
     assert ended.statuses[subtask] == "failed"
@@ -171,7 +173,7 @@ def test_an_email_that_the_provider_refuses_is_left_for_the_next_try(
     outcomes = run(shop)
 
     assert outcomes["email_outbox"]["failed"] == 2
-    assert {told["status"] for told in outcomes.values()} == {"completed"}
+    assert {outcome["status"] for outcome in outcomes.values()} == {"completed"}
     stored = document(shop.ops, "email_link")
     assert (stored["status"], stored["record"]["attemptCount"]) == ("failed", 1)
     assert "the provider says no" in stored["record"]["lastError"]
@@ -217,7 +219,7 @@ def test_stock_that_cannot_be_released_fails_the_run_and_reaches_the_alert_sink(
         tick(cursor)
 
     assert outcomes["stock_reservations"]["orphan_ids"] == "reservation_old"
-    assert {name for name, told in outcomes.items() if told["status"] == "failed"} == {"stock_reservations"}
+    assert {name for name, outcome in outcomes.items() if outcome["status"] == "failed"} == {"stock_reservations"}
     (alert,) = shop.alerts
     assert alert.job == "mika_maintenance"
     assert "reservation_old" in alert.sentence
@@ -233,7 +235,7 @@ def test_a_customer_with_an_orphan_keeps_all_reservations(shop: Any) -> None:
     assert shop.stock.reservations["reservation_bo"].released_at is None
 
 
-def test_pieces_stop_when_their_time_is_spent_and_say_so(shop: Any) -> None:
+def test_components_stop_when_their_time_is_used_up_and_report_it(shop: Any) -> None:
     def out_of_time() -> bool:
         return True
 

@@ -131,14 +131,14 @@ WRITTEN = {id_: AS_STORED.get(id_, {"id": id_, "status": "queued"}) for id_ in I
 
 
 SEEN: Mapping[str, Mapping[str, Document] | None] = {
-    "not told": None,
+    "not given": None,
     "all but the one that is gone are as they were written": WRITTEN,
     "all have changed": {id_: {**document, "status": "skipped"} for id_, document in WRITTEN.items()},
 }
 
 
-def told(changes: Changes[str]) -> tuple[object, ...]:
-    """Return what became of the documents, and in which order it is told."""
+def result_of(changes: Changes[str]) -> tuple[object, ...]:
+    """Return the results of the documents, and their order."""
     return list(changes.changed.items()), sorted(changes.left), dict(changes.malformed)
 
 
@@ -148,7 +148,7 @@ def test_changes_are_those_of_the_database(both: tuple[InMemory, InDatabase], se
 
     changes = in_memory.change(IDS, rule, wait=wait, seen=SEEN[seen])
 
-    assert told(changes) == told(in_database.change(IDS, rule, wait=wait, seen=SEEN[seen]))
+    assert result_of(changes) == result_of(in_database.change(IDS, rule, wait=wait, seen=SEEN[seen]))
     assert list(changes.changed) == ["email_ä", "email_3", "email_1"]
     assert changes.malformed == {"email_10": "email_10 is not to my liking"}
     assert in_memory.read(list(AS_STORED)) == in_database.read(list(AS_STORED))

@@ -89,7 +89,7 @@ def test_a_template_that_fails_stops_it(templates: Path) -> None:
     (templates / "magic_link.txt.j2").write_text("{{ nobody }}")
     result = preview("magic_link", MIKA_EMAIL_TEMPLATES=str(templates))
     assert result.exit_code == 2
-    assert "the template magic_link.txt.j2, line 1, uses a variable that is not there" in result.stderr
+    assert "the template magic_link.txt.j2, line 1, uses a variable that does not exist" in result.stderr
 
 
 def test_a_file_that_takes_no_templates_place_is_warned_about(templates: Path) -> None:

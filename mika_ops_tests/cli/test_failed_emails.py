@@ -451,7 +451,7 @@ def test_an_email_that_somebody_holds_a_lock_on_is_told_of(call: Call, database:
         connection.execute(text("SELECT 1 FROM _plugin_storage WHERE id = 'locked' FOR UPDATE"))
         result = call("requeue", "free", "locked")
     assert result.exit_code == 1
-    assert result.stderr == "Not requeued: locked: somebody else is changing it; try again\n"
+    assert result.stderr == "Not requeued: locked: another process is changing it; retry\n"
     assert with_status(database, "queued") == ["free"]
 
 

@@ -1,4 +1,4 @@
-"""Dead letters: which emails wait for a person, which of them may be put back, and what putting back does."""
+"""Dead letters: which emails need manual action, which of them may be requeued, and what requeueing does."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ ENDS = ("status", "attemptCount", "nextAttemptAt", "lastError", *LEASE, "metadat
 
 
 def failed_email(id_: str = "email_1", /, *, top: Document | None = None, **record: Any) -> Document:
-    """Return an email that failed for good."""
+    """Return an email that permanently failed."""
     failure = {"status": "failed", "attemptCount": 5, "maxAttempts": 5, "lastError": "refused"}
     return email(id_, top=top, **{**failure, **record})
 

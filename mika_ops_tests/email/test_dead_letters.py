@@ -1,4 +1,4 @@
-"""Dead letters are looked up by the site's own indexes, however many emails there are."""
+"""Dead letters are found by the site's indexes, regardless of the number of emails."""
 
 import re
 from collections.abc import Iterator

@@ -167,7 +167,7 @@ def test_a_request_with_a_key_that_nobody_can_look_for_fails_alone(sqlite_sites:
     assert report.subtasks["account_delete_requests"].status == "completed"
     assert fine["status"] == "completed"
     assert odd_one["status"] == "failed"
-    told = "nothing can be looked up by its userId: mend it, then queue the request again"
+    told = "nothing can be found by its userId: fix it, then queue the request again"
     assert odd_one["record"]["lastError"] == told
 
 

@@ -1,4 +1,4 @@
-"""What a host supplies is looked over before anything runs, and made when it is first needed."""
+"""What a host supplies is validated before anything runs, and created at its first use."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ from mika_ops_tests.orchestration.fake_host import Outbox, run_job, whole_host
 
 
 class Purge:
-    """Purges seven rows each time, and says whether it was closed."""
+    """Purges seven rows each time, and records whether it was closed."""
 
     made: ClassVar[list["Purge"]] = []
 
@@ -51,10 +51,10 @@ def none_made() -> Iterator[None]:
     Purge.made.clear()
 
 
-def wrong(**pieces: object) -> str:
-    """Return the sentences with which a host of these pieces is refused."""
+def wrong(**components: object) -> str:
+    """Return the message with which a host with these components is rejected."""
     with pytest.raises(InvalidHost) as refused:
-        build_definitions(host=Host(**cast("Any", pieces)), settings=isolated_settings())
+        build_definitions(host=Host(**cast("Any", components)), settings=isolated_settings())
     return str(refused.value)
 
 
@@ -72,8 +72,8 @@ def test_a_piece_that_lacks_a_method_is_refused_by_its_name_when_the_definitions
 
 
 def test_every_wrong_piece_is_told() -> None:
-    told = wrong(stock=object(), admin_api="https://shop.example", alert_sink=print)
-    assert [line.partition(" is ")[0] for line in told.splitlines()] == [
+    message = wrong(stock=object(), admin_api="https://shop.example", alert_sink=print)
+    assert [line.partition(" is ")[0] for line in message.splitlines()] == [
         "Host(stock)",
         "Host(admin_api)",
         "Host(alert_sink)",
@@ -128,7 +128,7 @@ def test_functions_stand_for_pieces_with_one_method() -> None:
 def test_a_function_cannot_stand_for_several_methods() -> None:
     with pytest.raises(InvalidHost, match="DocumentRepository has the methods candidates, read, change"):
         from_function(DocumentRepository, lambda: None)
-    with pytest.raises(InvalidHost, match="int is no function"):
+    with pytest.raises(InvalidHost, match="int is not a function"):
         from_function(EphemeralPurge, cast("Any", 5))
 
 
@@ -146,7 +146,7 @@ def test_a_piece_that_was_made_and_lacks_a_method_fails_the_run_before_anything_
         return object()
 
     host = Host(reservation_release=cast("Any", lazily(my_stock)))
-    with pytest.raises(InvalidHost, match=r"^Host\(reservation_release\), which my_stock made, is a object without"):
+    with pytest.raises(InvalidHost, match=r"^Host\(reservation_release\), which my_stock created, is a object without"):
         resolve_component("Host(reservation_release)", ReservationRelease, host.reservation_release)
     assert not run_job(host).success
 
@@ -160,7 +160,7 @@ def test_a_piece_that_cannot_be_made_is_told_without_what_is_secret() -> None:
         run = run_job(host, instance=instance)
         recorded = "".join(str(entry) for entry in instance.all_logs(run.id))
     assert not run.success
-    assert "Nothing was changed: Host(ephemeral_purge) could not be made by my_stock: connect failed" in recorded
+    assert "Nothing was changed: Host(ephemeral_purge) could not be created by my_stock: connect failed" in recorded
     assert "hunter2" not in recorded
     assert "bob@" not in recorded
 
@@ -175,8 +175,8 @@ def test_parts_of_emails_that_are_no_functions_are_refused() -> None:
 
 
 def test_parts_of_emails_beside_an_outbox_of_ones_own_would_do_nothing_and_are_refused() -> None:
-    told = wrong(email_outbox=Outbox(), email=EmailOverrides(retry_delay=lambda _attempt: timedelta(0)))
-    assert told.startswith("Host(email) changes nothing beside Host(email_outbox)")
+    message = wrong(email_outbox=Outbox(), email=EmailOverrides(retry_delay=lambda _attempt: timedelta(0)))
+    assert message.startswith("Host(email) changes nothing beside Host(email_outbox)")
 
 
 def test_a_sender_counts_even_where_python_calls_it_false(database: Database, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_sender_counts_even_where_python_calls_it_false(database: Database, tm
 
 
 def test_making_takes_a_function() -> None:
-    with pytest.raises(InvalidHost, match="lazily takes a function that makes the piece, not Purge"):
+    with pytest.raises(InvalidHost, match="lazily takes a function that creates the component, not Purge"):
         lazily(cast("Any", Purge()))
 
 
@@ -222,8 +222,8 @@ def opened():
     yield Purge()
     Path({str(closed)!r}).write_text("closed")
 
-piece = lazily(Closing if {how!r} == "close" else opened)
-assert resolve_component("here", EphemeralPurge, piece).purge_expired(due="", out_of_time=None) == 0
+component = lazily(Closing if {how!r} == "close" else opened)
+assert resolve_component("here", EphemeralPurge, component).purge_expired(due="", out_of_time=None) == 0
 assert not Path({str(closed)!r}).exists()
 """
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603

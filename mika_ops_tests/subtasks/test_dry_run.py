@@ -1,4 +1,4 @@
-"""The dry run: it says beforehand, by ids, what a run then does, and is told from the same rules, on both databases."""
+"""The dry run predicts by ids what a run then does, with the same rules, on both databases."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.schema.site import ephemeral_records, stock_events, stock_items
 from mika_ops.subtasks.dry_run import IDS_NAMED, PAGE, Preview, preview
-from mika_ops.subtasks.outcome import Completed, Skipped
+from mika_ops.subtasks.outcome import Completed, NotChosen, Skipped
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.subtasks.subtask import RunOptions, missing_components_of, outcome_of
 from mika_ops_testing.builders import (
@@ -209,13 +209,13 @@ def test_what_is_missing_is_told_as_the_run_tells_it() -> None:
     assert plan == {subtask.name: Skipped(reason=missing_components_of(subtask, Host()) or "") for subtask in SUBTASKS}
 
 
-def test_what_was_not_chosen_is_told_so_whether_or_not_it_is_configured(database: Database) -> None:
+def test_what_was_not_chosen_is_reported_whether_or_not_it_is_configured(database: Database) -> None:
     plan = plan_of(replace(whole_host(database), admin_api=None), ["stuck_emails"])
 
-    skipped = dict.fromkeys(SUBTASK_NAMES, Skipped(reason="not chosen for this run"))
+    skipped = dict.fromkeys(SUBTASK_NAMES, NotChosen())
     assert plan == {**skipped, "stuck_emails": Preview(0, 0)}
 
 
 def test_a_host_that_brings_no_backlog_is_told_that_nobody_knows(database: Database) -> None:
     host = replace(whole_host(database), backlog=None)
-    assert plan_of(host)["stuck_emails"] == Preview(note="nothing here can say what is due")
+    assert plan_of(host)["stuck_emails"] == Preview(note="no backlog reader counts what is due")

@@ -1,4 +1,4 @@
-"""Every subtask ends in exactly one of completed, failed and skipped, and looks like the others."""
+"""Every subtask ends as exactly one of completed, failed and skipped, and has the same shape as the others."""
 
 import pytest
 

@@ -100,6 +100,6 @@ def test_a_slow_site_does_not_hold_the_run_past_its_time(database: Database, clo
 def test_what_the_site_says_is_kept_without_addresses_and_links(database: Database, clock: Clock) -> None:
     put(database, "ops", due("workflow_1"))
     api = Api(lambda _id: ReplayedWebhook(ok=False, error="refused for ada@example.test, see https://shop.test/1"))
-    (told,) = retry(database, api, clock).failed_ids
-    assert "ada@example.test" not in told
-    assert "shop.test" not in told
+    (failure,) = retry(database, api, clock).failed_ids
+    assert "ada@example.test" not in failure
+    assert "shop.test" not in failure

@@ -1,1 +1,1 @@
-"""What an email says: templates, amounts, order summaries and the shop's brand."""
+"""The content of emails: templates, amounts, order summaries and the shop's brand."""

@@ -1,4 +1,4 @@
-"""How the shop shows itself in its emails."""
+"""The brand of the shop in its emails."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ LONGEST_SITE_NAME: Final = 100
 LONGEST_SUPPORT_ADDRESS: Final = 320
 
 AccountUrl: TypeAlias = Callable[[Document], str | None]
-"""Gives the address of the shopper's account page for one email's document, or ``None`` to leave it out."""
+"""Returns the address of the shopper's account page for one email's document, or ``None`` to leave it out."""
 
 
 @dataclass(frozen=True)
 class Brand:
-    """How the shop shows itself: its name, the address for questions, and the page of a shopper's account.
+    """The brand of a shop: its name, the address for questions, and the page of a shopper's account.
 
     An account page that is not an http or https address is left out of emails.
     """
@@ -28,12 +28,12 @@ class Brand:
 
 
 BrandOf: TypeAlias = Callable[[Document], Brand]
-"""Gives the brand under which one email's document is sent, for a shop that has several."""
+"""Returns the brand for one email's document, for a shop that has several."""
 
 
 @dataclass(frozen=True)
 class ResolvedBrand:
-    """A brand as it stands in one email: each value fit to print."""
+    """A brand for one email, with values that are safe to print."""
 
     site_name: str
     support_email: str | None
@@ -41,7 +41,7 @@ class ResolvedBrand:
 
 
 def resolve_brand(brand: Brand | BrandOf, document: Document) -> ResolvedBrand:
-    """Return what stands of the brand in the email of this document. Raises whatever a host's function raises."""
+    """Return the brand for the email of this document. Raises whatever a host's function raises."""
     named = brand(document) if callable(brand) else brand
     url = named.account_url(document) if callable(named.account_url) else named.account_url
     support = one_line(named.support_email or "", longest=LONGEST_SUPPORT_ADDRESS)

@@ -1,4 +1,4 @@
-"""What the emails with a magic link say, apart from their facts."""
+"""The wording of the emails with a magic link."""
 
 from dataclasses import dataclass, fields
 from typing import Final
@@ -43,7 +43,7 @@ _BY_PURPOSE: Final = {
 
 
 def magic_link_purpose(value: object) -> str:
-    """Return the purpose that a document names; one that is not known is signing in."""
+    """Return the purpose that a document names, or ``sign_in`` if it is unknown."""
     return value if isinstance(value, str) and value in PURPOSES else "sign_in"
 
 

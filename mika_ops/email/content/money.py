@@ -42,7 +42,7 @@ def currency_code(value: object) -> str | None:
 
 
 def is_amount(value: object) -> TypeGuard[int]:
-    """Say whether the value is a whole number of minor units."""
+    """Return whether the value is a whole number of minor units."""
     return type(value) is int and abs(value) <= LARGEST_AMOUNT
 
 

@@ -1,4 +1,4 @@
-"""What emails say of an order: a confirmation all that counts, a download its number and titles."""
+"""What emails show of an order: the lines and totals in a confirmation, the number and titles in a download."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class OrderTitles:
 def order_summary(order: Document, *, line_ids: Collection[str], locale: Locale) -> OrderSummary:
     """Summarize the order's lines with these ids, or all of them where none are given, and its totals.
 
-    Raises ``MalformedDocument`` where a number, a line, a total, an amount or a currency is missing or cannot be read.
+    Raises ``MalformedDocument`` if a number, a line, a total, an amount or a currency is missing or cannot be read.
     """
     number = order.get("orderNumber")
     if not isinstance(number, str) or not number.strip():

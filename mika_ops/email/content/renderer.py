@@ -36,10 +36,10 @@ class EmailRenderer:
 
     ``brand`` is the shop's, or a function that gives it for one email's document. Amounts and times are written as in
     ``locale``, such as ``en`` or ``de-AT``. Of ``kinds.EXTRA_KINDS``, those that ``extra_kinds`` does not name are
-    skipped. Templates in the folder ``templates`` take the place of the built-in ones of the same name.
+    skipped. Templates in the folder ``templates`` replace the built-in ones of the same name.
 
     Raises Babel's ``UnknownLocaleError`` or ``ValueError`` for a locale that it does not know, ``ValueError`` for an
-    extra kind that is none. What is wrong with a template is told when an email needs it.
+    unknown extra kind. An error in a template is raised when an email needs it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class EmailRenderer:
         self._templates = TemplateSet(templates, names=names)
 
     def order_id_of(self, document: Document) -> str | None:
-        """Return the id of the order that the email is about, or ``None`` where it needs none or names none."""
+        """Return the id of the order that the email is about, or ``None`` if it needs or names no order."""
         kind = document.get("kind")
         if kind != kinds.ORDER_CONFIRMATION and not (kind == kinds.DOWNLOAD and kind in self._extra_kinds):
             return None
@@ -70,10 +70,10 @@ class EmailRenderer:
         return None
 
     def render(self, document: Document, order: Document | None) -> Envelope:
-        """Make an email of the document; ``order`` is the one that ``order_id_of`` names, or ``None`` if not found.
+        """Render the document as an email; ``order`` is the one that ``order_id_of`` names, or ``None`` if not found.
 
-        Raises ``EmailSkipped`` where it is not to be sent, ``EmailUnrenderable`` where it cannot be made, and whatever
-        a host's function for the brand or the account page raises.
+        Raises ``EmailSkipped`` if it must not be sent, ``EmailUnrenderable`` if it cannot be rendered, and whatever a
+        host's function for the brand or the account page raises.
         """
         kind = document.get("kind")
         if kind in kinds.EXTRA_KINDS and kind not in self._extra_kinds:
@@ -89,7 +89,7 @@ class EmailRenderer:
             raise EmailUnrenderable(f"the email's document cannot be read: {error}") from None
 
     def _facts(self, document: Document, order: Document | None, head: ResolvedBrand) -> Mapping[str, Any]:
-        """Return what the templates of the document's kind are told (docs/email-templates.md)."""
+        """Return the variables for the templates of the document's kind (docs/email-templates.md)."""
         record = record_of(document)
         match document["kind"]:
             case kinds.MAGIC_LINK:
@@ -102,7 +102,7 @@ class EmailRenderer:
                 return self._admin_notification(record, head)
 
     def _letterhead(self, document: Document) -> ResolvedBrand:
-        record_of(document)  # a host's function should not have to ask whether there is one
+        record_of(document)  # a host's function need not check that there is one
         return resolve_brand(self._brand, document)
 
     def _magic_link(self, metadata: Document, head: ResolvedBrand) -> Mapping[str, Any]:
@@ -153,7 +153,7 @@ class EmailRenderer:
         if link is not None and not is_link(link):
             link = None
         if not headline and not lines and link is None:
-            raise EmailSkipped("the email has nothing to say: no subject, no message, no details and no link")
+            raise EmailSkipped("the email has no content: no subject, no message, no details and no link")
         return {"headline": headline or f"Notification from {head.site_name}", "lines": lines, "link": link}
 
     def _envelope(self, document: Document, facts: Mapping[str, Any]) -> Envelope:

@@ -1,4 +1,4 @@
-"""A made-up email of each kind, as the storefront would write it, to look at templates with."""
+"""A sample email of each kind, as the storefront would write it, to preview templates."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The templates of emails: the built-in ones, and the files of a shop's own folder in their place."""
+"""The templates of emails: the built-in ones, and the files of a shop's folder that replace them."""
 
 import traceback
 from collections.abc import Mapping
@@ -26,18 +26,18 @@ from mika_ops.ports.email import EmailUnrenderable
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 
 BUILT_IN: Final = "built-in"
-"""Under this folder a template finds the built-in ones, also one that it takes the place of."""
+"""The folder under which a template finds the built-in ones, including the one that it replaces."""
 
 SUFFIX: Final = ".j2"
 
-_VARIABLES: Final = "docs/email-templates.md says which variables there are"
+_VARIABLES: Final = "docs/email-templates.md lists the variables"
 
 
 class TemplateSet:
     """The templates by name: a file of that name in ``folder`` comes before the built-in one.
 
     Templates run in Jinja's sandbox, and every value in an HTML template is escaped. They are read once. Nothing is
-    read before the first is rendered or ``problems`` is asked.
+    read before the first rendering or the first call of ``problems``.
     """
 
     def __init__(self, folder: Path | None = None, *, names: SettingNames = PLAIN_NAMES) -> None:
@@ -64,34 +64,34 @@ class TemplateSet:
         template = self._template(name)
         try:
             return template.render(facts)
-        except Exception as error:  # noqa: BLE001 - a template of a shop's own may do anything
+        except Exception as error:  # noqa: BLE001 - a shop's template may do anything
             raise EmailUnrenderable(_failure(name, error)) from None
 
     def problems(self) -> list[str]:
-        """Say what is wrong with the folder and its templates, one sentence each."""
+        """Return the errors of the folder and its templates, one sentence each."""
         try:
             names = [name for name in self._files() if name.endswith(SUFFIX)]
         except OSError:
             return [self._no_folder()]
-        told = []
+        errors = []
         for name in names:
             try:
                 self._template(name)
             except EmailUnrenderable as error:
-                told.append(str(error))
-        return told
+                errors.append(str(error))
+        return errors
 
     def unused_files(self) -> list[str]:
-        """Say which files of the folder take no template's place and are used by none, one sentence each."""
+        """Return the files of the folder that replace no template and are used by none, one sentence each."""
         files = self._files()
         used = {*self._names}.union(*(self._referenced(name) for name in files if name.endswith(SUFFIX)))
-        told = []
+        unused = []
         for name in files:
             if name not in used:
                 close = get_close_matches(name, self._names, n=1)
                 hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join(self._names)}"
-                told.append(f"{name} in {self._folder} takes the place of no template: {hint}")
-        return told
+                unused.append(f"{name} in {self._folder} replaces no template: {hint}")
+        return unused
 
     @cached_property
     def _names(self) -> list[str]:
@@ -106,7 +106,7 @@ class TemplateSet:
         try:
             source, _, _ = FileSystemLoader(self._folder or "").get_source(self._environment, name)
             return {other for other in meta.find_referenced_templates(self._environment.parse(source)) if other}
-        except Exception:  # noqa: BLE001 - what is wrong with it is for problems() to say
+        except Exception:  # noqa: BLE001 - problems() reports what is wrong with it
             return set()
 
     def _template(self, name: str) -> Template:
@@ -119,7 +119,7 @@ class TemplateSet:
             raise EmailUnrenderable(f"{where}: line {error.lineno}: {error.message}") from None
         except UnicodeDecodeError:
             raise EmailUnrenderable(f"the template {name} cannot be read: it is not UTF-8") from None
-        except Exception as error:  # noqa: BLE001 - a template of a shop's own may do anything
+        except Exception as error:  # noqa: BLE001 - a shop's template may do anything
             raise EmailUnrenderable(f"the template {name} cannot be read ({type(error).__name__})") from None
 
     def _no_folder(self) -> str:
@@ -136,6 +136,6 @@ def _failure(name: str, error: Exception) -> str:
     ]
     at = where[-1] if where else name
     if isinstance(error, UndefinedError):
-        return f"the template {at}, uses a variable that is not there: {_VARIABLES}"
+        return f"the template {at}, uses a variable that does not exist: {_VARIABLES}"
     # The error's own words may hold what was to be printed.
     return f"the template {at}, cannot be rendered ({type(error).__name__})"

@@ -14,7 +14,7 @@ from mika_ops.subtasks.subtask import required
 
 
 def blocked_requests(host: Host, requests: Requests) -> dict[str, str]:
-    """Say which requests must not be worked off yet, and why: a live subscription or a checkout in progress."""
+    """Return which requests must not be processed yet, with the reason: a live subscription or an open checkout."""
     customers = key_values(requests, "customerId")
     if not customers:
         return {}

@@ -1,4 +1,4 @@
-"""The documents that belong to a person who asked to be deleted: finding and changing them."""
+"""Finds and changes the documents of the people who asked to be deleted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ Requests: TypeAlias = Mapping[str, Identity]
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a step did for each request: a value, or the sentence that says why it could not be done."""
+    """The result of a step for each request: a value, or the reason why it failed."""
 
     values: Mapping[str, StepValue] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def change_owned(
 
 
 class _People:
-    """The people of a batch of requests, found by the keys that a document names and not by asking for each of them."""
+    """The people of a batch of requests, indexed by the keys that a document may name."""
 
     def __init__(self, requests: Requests, owns: Owns) -> None:
         self.requests = tuple(requests.items())
@@ -95,14 +95,14 @@ class _People:
                 self._by_key.setdefault((key, value), []).append(number)
 
     def first_owner(self, document: Document, *, after: int = -1) -> int | None:
-        """Return the number of the first request, after one that was found before, that owns the document."""
+        """Return the number of the first request after ``after`` that owns the document."""
         named = {number for key in personal_data.named_in(document) for number in self._by_key.get(key, ())}
         owners = (n for n in sorted(named) if n > after and self._owns(self.requests[n][1], document))
         return next(owners, None)
 
 
 def _owners_of(id_: str, repository: DocumentRepository, selection: Selection, requests: Requests) -> Iterator[str]:
-    """Yield the requests whose person a document names that cannot be read: the database can still look into it."""
+    """Yield the requests whose person a malformed document names: the database can still search it."""
     for request_id, identity in requests.items():
         own = {request_id: identity}
         places = [{key: Field((*holder, key)) for key in personal_data.KEYS} for holder in personal_data.KEY_HOLDERS]
@@ -113,7 +113,7 @@ def _owners_of(id_: str, repository: DocumentRepository, selection: Selection, r
 
 
 def by_keys(collection: Collection, types: tuple[str, ...], requests: Requests, *keys: str) -> Iterator[Selection]:
-    """Select documents by the top-level keys that name a person: one selection a key, each a look-up by index."""
+    """Select documents by the top-level keys that name a person: one selection for each key, each an index lookup."""
     for key in keys:
         values = key_values(requests, key)
         if values:
@@ -126,6 +126,6 @@ def key_values(requests: Requests, key: str) -> tuple[str, ...]:
 
 
 def named_inside(requests: Requests, **fields: Field) -> Condition | None:
-    """Say that one of these fields inside a document names one of the people, by key."""
+    """Return the condition that a field inside a document names one of the people, by key."""
     conditions = [OneOf(place, key_values(requests, key)) for key, place in fields.items() if key_values(requests, key)]
     return any_of(*conditions) if conditions else None

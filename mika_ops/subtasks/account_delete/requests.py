@@ -1,10 +1,11 @@
-"""Completes account-delete requests: takes a person out of the shop, step by step, and resumes where it was stopped.
+"""Completes account-delete requests: removes a person's data step by step, and resumes after an interruption.
 
-Requests are worked off in batches, every step for the whole batch, and each is tried once per run. A step that changed
-something is recorded on its request at once; those that found nothing are recorded along with the next that did.
+Requests are processed in batches: every step runs for the whole batch, and each request is attempted once per run. A
+step that changed something is recorded on its request at once; a step that found nothing is recorded with the next one
+that did.
 
-A request fails for a reason of its own. Where the shop's storage fails, requests stay queued for the next run: one that
-failed waits for a person, and the law does not.
+A request fails only for a reason that lies in the request. If the shop's storage fails, requests stay queued for the
+next run: a failed request needs manual action, and the law sets a time limit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ REQUESTS_PER_BATCH = 200
 
 @dataclass(frozen=True)
 class DeletedAccount:
-    """What became of one request: the value of every step, or the error that stopped it."""
+    """The result of one request: the value of every step, or the error that stopped it."""
 
     request_id: str
     status: str
@@ -49,7 +50,7 @@ class AccountDeleteRequestsResult(SweptResult):
 
 @dataclass
 class _Progress:
-    """How far one request of the batch has come."""
+    """The progress of one request of the batch."""
 
     identity: Identity
     values: dict[str, StepValue]
@@ -58,7 +59,7 @@ class _Progress:
 
 
 def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsResult:
-    """Work off the queued requests, oldest first. Raises ``SubtaskFailed`` where the shop's storage fails."""
+    """Process the queued requests, oldest first. Raises ``SubtaskFailed`` if the shop's storage fails."""
     ops = required(host.ops)
     sweep = Sweep(
         ops, account_delete.queued(), "account_delete_requests", limits.limit, limits.out_of_time, shard=limits.shard
@@ -69,7 +70,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsRe
     unavailable = None
     for ids in sweep.batches(REQUESTS_PER_BATCH):
         try:
-            accounts = _work_off(host, ids, steps_of(limits.account_delete_scope), clock)
+            accounts = _process(host, ids, steps_of(limits.account_delete_scope), clock)
         except RepositoryUnavailable as failure:
             unavailable = describe_error(failure)
             break
@@ -81,11 +82,11 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsRe
         completed=completed, failed=failed, items=items, failed_ids=failed_ids, **sweep.counts()
     )
     if unavailable is not None:
-        raise SubtaskFailed(f"{unavailable}; the requests under way stay queued for the next run", result)
+        raise SubtaskFailed(f"{unavailable}; the requests in progress stay queued for the next run", result)
     return result
 
 
-def _work_off(host: Host, ids: Sequence[str], steps: Sequence[Step], clock: Clock) -> list[DeletedAccount]:
+def _process(host: Host, ids: Sequence[str], steps: Sequence[Step], clock: Clock) -> list[DeletedAccount]:
     ops = required(host.ops)
     requests = ops.read(ids)
     progress = {
@@ -95,9 +96,7 @@ def _work_off(host: Host, ids: Sequence[str], steps: Sequence[Step], clock: Cloc
     }
     for state in progress.values():
         if unusable := state.identity.unusable_keys:
-            state.error = (
-                f"nothing can be looked up by its {', '.join(unusable)}: mend it, then queue the request again"
-            )
+            state.error = f"nothing can be found by its {', '.join(unusable)}: fix it, then queue the request again"
     sound = {id_: state.identity for id_, state in progress.items() if state.error is None}
     for request_id, reason in blocked_requests(host, sound).items():
         progress[request_id].error = reason
@@ -138,7 +137,7 @@ def _outcome_of(step: Step, host: Host, waiting: Mapping[str, Identity], clock: 
 
 
 def _record(ops: DocumentRepository, ids: Sequence[str], progress: Mapping[str, _Progress], clock: Clock) -> None:
-    """Record the steps of these requests that are done and not recorded yet."""
+    """Record the finished steps of these requests that are not recorded yet."""
     if not ids:
         return
 

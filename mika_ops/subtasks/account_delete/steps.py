@@ -1,7 +1,7 @@
 """The steps of an account delete, each for many requests at once: its cost grows with the shop, not with the requests.
 
 A document that several requests own is changed for each of them, in the order of the requests, as if they had been
-worked off one after the other.
+processed one after the other.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ from mika_ops.timestamps import Timestamp
 
 @dataclass(frozen=True)
 class Step:
-    """One step: ``kind`` is the type of its value, and of a value recorded earlier that counts."""
+    """One step: ``kind`` is the type of its value; a value recorded earlier counts only if it has this type."""
 
     name: str
     run: Callable[[Host, Requests, Clock], StepOutcome]
@@ -126,7 +126,7 @@ def anonymize_orders(host: Host, requests: Requests, clock: Clock, *, complete: 
 
 
 def anonymize_orders_by_user(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
-    """Anonymize the orders that only their customer block's user id gives away, and that id in the others."""
+    """Anonymize orders that name a person only by the user id in their customer block, and that id in others."""
     inside = OneOf(Field(("aggregate", "customer", "userId")), key_values(requests, "userId"))
     by_user = Selection("ledger", all_of(OneOf(top("type"), ("order",)), inside))
     return change_owned(
@@ -201,7 +201,7 @@ def anonymize_customers(
 
 
 def redact_provider_accounts(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
-    """Take the people out of their accounts at payment providers, and out of the customer documents' copies."""
+    """Redact the people's accounts at payment providers, and their copies in the customer documents."""
 
     def without(document: Document, identity: Identity, now: Timestamp) -> Document:
         if document.get("type") == "customer":
@@ -224,7 +224,7 @@ def redact_provider_accounts(host: Host, requests: Requests, clock: Clock) -> St
 def anonymize_aggregates(
     host: Host, requests: Requests, clock: Clock, *, collection: Collection, types: tuple[str, ...]
 ) -> StepOutcome:
-    """Take the people out of documents whose aggregate repeats who they are."""
+    """Anonymize documents whose aggregate repeats the people's data."""
     inside = named_inside(
         requests,
         userId=Field(("aggregate", "customer", "userId")),
@@ -246,19 +246,19 @@ def anonymize_aggregates(
 
 
 def steps_of(scope: AccountDeleteScope) -> tuple[Step, ...]:
-    """Return the steps in order: the reference's eight, and with ``complete`` those for what they leave behind."""
+    """Return the steps in order: the reference's eight, and with ``complete`` those for what the eight leave behind."""
     return _COMPLETE if scope == "complete" else _REFERENCE
 
 
 def _sentinel(identity: Identity) -> str:
     sentinel = identity.sentinel
     if sentinel is None:
-        raise TypeError("somebody without any key owns no document")
+        raise TypeError("a person without any key owns no document")
     return sentinel
 
 
 _PERSON_KEYS: Final[dict[Collection, tuple[str, ...]]] = {"account": ("userId", "emailHash"), "session": ()}
-"""The further keys by which the database can look a collection's documents up."""
+"""The further keys by which the database finds a collection's documents."""
 
 
 def _eight(*, complete: bool) -> tuple[Step, ...]:

@@ -96,9 +96,9 @@ class TestWhatIsWrong:
     @pytest.mark.parametrize("source", ["{% if %}", "{{ link", "{% nonsense %}", "{{ link|nonsense }}", "{% endif %}"])
     def test_a_template_that_does_not_compile_is_told_with_its_line(self, folder: Path, source: str) -> None:
         (folder / "magic_link.html.j2").write_text(f"\n\n{source}")
-        told = refused(folder)
-        assert told.startswith("the template magic_link.html.j2 cannot be read: line 3: ")
-        assert TemplateSet(folder).problems() == [told]
+        error = refused(folder)
+        assert error.startswith("the template magic_link.html.j2 cannot be read: line 3: ")
+        assert TemplateSet(folder).problems() == [error]
 
     def test_a_layout_that_does_not_compile_is_told_by_its_own_name(self, folder: Path) -> None:
         (folder / "layout.html.j2").write_text("{% if %}")
@@ -109,10 +109,10 @@ class TestWhatIsWrong:
         assert refused(folder) == "the template magic_link.txt.j2 cannot be read: it is not UTF-8"
 
     @pytest.mark.parametrize(
-        ("source", "told"),
+        ("source", "problem"),
         [
-            ("{{ nobody }}", "uses a variable that is not there"),
-            ("{{ wording[link] }}", "uses a variable that is not there"),
+            ("{{ nobody }}", "uses a variable that does not exist"),
+            ("{{ wording[link] }}", "uses a variable that does not exist"),
             ("{{ link | int(default=none) + 1 }}", "TypeError"),
             ("{{ 1 // (link | length - link | length) }}", "ZeroDivisionError"),
             ("{{ ''.__class__.__mro__ }}", "SecurityError"),
@@ -122,11 +122,13 @@ class TestWhatIsWrong:
             ("{% for i in range(9999999) %}{% endfor %}", "OverflowError"),
         ],
     )
-    def test_a_template_that_fails_is_told_without_what_it_printed(self, folder: Path, source: str, told: str) -> None:
+    def test_the_error_of_a_template_does_not_hold_what_it_printed(
+        self, folder: Path, source: str, problem: str
+    ) -> None:
         (folder / "magic_link.txt.j2").write_text(f"\n{source}")
         sentence = refused(folder)
         assert sentence.startswith("the template magic_link.txt.j2, line 2, ")
-        assert told in sentence
+        assert problem in sentence
 
     def test_other_kinds_are_not_touched_by_it(self, folder: Path) -> None:
         (folder / "magic_link.txt.j2").write_text("{% if %}")
@@ -137,14 +139,14 @@ class TestWhatIsWrong:
 class TestUnusedFiles:
     def test_a_file_with_an_unknown_name_is_told_with_the_closest(self, folder: Path) -> None:
         (folder / "magic_link.html").write_text("")
-        (told,) = TemplateSet(folder).unused_files()
-        assert told.startswith("magic_link.html ")
-        assert told.endswith("did you mean magic_link.html.j2?")
+        (unused,) = TemplateSet(folder).unused_files()
+        assert unused.startswith("magic_link.html ")
+        assert unused.endswith("did you mean magic_link.html.j2?")
 
     def test_a_file_that_is_like_none_is_told_with_all_names(self, folder: Path) -> None:
         (folder / "zzz").write_text("")
-        (told,) = TemplateSet(folder).unused_files()
-        assert "order_confirmation.subject.txt.j2" in told
+        (unused,) = TemplateSet(folder).unused_files()
+        assert "order_confirmation.subject.txt.j2" in unused
 
     def test_files_that_are_used_and_hidden_ones_are_not_told(self, folder: Path) -> None:
         (folder / "magic_link.txt.j2").write_text('{% include "greeting.txt.j2" %}')

@@ -97,8 +97,8 @@ class TestWhichKinds:
             assert host.email_outbox is not None
             drained = host.email_outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
         assert (drained.sent, drained.failed, drained.error) == (1, 1, None)
-        told = record_of(get(database, "ops", "email_1"))["lastError"]
-        assert told.startswith("the template magic_link.txt.j2 cannot be read: line 1: ")
+        error = record_of(get(database, "ops", "email_1"))["lastError"]
+        assert error.startswith("the template magic_link.txt.j2 cannot be read: line 1: ")
 
 
 class TestDownload:
@@ -211,7 +211,7 @@ class TestAdminNotification:
         "metadata", [None, {}, {"message": " "}, {"details": ""}, {"details": {}}, {"link": "x:y"}]
     )
     def test_with_nothing_to_say_it_is_skipped(self, metadata: object) -> None:
-        with pytest.raises(EmailSkipped, match="nothing to say"):
+        with pytest.raises(EmailSkipped, match="no content"):
             OPEN.render(notification(metadata, None), None)
 
     def test_shoppers_links_are_not_for_those_who_run_the_shop(self) -> None:
