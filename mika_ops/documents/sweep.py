@@ -20,7 +20,8 @@ PAGE: Final = 20_000
 BATCH: Final = 250
 """Documents changed by one transaction: few enough that the storefront's writes never wait for long."""
 
-MALFORMED_IDS_KEPT: Final = 20
+IDS_NAMED: Final = 20
+"""How many ids or lines a result, a log line or a message holds at most; counts include all."""
 SECONDS_BETWEEN_REPORTS: Final = 5.0
 
 
@@ -104,8 +105,8 @@ class Sweep:
         if not ids:
             return
         self.malformed += len(ids)
-        self.malformed_ids = (*self.malformed_ids, *ids)[:MALFORMED_IDS_KEPT]
-        shown = ", ".join(ids[:MALFORMED_IDS_KEPT]) + (", …" if len(ids) > MALFORMED_IDS_KEPT else "")
+        self.malformed_ids = (*self.malformed_ids, *ids)[:IDS_NAMED]
+        shown = ", ".join(ids[:IDS_NAMED]) + (", …" if len(ids) > IDS_NAMED else "")
         logger.warning(
             "%s: left %d malformed documents of %s alone; mend or remove them: %s",
             self.name,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mika_ops.documents.selection import Selection
+from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.ports.backlog import Backlog, BacklogInspector, BacklogReader, Due, StockDrift
 from mika_ops.rules import account_delete, email, workflow
 from mika_ops.subtasks.registry import due_selections
@@ -19,9 +20,6 @@ def permanently_failed(now: Timestamp) -> dict[str, Selection]:
         "account_delete_requests": account_delete.failed_for_good(),
         "stuck_workflows": workflow.failed_for_good(),
     }
-
-
-IDS_NAMED: Final = 20
 
 
 NAMED: Final = frozenset({"account_delete_requests", "stuck_workflows"})

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.types import Text
 
 from mika_ops.documents.selection import Selection, top
+from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.ports.backlog import Backlog, Due, StockDrift
 from mika_ops.store.acp_sessions import is_due
 from mika_ops.store.database import Database
@@ -31,8 +32,6 @@ from mika_ops.store.schema.own import acp_sessions
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.store.statement_cache import Times, execute
 from mika_ops.timestamps import Timestamp
-
-IDS_NAMED: Final = 20
 
 _UNREADABLE: Final = "unreadable"
 

@@ -1,7 +1,7 @@
 """Cleans up ACP checkout sessions: expires abandoned ones and purges old ones."""
 
 from mika_ops.clock import Clock
-from mika_ops.documents.sweep import MALFORMED_IDS_KEPT
+from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.host.host import Host
 from mika_ops.subtasks.outcome import SubtaskResult
 from mika_ops.subtasks.subtask import RunOptions, Subtask, required
@@ -32,7 +32,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AcpSessionsResult:
         purged=cleaned.purged,
         malformed=len(cleaned.malformed_ids),
         has_more=cleaned.has_more,
-        malformed_ids=cleaned.malformed_ids[:MALFORMED_IDS_KEPT],
+        malformed_ids=cleaned.malformed_ids[:IDS_NAMED],
     )
 
 

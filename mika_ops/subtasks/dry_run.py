@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from mika_ops.documents.repository import Candidate, DocumentRepository
 from mika_ops.documents.selection import Selection
+from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.host.host import Host
 from mika_ops.ports.backlog import Backlog, NamesRows
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
@@ -18,7 +19,6 @@ from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import RunOptions, Subtask, missing_components_of
 from mika_ops.timestamps import Timestamp
 
-IDS_NAMED: Final = 20
 PAGE: Final = 200
 
 SITE_DECIDES: Final = "the site decides what is due"

@@ -5,11 +5,9 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.formatting import format_counts
 from mika_ops.redaction import redact
-
-LINES_KEPT: Final = 20
-"""How many ids or lines of one name are kept when the outcomes of several shards are merged."""
 
 _SHOWN_LAST: Final = ("malformed", "has_more")
 
@@ -202,13 +200,13 @@ def _merge_results(results: Sequence[SubtaskResult]) -> RecordedResult:
     return RecordedResult(
         recorded_counts=counts,
         recorded_words={name: _merge_lines(texts) for name, texts in words.items()},
-        recorded_ids={name: tuple(dict.fromkeys(named))[:LINES_KEPT] for name, named in ids.items()},
+        recorded_ids={name: tuple(dict.fromkeys(named))[:IDS_NAMED] for name, named in ids.items()},
     )
 
 
 def _merge_lines(texts: Sequence[str]) -> str:
     lines = dict.fromkeys(line for text in texts for line in text.split("\n"))
-    return "\n".join(list(lines)[:LINES_KEPT])
+    return "\n".join(list(lines)[:IDS_NAMED])
 
 
 def _are_texts(values: tuple[Any, ...]) -> bool:

@@ -1,11 +1,10 @@
 """Releases expired stock reservations, so that the stock can be sold."""
 
 from mika_ops.clock import Clock
+from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.host.host import Host
 from mika_ops.subtasks.outcome import SubtaskFailed, SubtaskResult
 from mika_ops.subtasks.subtask import RunOptions, Subtask, required
-
-ORPHANS_NAMED = 20
 
 
 class StockReservationsResult(SubtaskResult):
@@ -36,10 +35,10 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> StockReservationsResult
         reservations_released=released.released,
         stock_items=released.stock_items,
         has_more=released.has_more,
-        orphan_ids=released.orphans[:ORPHANS_NAMED],
+        orphan_ids=released.orphans[:IDS_NAMED],
     )
     if released.orphans:
-        named = ", ".join(result.orphan_ids) + (", …" if len(released.orphans) > ORPHANS_NAMED else "")
+        named = ", ".join(result.orphan_ids) + (", …" if len(released.orphans) > IDS_NAMED else "")
         raise SubtaskFailed(
             f"{len(released.orphans)} expired reservations point to stock items that do not exist and were left alone; "
             f"restore the items or delete these rows of mika_stock_events: {named}",

@@ -1,15 +1,13 @@
 """Retries payment webhooks whose fulfilment is due for a retry: a paid order that was never fulfilled."""
 
 from mika_ops.clock import Clock
-from mika_ops.documents.sweep import Sweep
+from mika_ops.documents.sweep import IDS_NAMED, Sweep
 from mika_ops.host.host import Host
 from mika_ops.ports.admin_api import AdminApi
 from mika_ops.redaction import describe_error, redact
 from mika_ops.rules import workflow
 from mika_ops.subtasks.outcome import SweptResult
 from mika_ops.subtasks.subtask import RunOptions, Subtask, required
-
-FAILED_NAMED = 20
 
 
 class WebhookRetriesResult(SweptResult):
@@ -45,7 +43,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> WebhookRetriesResult:
                     retried += 1
                 else:
                     failed += 1
-                    named = [*named, f"{webhook_id}: {error}"][:FAILED_NAMED]
+                    named = [*named, f"{webhook_id}: {error}"][:IDS_NAMED]
     return WebhookRetriesResult(
         retried=retried,
         skipped_exhausted=skipped_exhausted,

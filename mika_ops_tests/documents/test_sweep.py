@@ -162,9 +162,9 @@ def test_malformed_documents_are_counted_and_named_once(caplog: pytest.LogCaptur
 
 
 def test_of_many_malformed_documents_the_first_are_named() -> None:
-    _batches, done = swept(shelf(0, malformed=sweeping.MALFORMED_IDS_KEPT + 5))
-    assert done.malformed == sweeping.MALFORMED_IDS_KEPT + 5
-    assert done.malformed_ids == tuple(f"a{n:03}" for n in range(sweeping.MALFORMED_IDS_KEPT))
+    _batches, done = swept(shelf(0, malformed=sweeping.IDS_NAMED + 5))
+    assert done.malformed == sweeping.IDS_NAMED + 5
+    assert done.malformed_ids == tuple(f"a{n:03}" for n in range(sweeping.IDS_NAMED))
 
 
 def test_the_warning_about_malformed_documents_holds_none_of_their_values(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from mika_ops.config.errors import SettingsError
 from mika_ops.config.loading import isolated_settings, load_settings
+from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.monitoring.checks import CHECK_NAMES, CHECKS, CheckResult, run_checks
-from mika_ops.monitoring.snapshot import IDS_NAMED, ShopSnapshot, take_snapshot
+from mika_ops.monitoring.snapshot import ShopSnapshot, take_snapshot
 from mika_ops.monitoring.thresholds import Thresholds
 from mika_ops.ports.backlog import Backlog, BacklogInspector, Due, StockDrift
 from mika_ops.store.backlog import DatabaseBacklog

@@ -7,12 +7,13 @@ import pytest
 
 from mika_ops.clock import Clock
 from mika_ops.documents.document import Document
+from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.host.host import Host
 from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.schema.site import ephemeral_records, stock_events, stock_items
-from mika_ops.subtasks.dry_run import IDS_NAMED, PAGE, Preview, preview
+from mika_ops.subtasks.dry_run import PAGE, Preview, preview
 from mika_ops.subtasks.outcome import Completed, NotChosen, Skipped
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.subtasks.subtask import RunOptions, missing_components_of, outcome_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from mika_ops.clock import Clock
 from mika_ops.documents.document import Document
 from mika_ops.documents.repository import Change, DocumentRepository, RepositoryUnavailable
-from mika_ops.documents.sweep import Sweep
+from mika_ops.documents.sweep import IDS_NAMED, Sweep
 from mika_ops.host.host import Host
 from mika_ops.ports.email import ITEMS_KEPT
 from mika_ops.redaction import describe_error
@@ -77,7 +77,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsRe
         completed += sum(account.status == "completed" for account in accounts)
         failed += sum(account.status == "failed" for account in accounts)
         items = (*items, *accounts)[:ITEMS_KEPT]
-        failed_ids = (*failed_ids, *(a.request_id for a in accounts if a.status == "failed"))[:20]
+        failed_ids = (*failed_ids, *(a.request_id for a in accounts if a.status == "failed"))[:IDS_NAMED]
     result = AccountDeleteRequestsResult(
         completed=completed, failed=failed, items=items, failed_ids=failed_ids, **sweep.counts()
     )

@@ -20,7 +20,7 @@ from mika_ops.documents.selection import (
     record,
     top,
 )
-from mika_ops.documents.sweep import Sweep
+from mika_ops.documents.sweep import IDS_NAMED, Sweep
 from mika_ops.host.host import Host
 from mika_ops.rules import personal_data
 from mika_ops.rules.account_delete import Identity, StepValue
@@ -69,7 +69,7 @@ def release_reservations(host: Host, requests: Requests, clock: Clock) -> StepOu
         if reservations and reservations.orphans:
             errors[request_id] = (
                 "reservations of the customer point to stock items that do not exist; restore the items or "
-                f"delete these rows of mika_stock_events: {', '.join(reservations.orphans[:20])}"
+                f"delete these rows of mika_stock_events: {', '.join(reservations.orphans[:IDS_NAMED])}"
             )
         elif reservations and identity.customer_id:
             del released[identity.customer_id]
