@@ -86,8 +86,8 @@ class MikaMaintenance(dg.Component, dg.Model, dg.Resolvable):
 
 
 def _definitions(name: str | None, host: str | None, given: GivenSettings) -> dg.Definitions:
-    for told in unknown_variables(shop=name):
-        logger.warning(told)
+    for sentence in unknown_variables(shop=name):
+        logger.warning(sentence)
     settings = load_settings(shop=name, **_given(given))
     return build_definitions(name=name, settings=settings, host=None if host is None else _imported(host))
 

@@ -106,7 +106,7 @@ class AppriseAlerts:
 
 
 def channels(shop: Shop) -> Sequence[AlertSink]:
-    """Return who is told by the settings: every address of ``MIKA_ALERT_URLS``, or the log where there is none.
+    """Return the channels of the settings: one for each address of ``MIKA_ALERT_URLS``, or the log if there is none.
 
     Raises ``SettingsError``, naming the variable and the number of the
     wrong address and nothing of it.

@@ -1,9 +1,9 @@
-"""What is wrong with a job over many runs, and when somebody is told: rules only, without Dagster and without a clock.
+"""Incidents of a job over many runs, and when each channel is notified. Pure functions: no Dagster and no clock.
 
 An incident is opened by a failed run, a failed subtask, a subtask that used to run and is skipped now, a failing check,
-or when no run has finished for too long. It is told when it opens, again after the cooldown, which doubles
-each time up to a day, and when it is over. Each channel is told by itself: one that is broken neither silences another
-nor loses anything. The state holds names, times and run ids only.
+or by no run having finished for too long (a dead man's switch). A channel is notified when it opens, again after the
+cooldown, which doubles each time up to a day, and when it is resolved. Each channel has a state of its own, so a broken
+channel neither silences another nor loses a notification. The state holds names, times and run ids only.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,11 +28,11 @@ LONGEST_COOLDOWN: Final = timedelta(days=1)
 
 
 SKIP_ACCEPTED_AFTER: Final = timedelta(days=7)
-"""A subtask that has been skipped for so long is meant to be: nobody is told any more."""
+"""A subtask that has been skipped for so long is skipped on purpose: its incident ends without a notification."""
 
 
 FLAPS_BEFORE_DAMPING: Final = 2
-"""How often an incident that comes back within the cooldown is told at once; from then on, once a cooldown."""
+"""How often an incident that comes back within the cooldown is notified at once; after that, once a cooldown."""
 
 
 class IncidentKind(StrEnum):
@@ -50,7 +50,7 @@ class FinishedRun:
     """What one finished run says: how its subtasks ended, and whether it ``failed``.
 
     ``blamed``: the subtasks whose failure failed the run; ``failing_checks``: those whose failing is an error,
-    ``passing_checks``: all others. A subtask that the run left out, or a check of which it could not tell, is in none
+    ``passing_checks``: all others. A subtask that the run left out, or a check without a result, is in none
     of the sets. A ``canceled`` run says only that runs do finish.
     """
 
@@ -71,7 +71,7 @@ class ChannelState(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    told: int = 0
+    sent: int = 0
     at: datetime | None = None
     closed: bool = False
 
@@ -111,7 +111,10 @@ class MonitorState(BaseModel):
 
 @dataclass(frozen=True)
 class Notification:
-    """What one channel is to be told now. ``key`` is the name of the subtask or the check, ``run`` or ``no_runs``."""
+    """What one channel is to be notified of now.
+
+    ``key``: the name of the subtask or the check, ``run`` or ``no_runs``.
+    """
 
     kind: AlertKind
     key: str
@@ -139,7 +142,7 @@ def apply_runs(
 ) -> MonitorState:
     """Return the state after some finished runs, oldest first, and after the time that has passed.
 
-    ``channels``: how many there are to tell. ``overdue_at``: ``None`` where no runs are expected.
+    ``channels``: how many there are. ``overdue_at``: ``None`` where no runs are expected.
     """
     ran, heard = set(state.ran), state.heard
     incidents = {key: _for_channels(incident, channels) for key, incident in state.incidents.items()}
@@ -167,14 +170,14 @@ def without_no_runs(state: MonitorState) -> MonitorState:
 
 
 def due_notifications(state: MonitorState, *, now: datetime, cooldown: timedelta) -> Iterator[Notification]:
-    """Yield what each channel is to be told at ``now``, an incident's opening before its end."""
+    """Yield the notifications that each channel is due at ``now``, the opening of an incident before its end."""
     for key, incident in state.incidents.items():
         for channel, track in enumerate(incident.tracks):
             if track.closed or _is_damped(incident, track, now, cooldown):
                 continue
-            if track.told == 0:
+            if track.sent == 0:
                 yield Notification("opened", key, incident, channel)
-            elif incident.ended is None and track.at is not None and now >= track.at + _wait(cooldown, track.told):
+            elif incident.ended is None and track.at is not None and now >= track.at + _wait(cooldown, track.sent):
                 yield Notification("reminder", key, incident, channel)
             if incident.ended is not None:
                 yield Notification("recovered", key, incident, channel)
@@ -187,7 +190,7 @@ def mark_notified(state: MonitorState, message: Notification, *, now: datetime) 
     if message.kind == "recovered":
         tracks[message.channel] = ChannelState(at=now, closed=True)
     else:
-        tracks[message.channel] = ChannelState(told=tracks[message.channel].told + 1, at=now)
+        tracks[message.channel] = ChannelState(sent=tracks[message.channel].sent + 1, at=now)
     changed = incident.model_copy(update={"tracks": tuple(tracks)})
     return state.model_copy(update={"incidents": state.incidents | {message.key: changed}})
 
@@ -248,7 +251,7 @@ def _end(incidents: dict[str, Incident], key: str, at: datetime, run_id: str, co
     incident = incidents.get(key)
     if incident is None or incident.ended is not None:
         return
-    # What was held back and is over by itself need not be told at all.
+    # What was held back and has ended by itself needs no notification.
     tracks = tuple(
         ChannelState(at=track.at, closed=True) if _is_damped(incident, track, at, cooldown) else track
         for track in incident.tracks
@@ -270,13 +273,13 @@ def _is_expired(incident: Incident, now: datetime, cooldown: timedelta) -> bool:
 
 def _is_damped(incident: Incident, track: ChannelState, now: datetime, cooldown: timedelta) -> bool:
     """Say whether a channel is spared for now: the incident comes and goes, and the channel has just heard of it."""
-    flaps = incident.reopened > FLAPS_BEFORE_DAMPING and track.told == 0
+    flaps = incident.reopened > FLAPS_BEFORE_DAMPING and track.sent == 0
     return flaps and track.at is not None and now < track.at + cooldown
 
 
-def _wait(cooldown: timedelta, told: int) -> timedelta:
+def _wait(cooldown: timedelta, sent: int) -> timedelta:
     """Return the wait after so many messages: the cooldown, doubled by each, up to a day or to itself if longer."""
-    doublings = min(told - 1, 20)
+    doublings = min(sent - 1, 20)
     return max(cooldown, min(cooldown * (1 << doublings), LONGEST_COOLDOWN))
 
 

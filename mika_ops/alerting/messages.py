@@ -31,14 +31,14 @@ def _title(message: Notification) -> str:
         if message.key == NO_RUNS:
             return "runs again"
         return f"{message.key} passes again" if _is_check(message) else f"{message.key} works again"
-    told = {
+    title = {
         IncidentKind.RUN_FAILED: "run failed",
         IncidentKind.SUBTASK_FAILED: f"{message.key} failed",
         IncidentKind.SUBTASK_SKIPPED: f"{message.key} is skipped",
         IncidentKind.CHECK_FAILED: f"{message.key} fails",
         IncidentKind.NO_RUNS: "no run finishes",
     }[message.incident.trouble]
-    return f"still: {told}" if message.kind == "reminder" else told
+    return f"still: {title}" if message.kind == "reminder" else title
 
 
 def _troubled(message: Notification, job: str, cause: str | None) -> str:

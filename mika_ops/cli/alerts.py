@@ -1,6 +1,6 @@
 """The commands about alerts.
 
-Exit codes: 0 it arrived, 1 it did not, 2 nobody is configured to be told, or a setting is wrong.
+Exit codes: 0 it arrived, 1 it did not, 2 no channel is configured, or a setting is wrong.
 """
 
 import sys
@@ -13,7 +13,7 @@ from mika_ops.ports.alerts import Alert
 
 @click.group()
 def alerts() -> None:
-    """The alerts that tell when maintenance goes wrong."""
+    """The alerts about maintenance that goes wrong."""
 
 
 @alerts.command("test")

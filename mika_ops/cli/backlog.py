@@ -92,21 +92,21 @@ def _table(look: Look) -> Table:
 
 def _sentences(look: Look) -> list[str]:
     standing, backlog = look.standing, look.standing.backlog
-    told = [
+    message = [
         f"Failed for good, {name}: {format_ids(ids, standing.failed[name].count)}."
         for name, ids in standing.failed_ids.items()
     ]
-    told += [
+    message += [
         f"Malformed, {name}: {format_ids(ids, backlog.due[name].malformed)}; mend or remove them."
         for name, ids in look.malformed_ids.items()
     ]
     if backlog.unreadable:
         ids = format_ids(backlog.unreadable_ids, backlog.unreadable)
-        told.append(f"No JSON objects with a type, so that they are nobody's: {ids}; mend or remove them.")
+        message.append(f"No JSON objects with a type, so that they are nobody's: {ids}; mend or remove them.")
     if standing.drift is not None and standing.drift.items:
         ids = format_ids(standing.drift.ids, standing.drift.items)
-        told.append(f"Stock items whose reserved quantity is not what their active reservations hold: {ids}.")
-    return told
+        message.append(f"Stock items whose reserved quantity is not what their active reservations hold: {ids}.")
+    return message
 
 
 def _facts(look: Look) -> dict[str, Any]:

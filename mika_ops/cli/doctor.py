@@ -53,11 +53,11 @@ def _show(diagnosis: Diagnosis) -> None:
             click.echo(f"{statement};")
 
 
-def _table(what: str, told: str, rows: list[tuple[str, str, str]]) -> Table:
+def _table(what: str, message: str, rows: list[tuple[str, str, str]]) -> Table:
     table = Table(expand=False)
     table.add_column(what, no_wrap=True)
     table.add_column("status", no_wrap=True)
-    table.add_column(told, overflow="fold")
+    table.add_column(message, overflow="fold")
     for name, status, sentence in rows:
         table.add_row(Text(name), Text(status, _STYLES[status]), Text(sentence))
     return table

@@ -54,8 +54,8 @@ def preview(kind: str, purpose: str | None, out: Path) -> None:
     templates = TemplateSet(settings.email_templates, names=shop.names)
     if problems := templates.problems():
         fail("\nmika-ops: ".join(problems))
-    for told in templates.unused_files():
-        warn(told)
+    for sentence in templates.unused_files():
+        warn(sentence)
     if kind in EXTRA_KINDS and kind not in settings.email_extra_kinds:
         warn(f"emails of the kind {kind} are skipped until {shop.names('email_extra_kinds')} names it")
     renderer = email_renderer(with_settings(shop, email_extra_kinds=EXTRA_KINDS))

@@ -65,20 +65,20 @@ def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str
     """Say which variables look like settings and are none: most are typing errors.
 
     ``environment``: by default what ``load_settings`` reads, files too. ``shop``: look at the variables of this shop
-    among several; one that ends like a setting may be another shop's, and is not told.
+    among several; one that ends like a setting may be another shop's, and is not reported.
     """
     prefix = prefix_of(shop)
     variables = _variables() if environment is None else environment
     names = {*variables, *secret_names(variables, prefix)}
     known = {name.upper() for name in Settings.model_fields}
-    told = []
+    warnings = []
     for name in sorted({name.upper() for name in names}):
         bare = name.removeprefix(prefix)
         is_another_shops = any(bare.endswith(f"_{setting}") for setting in known)
         if bare != name and bare not in known and not is_another_shops:
             close = get_close_matches(bare, known, n=1)
-            told.append(f"{name} is no setting" + (f": did you mean {prefix}{close[0]}?" if close else ""))
-    return told
+            warnings.append(f"{name} is no setting" + (f": did you mean {prefix}{close[0]}?" if close else ""))
+    return warnings
 
 
 def _variables() -> dict[str, str | None]:

@@ -26,7 +26,7 @@ class SecretFiles(SecretsSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """Return what the files hold, without white space around it; an empty one is as if it were not there.
 
-        A folder that is none holds nothing: the setting's own validation tells of it.
+        A path that is not a folder holds nothing: the validation of the setting reports it.
         """
         self.secrets_dir = self.current_state.get(DIRECTORY_FIELD)
         if self.secrets_dir is None or not Path(self.secrets_dir).is_dir():

@@ -167,7 +167,7 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
         15.0,
         gt=0,
         le=10_080,
-        description="A run that goes on for longer is told as stuck, and not waited for any more.",
+        description="A run that takes longer is reported as stuck, and no longer waited for.",
     )
 
     alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(

@@ -179,8 +179,8 @@ def _own_tables(database: Database) -> Iterator[Check]:
     present, stops = own_tables(database), _BY_TABLE[acp_sessions.name]
     missing = ", ".join(name for name in own.tables if name not in present)
     if acp_sessions.name not in present:
-        told = f"no {missing}: `mika-ops db prepare` creates them, for a site that keeps its ACP sessions here"
-        yield Check("ACP tables", "not configured", told, stops=stops)
+        message = f"no {missing}: `mika-ops db prepare` creates them, for a site that keeps its ACP sessions here"
+        yield Check("ACP tables", "not configured", message, stops=stops)
     elif (wrong := wrong_version(database)) is not None:
         yield Check("ACP tables", "broken", wrong, stops=stops)
     elif missing:
@@ -207,8 +207,8 @@ def _tables_of(database: Database) -> list[Table]:
 def _of_tables(name: str, wrong: Mapping[str, str], fine: str) -> Check:
     if not wrong:
         return Check(name, "ok", fine)
-    told = "; ".join(f"{table}: {why}" for table, why in wrong.items())
-    return Check(name, "broken", told, stops=frozenset().union(*(_BY_TABLE[table] for table in wrong)))
+    message = "; ".join(f"{table}: {why}" for table, why in wrong.items())
+    return Check(name, "broken", message, stops=frozenset().union(*(_BY_TABLE[table] for table in wrong)))
 
 
 def _indexes(database: Database) -> Iterator[Check]:
@@ -222,11 +222,11 @@ def _indexes(database: Database) -> Iterator[Check]:
         )
         yield Check("indexes", "ok", f"{there}; maintenance looks up by them{advice if missing else ''}")
         return
-    told = (
+    message = (
         f"{there}, and none to look up {'; '.join(indexes.unserved)}: runs are right, but slow in a large shop; "
         "let the site create what is missing, or run the statements"
     )
-    yield Check("indexes", "warning", told, indexes.statements)
+    yield Check("indexes", "warning", message, indexes.statements)
 
 
 def _email(shop: Shop) -> Iterator[Check]:
@@ -241,8 +241,8 @@ def _email(shop: Shop) -> Iterator[Check]:
         yield Check("email", "ok", f"the mail server {where}: reached, {entered}; nothing was sent")
     else:
         names = shop.names
-        told = f"set {names('smtp_url')} with {names('email_from')}, or {names('email_directory')}"
-        yield Check("email", "not configured", told, stops=_OUTBOX)
+        message = f"set {names('smtp_url')} with {names('email_from')}, or {names('email_directory')}"
+        yield Check("email", "not configured", message, stops=_OUTBOX)
 
 
 def _email_directory(directory: Path, names: SettingNames) -> Check:
@@ -251,13 +251,13 @@ def _email_directory(directory: Path, names: SettingNames) -> Check:
     # By the rights that writing goes by, not by those of whoever started the program.
     by_effective_ids = os.access in os.supports_effective_ids
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK, effective_ids=by_effective_ids):
-        told = "can be written" if is_there else "can be made, with the first email"
-        return Check("email", "ok", f"the folder {directory} {told}")
-    told = "cannot be written" if is_there else f"cannot be made, for {existing} is no folder that can be written"
+        message = "can be written" if is_there else "can be made, with the first email"
+        return Check("email", "ok", f"the folder {directory} {message}")
+    message = "cannot be written" if is_there else f"cannot be made, for {existing} is no folder that can be written"
     return Check(
         "email",
         "broken",
-        f"{names('email_directory')} names {directory}, which {told}: allow it, or name another",
+        f"{names('email_directory')} names {directory}, which {message}: allow it, or name another",
         stops=_OUTBOX,
     )
 
@@ -305,8 +305,8 @@ def _alerts(shop: Shop) -> Iterator[Check]:
         return
     from mika_ops.alerting.channels import channels
 
-    told = f"{len(channels(shop))} can be read; `mika-ops alerts test` sends something to each"
-    yield Check("alerts", "ok", told)
+    message = f"{len(channels(shop))} can be read; `mika-ops alerts test` sends something to each"
+    yield Check("alerts", "ok", message)
 
 
 def _workers(shop: Shop) -> Iterator[Check]:
@@ -316,11 +316,11 @@ def _workers(shop: Shop) -> Iterator[Check]:
     elif settings.executor == "celery" and (problem := broker_problem(settings, names)):
         yield Check("workers", "broken", problem, stops=frozenset(COMPONENTS))
     elif settings.shards > 1 and settings.executor == "in_process":
-        told = (
+        message = (
             f"{names('shards')} is of no use with {names('executor')}=in_process, where one process does all shards in "
             "turn"
         )
-        yield Check("workers", "warning", told)
+        yield Check("workers", "warning", message)
     elif settings.executor != "in_process":
         yield Check("workers", "ok", f"{settings.executor} executes runs, in at most {settings.shards} shards")
 
@@ -334,7 +334,7 @@ PROBES: Final[tuple[Probe[Shop], ...]] = (
     Probe("alerts", frozenset(), _alerts),
     Probe("workers", frozenset(COMPONENTS), _workers),
 )
-"""Everything that is tried, in the order in which it is told."""
+"""Everything that is tried, in the order of the report."""
 
 DATABASE_PROBES: Final[tuple[Probe[Database], ...]] = (
     Probe("ACP tables", _BY_TABLE[acp_sessions.name], _own_tables),

@@ -127,7 +127,7 @@ class Sweep:
             yield [candidate for candidate in page if shard.takes(candidate.id)]
         if self.helps:
             for page in self._pages_of_all():
-                # Malformed documents are told by the shard that they are in.
+                # Malformed documents are reported by the shard that they are in.
                 yield [candidate for candidate in page if not shard.takes(candidate.id) and not candidate.malformed]
 
     def _pages_of_all(self) -> Iterator[list[Candidate]]:

@@ -1,7 +1,7 @@
 """Whether a shop is in order: a handful of checks over what a run leaves behind, with thresholds of the shop's own.
 
-A check tells what no subtask's outcome does: that every run succeeds and something waits all the same. Each belongs to
-the subtask that keeps its matter in order, or to the shop as a whole. Rules only: reading is the backlog reader's.
+A check shows what no outcome of a subtask does: every run succeeds, and something is overdue all the same. Each belongs
+to the subtask that keeps its matter in order, or to the shop as a whole. Rules only: reading is the backlog reader's.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ class CheckResult:
 class Check:
     """One check. ``subtask`` keeps its matter in order; ``None`` where that is no one subtask's.
 
-    ``threshold`` names the setting that it goes by. ``find`` returns ``None`` where the standing does not tell.
+    ``threshold`` names the setting that it goes by. ``find`` returns ``None`` if the snapshot does not say.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Check:
 
 
 def run_checks(standing: ShopSnapshot, thresholds: Thresholds) -> dict[str, CheckResult]:
-    """Return what the checks find, by name, in order; one of which the standing does not tell is left out."""
+    """Return what the checks find, by name, in order, without those that the snapshot cannot answer."""
     found = {check.name: check.find(standing, thresholds) for check in CHECKS}
     return {name: finding for name, finding in found.items() if finding is not None}
 
@@ -60,10 +60,10 @@ def _failed_emails(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResul
     failed = standing.failed.get("email_outbox")
     if failed is None:
         return None
-    told = f"emails that failed for good: {failed.count:,}{_since(failed, standing.now)}"
+    message = f"emails that failed for good: {failed.count:,}{_since(failed, standing.now)}"
     return CheckResult(
         failed.count <= thresholds.check_failed_emails,
-        f"{told}; see `mika-ops email failed` for why, and `mika-ops email requeue`" if failed.count else told,
+        f"{message}; see `mika-ops email failed` for why, and `mika-ops email requeue`" if failed.count else message,
         {"failed_for_good": failed.count},
     )
 
@@ -75,16 +75,16 @@ def _overdue_account_deletes(standing: ShopSnapshot, thresholds: Thresholds) -> 
         return None
     limit = timedelta(hours=thresholds.check_account_delete_hours)
     oldest = max((age for due in (failed, waiting) if (age := due.age(standing.now)) is not None), default=timedelta(0))
-    told = f"account-delete requests that failed: {failed.count:,}, that wait: {waiting.count:,}"
+    message = f"account-delete requests that failed: {failed.count:,}, that wait: {waiting.count:,}"
     ids = standing.failed_ids.get(name, ())
     if oldest > limit:
-        told += f"; the oldest was made {format_age(oldest)} ago, and the law wants an answer in time"
+        message += f"; the oldest was made {format_age(oldest)} ago, and the law wants an answer in time"
         if failed.count:
-            told += "; mend what the error in the record of each failed one tells, and set its status to queued"
-            told += f": {format_ids(ids, failed.count)}" if ids else ""
+            message += "; fix what the error in the record of each failed one names, and set its status to queued"
+            message += f": {format_ids(ids, failed.count)}" if ids else ""
     return CheckResult(
         oldest <= limit,
-        told,
+        message,
         {"failed": failed.count, "waiting": waiting.count, "oldest_age_seconds": round(oldest.total_seconds())},
     )
 
@@ -95,13 +95,13 @@ def _workflows_left_stuck(standing: ShopSnapshot, thresholds: Thresholds) -> Che
     if failed is None or stuck is None:
         return None
     count = failed.count + stuck.count
-    told = (
+    message = (
         f"workflows that failed for good: {failed.count:,}{_since(failed, standing.now)}, still stuck: {stuck.count:,}"
     )
     ids = standing.failed_ids.get(name, ())
     return CheckResult(
         count <= thresholds.check_stuck_workflows,
-        f"{told}; look at each in the site's admin: {format_ids(ids, failed.count)}" if ids else told,
+        f"{message}; look at each in the site's admin: {format_ids(ids, failed.count)}" if ids else message,
         {"failed_for_good": failed.count, "stuck": stuck.count},
     )
 
@@ -133,14 +133,14 @@ def _reserved_stock(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResu
     drift = standing.drift
     if drift is None:
         return None
-    told = f"stock items whose reserved quantity is not what their active reservations hold: {drift.items:,}"
+    message = f"stock items whose reserved quantity is not what their active reservations hold: {drift.items:,}"
     if drift.items:
-        told += (
+        message += (
             f", below zero: {drift.negative:,}; correct quantity_reserved in mika_stock_items: "
             f"{format_ids(drift.ids, drift.items)}"
         )
     return CheckResult(
-        drift.items <= thresholds.check_drifting_items, told, {"drifting": drift.items, "negative": drift.negative}
+        drift.items <= thresholds.check_drifting_items, message, {"drifting": drift.items, "negative": drift.negative}
     )
 
 
@@ -150,10 +150,10 @@ def _malformed_documents(standing: ShopSnapshot, thresholds: Thresholds) -> Chec
         return None
     malformed = sum(due.malformed for due in backlog.due.values())
     count = malformed + backlog.unreadable
-    told = f"documents that no subtask can read: {count:,}"
+    message = f"documents that no subtask can read: {count:,}"
     return CheckResult(
         count <= thresholds.check_malformed_documents,
-        f"{told}; name them by `mika-ops backlog`, and mend or remove them" if count else told,
+        f"{message}; name them by `mika-ops backlog`, and mend or remove them" if count else message,
         {"malformed": malformed, "unreadable": backlog.unreadable},
     )
 
@@ -235,10 +235,10 @@ def _waiting(
         return None
     age = due.age(now) or due_after
     late = max(timedelta(0), age - due_after)
-    told = f"{what}: {due.count:,}" + (f", the oldest for {format_age(late)}" if due.count else "")
+    message = f"{what}: {due.count:,}" + (f", the oldest for {format_age(late)}" if due.count else "")
     return CheckResult(
         late <= limit,
-        told if late <= limit else f"{told}; {remedy}",
+        message if late <= limit else f"{message}; {remedy}",
         {"due": due.count, "oldest_age_seconds": round(late.total_seconds())},
     )
 

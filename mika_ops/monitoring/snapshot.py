@@ -34,7 +34,7 @@ _FAILED: Final = "failed:"
 class ShopSnapshot:
     """What a shop has at ``now``: the backlog, what failed for good by subtask with the first ids, and drifting stock.
 
-    What nobody could tell is not there. ``limits`` are those under which something is due.
+    What could not be read is missing. ``limits`` are those under which something is due.
     """
 
     now: Timestamp

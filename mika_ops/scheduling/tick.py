@@ -51,7 +51,7 @@ class PendingWork:
 
 @dataclass(frozen=True)
 class TickDecision:
-    """Whether to run, and why; ``warning`` tells of runs that have been going for too long."""
+    """Whether to run, and why; ``warning`` names runs that have been going for too long."""
 
     launch: bool
     why: str
@@ -61,7 +61,7 @@ class TickDecision:
 def decide_tick(runs: RecentRuns, look: Callable[[], PendingWork | None], *, now: datetime, shop: Shop) -> TickDecision:
     """Decide whether a tick at ``now`` starts a run.
 
-    ``look`` says what waits; ``None`` where nobody can tell. Where it raises, a run is started: it shows the error.
+    ``look`` says what waits; ``None`` if that is unknown. If it raises, a run is started: it shows the error.
     """
     settings = shop.settings
     limit = timedelta(minutes=settings.long_run_minutes)
@@ -69,9 +69,9 @@ def decide_tick(runs: RecentRuns, look: Callable[[], PendingWork | None], *, now
     going = {id_: since for id_, since in runs.under_way.items() if id_ not in stuck}
     warning = None
     if stuck:
-        told = ", ".join(f"{id_} ({_for(now - since)})" for id_, since in stuck.items())
+        sentence = ", ".join(f"{id_} ({_for(now - since)})" for id_, since in stuck.items())
         warning = (
-            f"runs have been going for longer than {shop.names('long_run_minutes')} and are not waited for: {told}"
+            f"runs have been going for longer than {shop.names('long_run_minutes')} and are not waited for: {sentence}"
         )
     if going:
         id_, since = next(iter(going.items()))
@@ -135,7 +135,7 @@ class BacklogProbe:
         self._closer: weakref.finalize[..., BacklogProbe] | None = None
 
     def look(self, now: Timestamp) -> PendingWork | None:
-        """Return what waits at ``now`` for the subtasks that can run, or ``None`` where only the host could tell.
+        """Return what waits at ``now`` for the subtasks that can run, or ``None`` if only the host could say.
 
         Raises what the database raises, after one more try over a new connection.
         """

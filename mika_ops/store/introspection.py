@@ -88,7 +88,7 @@ def own_tables(database: Database) -> frozenset[str]:
 
 def read_problems(database: Database, tables: Sequence[Table]) -> dict[str, str]:
     """Read a row of each table, with all of its columns; say by table why one could not be read."""
-    told = {}
+    sentence = {}
     for table in tables:
         row = select(table).limit(1)
         if table is plugin_storage:
@@ -97,12 +97,12 @@ def read_problems(database: Database, tables: Sequence[Table]) -> dict[str, str]
             with _looking(database) as connection:
                 connection.execute(row).first()
         except DatabaseError as error:
-            told[table.name] = str(error)
-    return told
+            sentence[table.name] = str(error)
+    return sentence
 
 
 def write_problems(database: Database, tables: Sequence[Table]) -> dict[str, str]:
-    """Say by table why it cannot be written as maintenance does, as far as can be told without writing.
+    """Say by table why it cannot be written as maintenance does, as far as can be found out without writing.
 
     Raises ``DatabaseError`` where nothing can be written: the database is read-only, or somebody holds it for too long.
     """

@@ -16,7 +16,7 @@ _CAUSES_READ: Final = 20
 
 
 def cause_of(instance: dg.DagsterInstance, run_id: str, key: str) -> str | None:
-    """Return what a run said of an incident, safe to be told: the reason of a subtask, or of the failed run."""
+    """Return what a run said of an incident, safe to be shown: the reason of a subtask, or of the failed run."""
     if key in CHECK_NAMES:
         return _finding_of(instance, run_id, key)
     if key != incidents.RUN:

@@ -1,19 +1,18 @@
-"""Telling somebody when maintenance goes wrong, and when it works again.
+"""Alerting when maintenance goes wrong, and when it works again.
 
 A plain sensor with a cursor of its own, since Dagster's run-status sensors lose an alert whose delivery fails. It reads
 the finished runs of one job and the tags in which they say how their subtasks ended; the events of a run are read only
-for the cause that an alert tells.
+for the cause that an alert names.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mika_ops.alerting import incidents
 from mika_ops.alerting.incidents import FinishedRun, MonitorState, Notification, OverdueAt
@@ -28,7 +27,7 @@ from mika_ops.ports.alerts import Alert, AlertSink
 from mika_ops.redaction import describe_error
 
 RUNS_A_TICK: Final = 10_000
-"""The most runs that one tick reads; where more wait, nobody is told before all are read."""
+"""The most runs that one tick reads. If more wait, no alert is sent before all are read."""
 
 
 DELIVERY_SECONDS: Final = 30.0
@@ -58,29 +57,15 @@ class Cursor(BaseModel):
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor | None":
-        """Read a cursor of this version or the one before; ``None`` where there is none, or it is not readable."""
+        """Read a cursor; ``None`` if there is none, or if another version wrote it."""
         try:
-            return None if text is None else cls.model_validate_json(json.dumps(_upgraded(json.loads(text))))
-        except (AttributeError, TypeError, ValueError):
+            return None if text is None else cls.model_validate_json(text)
+        except ValidationError:
             return None
 
     def written(self) -> str:
         """Write the cursor, without what is as by default."""
         return self.model_dump_json(exclude_defaults=True)[:-1] + f',"version":{self.version}}}'
-
-
-def _upgraded(cursor: Any) -> Any:
-    """Rename what version 1 called otherwise, so that an upgrade neither loses nor repeats an alert."""
-    if not isinstance(cursor, dict) or cursor.get("version") != 1:
-        return cursor
-    state = cursor.get("state", {})
-    known = {"no_runs" if key == "silence" else key: value for key, value in state.get("incidents", {}).items()}
-    for incident in known.values():
-        if "as_it_is_since" in incident:
-            incident["kind_since"] = incident.pop("as_it_is_since")
-        if incident.get("trouble") == "silent":
-            incident["trouble"] = "no_runs"
-    return cursor | {"version": 2, "state": state | {"incidents": known}}
 
 
 @dataclass(frozen=True)
@@ -96,9 +81,9 @@ class SuppliedAlerts:
 
 @dataclass(frozen=True)
 class JobMonitor:
-    """One job and who is told of it.
+    """One job and the channels that are alerted about it.
 
-    ``errors``: the checks of whose failing is told; ``overdue_at``: ``None`` where no schedule is registered.
+    ``errors``: the checks whose failure is an alert; ``overdue_at``: ``None`` where no schedule is registered.
     """
 
     job: str
@@ -111,10 +96,10 @@ class JobMonitor:
     monotonic: Callable[[], float] = time.monotonic
 
     def tick(self, instance: dg.DagsterInstance, stored: str | None) -> tuple[str, str]:
-        """Read the runs that finished since, and tell what there is to tell; return the new cursor and a sentence.
+        """Read the runs that finished since, and deliver what is due; return the new cursor and a sentence.
 
         Raises ``AlertsNotDelivered`` where nothing could be delivered and the stored cursor knows of it already: the
-        next tick then starts from there. Where the cursor has to be kept, the sentence alone tells.
+        next tick then starts from there. If the cursor has to be kept, only the sentence says so.
         """
         now, before = self.now(), Cursor.read(stored)
         cursor, observations, all_read = self._read(instance, before, now)
@@ -128,18 +113,18 @@ class JobMonitor:
         )
         if self.overdue_at is None:
             state = incidents.without_no_runs(state)
-        told = f"{_many(len(observations), 'run')} finished"
+        sentence = f"{_many(len(observations), 'run')} finished"
         if not all_read:
-            return cursor.model_copy(update={"state": state}).written(), f"{told}; more are read at the next tick"
+            return cursor.model_copy(update={"state": state}).written(), f"{sentence}; more are read at the next tick"
         round_ = Delivery(self, instance, state)
         round_.deliver(list(incidents.due_notifications(state, now=now, cooldown=self.cooldown)), now)
         if round_.delivered:
-            told = f"{told}, {_many(round_.delivered, 'alert')} delivered"
+            sentence = f"{sentence}, {_many(round_.delivered, 'alert')} delivered"
         if round_.failed:
-            told = f"{told}; not delivered, and tried again at the next tick: {round_.why_not()}"
+            sentence = f"{sentence}; not delivered, and tried again at the next tick: {round_.why_not()}"
             if not round_.delivered and before is not None and _is_in_state(before.state, round_.failed):
-                raise AlertsNotDelivered(told)
-        return cursor.model_copy(update={"state": round_.state}).written(), told
+                raise AlertsNotDelivered(sentence)
+        return cursor.model_copy(update={"state": round_.state}).written(), sentence
 
     def _read(
         self, instance: dg.DagsterInstance, before: Cursor | None, now: datetime
@@ -185,7 +170,7 @@ class JobMonitor:
 
 @dataclass
 class Delivery:
-    """The deliveries of one tick: what was told, and what could not be."""
+    """The deliveries of one tick: what was delivered, and what could not be."""
 
     watch: JobMonitor
     instance: dg.DagsterInstance
@@ -208,12 +193,12 @@ class Delivery:
             self._tell(message, now, until)
 
     def why_not(self) -> str:
-        """Say which incidents could not be told, and why: each reason once."""
+        """Say which incidents could not be reported, and why: each reason once."""
         keys = ", ".join(dict.fromkeys(key for key, _ in self.failed))
         return f"{keys} ({'; '.join(dict.fromkeys(self.failed.values()))})"
 
     def _tell(self, message: Notification, now: datetime, until: float) -> bool:
-        """Deliver a message; one whose opening could not be told waits as well."""
+        """Deliver a notification. If the opening of its incident could not be delivered, it waits as well."""
         place = message.key, message.channel
         if place in self.failed:
             return False
@@ -223,7 +208,7 @@ class Delivery:
         alert = alert_of(message, job=self.watch.job, cause=self._cause(message), url=self._link(message.run_id))
         try:
             self.watch.sinks[message.channel].send(alert)
-        except Exception as error:  # noqa: BLE001 - a host's sink may raise anything, and the others are to be told
+        except Exception as error:  # noqa: BLE001 - a host's sink may raise anything, and the other channels are to be alerted
             self.failed[place] = describe_error(error)
             return False
         self.state = incidents.mark_notified(self.state, message, now=now)

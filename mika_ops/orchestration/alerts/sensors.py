@@ -79,9 +79,9 @@ def _sensor(watch: JobMonitor, *, logs: bool, when: str, seconds: int) -> dg.Sen
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        cursor, told = watch.tick(context.instance, context.cursor)
+        cursor, sentence = watch.tick(context.instance, context.cursor)
         context.update_cursor(cursor)
-        return dg.SkipReason(told)
+        return dg.SkipReason(sentence)
 
     return alerts
 

@@ -53,7 +53,7 @@ class HistoryConfig(dg.Config):
 
 
 class RetentionConfig(dg.Config):
-    """What the op is told: the launchpad's values and, where it has none, those of the settings."""
+    """The config of the op: the launchpad's values and, where it has none, those of the settings."""
 
     jobs: list[str]
     dry_run: bool
