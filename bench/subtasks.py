@@ -47,7 +47,7 @@ BY_NAME: Final = {subtask.name: subtask for subtask in SUBTASKS}
 
 @dataclass(frozen=True)
 class Case:
-    """A backlog of ``size`` for one subtask, its floor, and the ratio that is wanted on each database.
+    """A backlog of ``size`` for one subtask, its floor, and the highest allowed ratio on each database.
 
     ``fill`` puts it into an empty shop; ``floor`` makes the subtask's change, given what the subtask left.
     """
@@ -62,7 +62,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one go cost. ``peak_mb`` is resident memory beyond what the process had at its start."""
+    """The cost of one repetition. ``peak_mb`` is resident memory beyond what the process had at its start."""
 
     seconds: float
     peak_mb: float = 0.0
@@ -72,7 +72,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Measured:
-    """The medians of ours and of the floor, and how many documents or rows there were."""
+    """The medians of the subtask and of its floor, and the number of documents or rows."""
 
     case: Case
     size: int
@@ -81,7 +81,7 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """Ours as a multiple of the floor."""
+        """The subtask's time as a multiple of the floor."""
         return self.ours.seconds / self.floor.seconds
 
 
@@ -198,7 +198,7 @@ def _pragma(url: str, pragma: str) -> None:
 
 
 def measured(shops: Shops, case: Case, *, size: int | None = None, repetitions: int = 3) -> Measured:
-    """Measure a case; ours and the floor take turns on fresh copies."""
+    """Measure a case; the subtask and its floor take turns on fresh copies."""
     size = case.size if size is None else size
     copies = filled(shops, case, size)
     ours, floor = [], []
@@ -221,8 +221,8 @@ def _median(costs: list[Cost]) -> Cost:
 
 
 def apart(work: Callable[[], Cost]) -> Cost:
-    """Do work in a process of its own, so that its memory is its own."""
-    # What was freed here would be the child's to use again, and its own use of memory would not show.
+    """Do work in its own process, to measure its memory alone."""
+    # Otherwise the child would reuse memory that was freed here, and its own use would not show.
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     read, write = os.pipe()
@@ -277,7 +277,7 @@ def _floor(url: str, case: Case, after: Any) -> Cost:
 
 
 def _changed(original: str, url: str) -> list[tuple[str, str, str]]:
-    """Return the documents that are not as they were: collection, id and data."""
+    """Return the changed documents: collection, id and data."""
     column = plugin_storage.c
     found = []
     for each in (original, url):

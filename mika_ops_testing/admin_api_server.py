@@ -1,4 +1,4 @@
-"""A site's admin API on real sockets, which answers as a test says, with every fault that a network knows."""
+"""A site's admin API on real sockets, whose answers and network faults a test controls."""
 
 import json
 import ssl
@@ -28,7 +28,7 @@ class Call:
 
 
 class Exchange:
-    """One call that waits for its answer."""
+    """One call that is not answered yet."""
 
     def __init__(self, handler: BaseHTTPRequestHandler, closing: threading.Event) -> None:
         self._handler = handler
@@ -42,12 +42,12 @@ class Exchange:
         self._handler.wfile.write(body)
 
     def send(self, raw: bytes) -> None:
-        """Send bytes that may be no HTTP."""
+        """Send bytes that need not be valid HTTP."""
         self._handler.wfile.write(raw)
         self._handler.wfile.flush()
 
     def pause(self, seconds: float) -> None:
-        """Wait, but not longer than the site is there."""
+        """Wait, but not longer than the site runs."""
         self._closing.wait(seconds)
 
     def hang_up(self) -> None:
@@ -101,7 +101,7 @@ def _drip(exchange: Exchange, start: bytes) -> None:
 
 
 def done(status: str = "completed", **data: Any) -> Json:
-    """Return Mika's envelope for a call that the site took."""
+    """Return Mika's envelope for a call that the site accepted."""
     return {"ok": True, "status": 200, "data": {"status": status, **data}}
 
 
@@ -112,7 +112,7 @@ def refusal(status: int, code: str = "conflict", message: str = "Try again.", **
 
 @dataclass
 class Site:
-    """A site that gives its ``replies`` one after the other, then the last one indefinitely."""
+    """A site that sends its ``replies`` in order, then repeats the last one."""
 
     url: str
     replies: list[Reply] = field(default_factory=lambda: [says(done())])
@@ -135,7 +135,7 @@ class Site:
 
 @contextmanager
 def running_site(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
-    """Run a site on 127.0.0.1, encrypted where there is a context for it."""
+    """Run a site on 127.0.0.1, encrypted if there is a context for it."""
     closing = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

@@ -22,7 +22,7 @@ LATER = "2026-03-02T12:00:00.000Z"
 
 
 def recorded(type_: str, mirrored: Iterable[str], record: Document, /, **top: Any) -> Document:
-    """Return a document with a record, its mirrored fields copied up; ``top`` overrides what stands at the top."""
+    """Return a document with a record, its mirrored fields copied up; ``top`` overrides top-level fields."""
     copied_up = {name: record[name] for name in mirrored if name in record}
     base = {"id": record.get("id"), "type": type_, "schemaVersion": 1, "createdAt": EARLIER, "updatedAt": EARLIER}
     return patched({**base, **copied_up, "record": record}, top)

@@ -56,7 +56,7 @@ class DagsterDev:
         raise AssertionError(f"no {what} after {seconds} s: {self.output()}")
 
     def family(self) -> list[Any]:
-        """Return the process and all that descend from it."""
+        """Return the process and all its descendants."""
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
 
@@ -70,7 +70,7 @@ class DagsterDev:
         return self.log.read_text()
 
     def warnings(self) -> list[str]:
-        """Return the lines of its output that warn of something."""
+        """Return the lines of its output that hold a warning."""
         return [line for line in self.output().splitlines() if WARNS.search(line)]
 
 
@@ -78,7 +78,7 @@ class DagsterDev:
 def dagster_dev(
     command: Sequence[str], port: int, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[DagsterDev]:
-    """Run a command that serves Dagster's UI on a port; in the end nothing of it is left."""
+    """Run a command that serves Dagster's UI on a port; kill all its processes at the end."""
     log = folder / "dagster-dev.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603

@@ -1,4 +1,4 @@
-"""What tests and benchmarks use of Dagster without a public API: its daemons, to live through hours in seconds.
+"""Private names of Dagster that tests and benchmarks use: its daemons, to simulate hours in seconds.
 
 Only this module and ``mika_ops.orchestration.dagster_internals`` import ``dagster._…``. Nothing here is needed to run
 mika-ops: if one of these names moves, tests and benchmarks fail to load, and no shop notices.

@@ -45,11 +45,11 @@ NEVER: Final = "2999-01-01T00:00:00.000Z"
 TABLES: Final = (plugin_storage, stock_items, stock_events, ephemeral_records, acp_sessions)
 
 _TIME: Final = re.compile(r"20\d\d-(?!0[1-3])\d\d-\d\d[T ][\d:.]+(Z|\+00)?")
-"""A time that maintenance wrote; the shop's own are of the spring."""
+"""A time that maintenance wrote; the shop's times lie in the spring."""
 
 
 def fill(url: str, *, copies: int = 1) -> None:
-    """Give an empty shop work for every subtask, beside what must stay as it is; ``copies`` times as much of most."""
+    """Fill a shop with work for every subtask, most of it ``copies`` times, and with data that must not change."""
     exhausted: Document = {"attemptCount": 5, "leaseKey": "k", "leaseExpiresAt": BEFORE}
     with open_database(url) as shop:
         put(shop, "ops", *(_due_email(number) for number in range(EMAILS * copies)))
@@ -85,7 +85,7 @@ def _keys(number: int) -> Document:
 
 
 def _person(shop: Any, number: int) -> None:
-    """Store all of one person, and their wish to be forgotten."""
+    """Store all documents of one person, and their account-delete request."""
     keys = _keys(number)
     put(shop, "ops", delete_request(f"delete_{number}", **keys))
     put(

@@ -21,11 +21,11 @@ class Sites(Protocol):
     """Makes empty sites of one kind of database."""
 
     def new(self) -> str:
-        """Return the URL of a new site that is laid out as EmDash and Mika do, with our tables, and empty."""
+        """Return the URL of a new, empty site with the tables of EmDash, Mika and mika-ops."""
         ...
 
     def drop(self, url: str) -> None:
-        """Delete a site: a thousand would fill the disk."""
+        """Delete a site, so that many sites do not fill the disk."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A real SMTP server on this machine, which answers as a test wants and keeps what arrives."""
+"""A real SMTP server on this machine, whose answers a test controls and which keeps the messages."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ TAKEN = "250 2.0.0 Ok: queued as ABC123"
 
 @dataclass
 class Mailroom:
-    """What the server says and has seen. ``answers`` are given in turn, then the server does as it should.
+    """The answers of the server and what it received. It sends ``answers`` in order, then answers normally.
 
     Messages are answered once ``together`` of them have arrived. Of connections, ``allows`` may be open at once.
     """
@@ -58,7 +58,7 @@ class Mailroom:
         return [message_from_bytes(delivery.content, policy=default) for delivery in self.deliveries]  # type: ignore[arg-type]
 
     def answer_messages(self) -> None:
-        """Answer the messages that wait, and all that arrive from now on, however few they are."""
+        """Answer the messages that are held back, and all later ones at once."""
         assert self.loop is not None
         self.loop.call_soon_threadsafe(self._arrived.set)
 
@@ -108,7 +108,7 @@ class Mailroom:
 
 
 class ScriptedSmtp(SMTP):
-    """Answers the greeting, EHLO and DATA, too, as a test wants, and counts connections."""
+    """Also lets a test control the answers to the greeting, EHLO and DATA, and counts connections."""
 
     admitted = False
 
@@ -176,7 +176,7 @@ def silent() -> Iterator[int]:
 
 @contextmanager
 def tarpit() -> Iterator[int]:
-    """A port that sends one client a greeting without end, a letter at a time."""
+    """A port that sends one client an endless greeting, one letter at a time."""
     hung_up = Event()
 
     def greet() -> None:

@@ -1,4 +1,4 @@
-"""A storefront at work: it writes a hundred times a second by its own connection, as the site does."""
+"""A storefront at work: it writes a hundred times a second on its own connection, as the site does."""
 
 import json
 import sqlite3
@@ -27,7 +27,7 @@ Write = Callable[[Any, int], None]
 
 @dataclass
 class Storefront:
-    """What the storefront has written until now, how long each write took in seconds, and what went wrong."""
+    """What the storefront has written until now, how long each write took in seconds, and its errors."""
 
     latencies: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Storefront:
     mails: list[str] = field(default_factory=list)
 
     def percentile(self, share: float) -> float:
-        """Return how long a write took at the most, in seconds, for this share of them."""
+        """Return a quantile of the latencies of the writes, in seconds."""
         return sorted(self.latencies)[int(share * (len(self.latencies) - 1))]
 
 
@@ -44,7 +44,7 @@ class Storefront:
 def busy_storefront(url: str, edited: list[str]) -> Iterator[Storefront]:
     """Have a storefront reserve stock, add emails and edit documents while the block runs.
 
-    ``edited``: the ids of documents of ``ops`` into which it writes ``note``, a field of its own.
+    ``edited``: the ids of documents of ``ops`` in which it writes the field ``note``.
     """
     shop, stop = Storefront(), Event()
     thread = Thread(target=_work, args=(url, edited, shop, stop))
@@ -137,6 +137,6 @@ def _add_mail(connection: Any, number: int, _edited: list[str], shop: Storefront
 
 
 def in_wal_mode(url: str) -> None:
-    """Have a SQLite shop keep a write-ahead log, as sites that have many visitors do."""
+    """Enable the write-ahead log of a SQLite shop, as busy sites do."""
     with closing(sqlite3.connect(Path(str(make_url(url).database)))) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -1,4 +1,4 @@
-"""A Redis and Celery workers, as processes of their own, and runs of the job that they share."""
+"""A Redis server and Celery workers as processes, and runs of the job that they share."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ INSTANCE = "telemetry: {enabled: false}\npython_logs: {managed_python_loggers: [
 
 @dataclass
 class Worker:
-    """One Celery worker, which does one task at a time."""
+    """One Celery worker, which runs one task at a time."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -33,7 +33,7 @@ class Worker:
         return " ready." in self.log.read_text()
 
     def kill(self) -> None:
-        """Kill it and the process that does its task, as a node does that is lost."""
+        """Kill it and the process of its task, as if its node were lost."""
         family = [*psutil.Process(self.process.pid).children(recursive=True), self.process]
         for each in family:
             each.send_signal(signal.SIGKILL)

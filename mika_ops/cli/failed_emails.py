@@ -21,8 +21,8 @@ from mika_ops.cli.errors import fail, read_shop, reports_errors, warn
 from mika_ops.clock import Clock, utc_now
 from mika_ops.email.dead_letters import (
     DeadLetter,
-    Plan,
     Requeueing,
+    RequeuePlan,
     dead_letters,
     in_batches,
     permanently_failed,
@@ -174,7 +174,7 @@ def _is_wanted(number: int, *, yes: bool) -> bool:
     return click.confirm(f"Put {_emails(number)} back into the outbox?")
 
 
-def _tell(plan: Plan, *, all_failed: bool) -> None:
+def _tell(plan: RequeuePlan, *, all_failed: bool) -> None:
     _tell_refused(plan.refused)
     if not all_failed:
         for id_, why in plan.useless.items():

@@ -45,11 +45,11 @@ class DeadLetter:
         requeues = metadata_of(record).get("requeues")
         return cls(
             id=id_,
-            kind=_sentence(document.get("kind")),
-            status=_sentence(document.get("status")),
+            kind=_redacted_text(document.get("kind")),
+            status=_redacted_text(document.get("status")),
             attempts=_number(record.get("attemptCount")),
             max_attempts=_number(record.get("maxAttempts")),
-            error=_sentence(record.get("lastError")),
+            error=_redacted_text(record.get("lastError")),
             created_at=_time(document.get("createdAt")) or _time(record.get("createdAt")),
             requeues=len(requeues) if isinstance(requeues, list) else 0,
             domain=None if address is None else address.domain,
@@ -71,7 +71,7 @@ def dead_letters(ops: DocumentRepository, selection: Selection, *, limit: int | 
 
 
 @dataclass(frozen=True)
-class Plan:
+class RequeuePlan:
     """What requeueing would do.
 
     ``ids`` may be requeued, in the requested order. ``refused`` holds the reason why others may not, by id; ``useless``
@@ -83,7 +83,7 @@ class Plan:
     useless: Mapping[str, str]
 
 
-def plan_requeue(ops: DocumentRepository, batches: Iterable[Sequence[str]], *, now: Timestamp) -> Plan:
+def plan_requeue(ops: DocumentRepository, batches: Iterable[Sequence[str]], *, now: Timestamp) -> RequeuePlan:
     """Return which of these emails may be requeued at ``now``. Changes nothing."""
     ids: list[str] = []
     refused: dict[str, str] = {}
@@ -99,7 +99,7 @@ def plan_requeue(ops: DocumentRepository, batches: Iterable[Sequence[str]], *, n
             why_useless = email.why_useless(documents[id_], now=now)
             if why_useless is not None:
                 useless[id_] = why_useless
-    return Plan(ids, refused, useless)
+    return RequeuePlan(ids, refused, useless)
 
 
 def in_batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -157,7 +157,7 @@ def _unreadable(why: str) -> str:
     return f"its document cannot be read: {why}"
 
 
-def _sentence(value: Any) -> str | None:
+def _redacted_text(value: Any) -> str | None:
     return redact(value) or None if isinstance(value, str) else None
 
 

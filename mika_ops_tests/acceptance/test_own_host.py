@@ -1,4 +1,4 @@
-"""The host that people copy: it maintains its shop, and its documents do what the database's do."""
+"""The host that people copy: it maintains its shop, and its documents behave as the database's do."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""Documents and texts that nobody expects."""
+"""Arbitrary documents and texts."""
 
 import json
 import operator

@@ -15,7 +15,7 @@ from mika_ops_tests.documents.arbitrary import json_objects, json_values, texts
 
 LEASE: Document = {"leaseKey": "worker-1", "leasedAt": BEFORE, "leaseExpiresAt": AFTER}
 ENDS = ("status", "attemptCount", "nextAttemptAt", "lastError", *LEASE, "metadata")
-"""What putting back changes in a record."""
+"""The fields of a record that requeueing changes."""
 
 
 def failed_email(id_: str = "email_1", /, *, top: Document | None = None, **record: Any) -> Document:
@@ -53,7 +53,7 @@ anyhow = st.builds(
     ),
     st.fixed_dictionaries({"status": st.sampled_from(["queued", "failed", "sent", "skipped", "unheard_of"])}),
 )
-"""Emails in every state, also such as maintenance never leaves behind."""
+"""Emails in every state, including states that maintenance never leaves."""
 
 
 def test_an_email_that_failed_its_last_attempt_is_a_dead_letter() -> None:

@@ -1,4 +1,4 @@
-"""The settings of email delivery: what is refused at the start, and that what is set gets to where it counts."""
+"""The settings of email delivery: invalid values are rejected at the start, and valid ones take effect."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -81,7 +81,7 @@ OPS: Mapping[str, list[Document]] = {
         workflow("other", kind="export", nextAttemptAt=BEFORE),
     ],
 }
-"""For each subtask that works on documents, three that wait for it, and some that do not."""
+"""For each subtask that works on documents, three due documents, and some that are not due."""
 
 
 def whole_host(database: Database, provider: Provider | None = None, api: Api | None = None) -> Host:

@@ -1,4 +1,4 @@
-"""How a run's time is shared: half for who needs it first, and a slice of the other half for each."""
+"""How a run's time is shared: half for the first subtasks that need it, an equal part of the other half for each."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Retrying payment webhooks: each due one is replayed once, whatever becomes of the others."""
+"""Retrying payment webhooks: each due one is replayed once, whether or not the others succeed."""
 
 from mika_ops.clock import Clock
 from mika_ops.documents.document import with_record

@@ -17,12 +17,12 @@ _WORDS: Final = {None: "none", True: "yes", False: "no"}
 
 
 def lines_of_text(text: str) -> list[str]:
-    """Return the text's lines, safe to print; what is too long is cut and ends in an ellipsis."""
+    """Return the text's lines, safe to print; a long text is shortened and ends in an ellipsis."""
     return _cut(text.splitlines())
 
 
 def outline_details(details: Any) -> list[str]:
-    """Return a JSON value as lines such as ``name: value``, indented where it is nested; cut as a text would be."""
+    """Return a JSON value as lines such as ``name: value``, nested values indented; shortened as a text is."""
     return _cut(_outline(details))
 
 

@@ -24,7 +24,7 @@ _SUBJECTS: Final = {kinds.ADMIN_NOTIFICATION: "Walnut bowls are running low"}
 
 
 def sample_email(kind: str, *, purpose: str = "sign_in", now: datetime) -> Document:
-    """Return an email of one of the kinds; its link, where it has one that expires, does so an hour after ``now``."""
+    """Return an email of one of the kinds; a link that expires does so an hour after ``now``."""
     metadata = dict(_METADATA[kind])
     if kind == kinds.MAGIC_LINK:
         metadata["purpose"] = purpose
@@ -42,7 +42,7 @@ def sample_email(kind: str, *, purpose: str = "sign_in", now: datetime) -> Docum
 
 
 def sample_order(kind: str) -> Document | None:
-    """Return the order that the sample of this kind is about, or ``None`` where it is about none."""
+    """Return the order that the sample of this kind is about, or ``None`` if there is none."""
     if kind == kinds.DOWNLOAD:
         return _order(_line("Field recordings, volume 2 (FLAC)", 1, 1400), _line("Booklet (PDF)", 1, 0))
     if kind == kinds.ORDER_CONFIRMATION:

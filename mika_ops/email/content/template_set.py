@@ -57,9 +57,9 @@ class TemplateSet:
         )
 
     def render(self, name: str, facts: Mapping[str, Any]) -> str:
-        """Return the text that a template makes of the facts.
+        """Return the text of a template with these facts.
 
-        Raises ``EmailUnrenderable``, naming the template and the line and none of the facts, where it cannot.
+        Raises ``EmailUnrenderable``, which names the template and the line and none of the facts, if it fails.
         """
         template = self._template(name)
         try:

@@ -1,4 +1,4 @@
-"""Who an email goes to, and what goes with it, whatever the document holds."""
+"""The recipient and the headers of an email, whatever the document holds."""
 
 import pytest
 from hypothesis import given

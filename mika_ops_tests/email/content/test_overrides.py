@@ -1,4 +1,4 @@
-"""A shop's own templates in the place of the built-in ones."""
+"""A shop's templates that replace the built-in ones."""
 
 from pathlib import Path
 

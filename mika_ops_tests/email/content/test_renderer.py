@@ -1,4 +1,4 @@
-"""What an outbox document becomes, and when it becomes nothing."""
+"""How an outbox document is rendered, and when it is skipped."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The kinds that Mika skips, where a shop asks for them; and the shop's name and links in every email."""
+"""The kinds that Mika skips, if a shop enables them; and the shop's name and links in every email."""
 
 from email import message_from_bytes, policy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Account deletes: nothing of a person is left, whatever happens on the way."""
+"""Account deletes: none of a person's data is left, whatever fails in between."""
 
 import json
 from typing import Any, Final
