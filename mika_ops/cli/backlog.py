@@ -40,10 +40,10 @@ class Look:
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a table.")
 @reports_errors
 def backlog(now: str | None, as_json: bool) -> None:
-    """Show what waits for each subtask, since when, and what waits for a person. Changes nothing.
+    """Show what waits for each subtask, since when, and what needs manual action. Changes nothing.
 
-    What failed for good is tried by nobody any more: emails (see `mika-ops email failed`), workflows and account-delete
-    requests. Malformed documents are left alone until somebody mends or removes them.
+    What failed permanently is not retried: emails (see `mika-ops email failed`), workflows and account-delete requests.
+    Malformed documents are left unchanged until somebody fixes or removes them.
     """
     shop = read_shop()
     try:
@@ -75,7 +75,7 @@ def looked(database: Database, now: Timestamp, limits: RunOptions) -> Look:
 def _table(look: Look) -> Table:
     table = Table(title=f"Backlog at {look.standing.now}", title_justify="left", expand=False)
     table.add_column("subtask", no_wrap=True)
-    for name in ("due", "oldest", "malformed", "failed for good"):
+    for name in ("due", "oldest", "malformed", "failed permanently"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in SUBTASK_NAMES:
         due, failed = look.standing.backlog.due.get(name), look.standing.failed.get(name)
@@ -93,16 +93,16 @@ def _table(look: Look) -> Table:
 def _sentences(look: Look) -> list[str]:
     standing, backlog = look.standing, look.standing.backlog
     message = [
-        f"Failed for good, {name}: {format_ids(ids, standing.failed[name].count)}."
+        f"Failed permanently, {name}: {format_ids(ids, standing.failed[name].count)}."
         for name, ids in standing.failed_ids.items()
     ]
     message += [
-        f"Malformed, {name}: {format_ids(ids, backlog.due[name].malformed)}; mend or remove them."
+        f"Malformed, {name}: {format_ids(ids, backlog.due[name].malformed)}; fix or remove them."
         for name, ids in look.malformed_ids.items()
     ]
     if backlog.unreadable:
         ids = format_ids(backlog.unreadable_ids, backlog.unreadable)
-        message.append(f"No JSON objects with a type, so that they are nobody's: {ids}; mend or remove them.")
+        message.append(f"No JSON objects with a type, so that they are nobody's: {ids}; fix or remove them.")
     if standing.drift is not None and standing.drift.items:
         ids = format_ids(standing.drift.ids, standing.drift.items)
         message.append(f"Stock items whose reserved quantity is not what their active reservations hold: {ids}.")

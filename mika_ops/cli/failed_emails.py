@@ -60,7 +60,7 @@ WIDTH_IN_A_PIPE: Final = 160
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line.")
 @reports_errors
 def failed(kinds: tuple[str, ...], skipped: bool, limit: int | None, addresses: bool, as_json: bool) -> None:
-    """List the emails that failed for good: no attempt is left, and only a person can put them back."""
+    """List the emails that failed permanently: no attempt is left, and only a person can put them back."""
     _require_text(kinds)
     now = to_timestamp(utc_now())
     selection = skipped_letters(kinds) if skipped else failed_for_good(now, kinds)
@@ -79,12 +79,12 @@ def failed(kinds: tuple[str, ...], skipped: bool, limit: int | None, addresses: 
         console.print(_table(shown, now, addresses=addresses))
     click.echo(_in_all(max(there.count, len(shown)), kinds, skipped=skipped, shown=len(shown)))
     if there.malformed:
-        click.echo(f"{there.malformed} more cannot be read: mend or remove their documents.")
+        click.echo(f"{there.malformed} more cannot be read: fix or remove their documents.")
 
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]…")
-@click.option("--all-failed", is_flag=True, help="Every email that failed for good, but for magic links of no use.")
+@click.option("--all-failed", is_flag=True, help="Every email that failed permanently, but for magic links of no use.")
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="With --all-failed: this kind only; may be repeated."
 )
@@ -92,7 +92,7 @@ def failed(kinds: tuple[str, ...], skipped: bool, limit: int | None, addresses: 
 @click.option("--yes", is_flag=True, help=f"Do not ask before more than {ASKED_BEFORE_MORE_THAN} emails.")
 @reports_errors
 def requeue(ids: tuple[str, ...], all_failed: bool, kinds: tuple[str, ...], by: str | None, yes: bool) -> None:
-    """Put emails back into the outbox, as if they were new: those with these ids, or all that failed for good.
+    """Put emails back into the outbox, as if they were new: those with these ids, or all that failed permanently.
 
     A magic link that has expired, or whose link is gone, helps nobody: named by its id it is put back with a warning,
     and --all-failed leaves it alone.
@@ -231,10 +231,10 @@ def _masked(letter: DeadLetter) -> str:
 def _in_all(number: int, kinds: Sequence[str], *, skipped: bool, shown: int) -> str:
     of_kinds = f" of kind {' or '.join(kinds)}" if kinds else ""
     if not number:
-        return f"No email{of_kinds} {'was skipped' if skipped else 'failed for good'}."
+        return f"No email{of_kinds} {'was skipped' if skipped else 'failed permanently'}."
     was_skipped = "was skipped" if number == 1 else "were skipped"
     rest = f"; shown: the oldest {shown:,}" if shown < number else ""
-    return f"{_emails(number)}{of_kinds} {was_skipped if skipped else 'failed for good'}{rest}."
+    return f"{_emails(number)}{of_kinds} {was_skipped if skipped else 'failed permanently'}{rest}."
 
 
 def _emails(number: int) -> str:

@@ -40,7 +40,7 @@ def main() -> None:
     "--strict",
     is_flag=True,
     help="Exit with 3 where the run succeeded and yet any subtask failed. One that is skipped, as it is not configured "
-    "or not chosen, did not fail; nor do malformed documents count, which wait for a person.",
+    "or not chosen, did not fail; nor do malformed documents count, which need manual action.",
 )
 @click.option("--dry-run", "is_dry", is_flag=True, help="Show what a run would do, by counts and ids; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a table.")

@@ -108,7 +108,7 @@ class Sweep:
         self.malformed_ids = (*self.malformed_ids, *ids)[:IDS_NAMED]
         shown = ", ".join(ids[:IDS_NAMED]) + (", …" if len(ids) > IDS_NAMED else "")
         logger.warning(
-            "%s: left %d malformed documents of %s alone; mend or remove them: %s",
+            "%s: left %d malformed documents of %s alone; fix or remove them: %s",
             self.name,
             len(ids),
             self.selection.collection,

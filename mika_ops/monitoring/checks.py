@@ -60,7 +60,7 @@ def _failed_emails(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResul
     failed = standing.failed.get("email_outbox")
     if failed is None:
         return None
-    message = f"emails that failed for good: {failed.count:,}{_since(failed, standing.now)}"
+    message = f"emails that failed permanently: {failed.count:,}{_since(failed, standing.now)}"
     return CheckResult(
         failed.count <= thresholds.check_failed_emails,
         f"{message}; see `mika-ops email failed` for why, and `mika-ops email requeue`" if failed.count else message,
@@ -96,7 +96,8 @@ def _workflows_left_stuck(standing: ShopSnapshot, thresholds: Thresholds) -> Che
         return None
     count = failed.count + stuck.count
     message = (
-        f"workflows that failed for good: {failed.count:,}{_since(failed, standing.now)}, still stuck: {stuck.count:,}"
+        f"workflows that failed permanently: {failed.count:,}{_since(failed, standing.now)}, "
+        f"still stuck: {stuck.count:,}"
     )
     ids = standing.failed_ids.get(name, ())
     return CheckResult(
@@ -153,7 +154,7 @@ def _malformed_documents(standing: ShopSnapshot, thresholds: Thresholds) -> Chec
     message = f"documents that no subtask can read: {count:,}"
     return CheckResult(
         count <= thresholds.check_malformed_documents,
-        f"{message}; name them by `mika-ops backlog`, and mend or remove them" if count else message,
+        f"{message}; name them by `mika-ops backlog`, and fix or remove them" if count else message,
         {"malformed": malformed, "unreadable": backlog.unreadable},
     )
 
@@ -183,7 +184,7 @@ CHECKS: Final = (
     Check(
         "workflows_left_stuck",
         "stuck_workflows",
-        "No workflow is stuck after a run, and none has failed for good.",
+        "No workflow is stuck after a run, and none has failed permanently.",
         "check_stuck_workflows",
         _workflows_left_stuck,
     ),

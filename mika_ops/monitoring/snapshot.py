@@ -14,7 +14,7 @@ from mika_ops.timestamps import Timestamp
 
 
 def permanently_failed(now: Timestamp) -> dict[str, Selection]:
-    """Return which documents wait for a person at ``now``, by the subtask that they are closest to, oldest first."""
+    """Return which documents need manual action at ``now``, by the subtask that they are closest to, oldest first."""
     return {
         "email_outbox": email.dead_letters(now),
         "account_delete_requests": account_delete.failed_for_good(),
@@ -23,16 +23,16 @@ def permanently_failed(now: Timestamp) -> dict[str, Selection]:
 
 
 NAMED: Final = frozenset({"account_delete_requests", "stuck_workflows"})
-"""Of what failed for good, this is named by ids where it is judged; emails have a command of their own for that."""
+"""Of what failed permanently, this is named by ids where it is judged; emails have a command of their own for that."""
 
 
 _FAILED: Final = "failed:"
-"""Marks, in the one look at the shop, the selections of what failed for good."""
+"""Marks, in the one look at the shop, the selections of what failed permanently."""
 
 
 @dataclass(frozen=True)
 class ShopSnapshot:
-    """What a shop has at ``now``: the backlog, what failed for good by subtask with the first ids, and drifting stock.
+    """What a shop has at ``now``: the backlog, permanent failures by subtask with their first ids, drifting stock.
 
     What could not be read is missing. ``limits`` are those under which something is due.
     """
@@ -50,7 +50,7 @@ def take_snapshot(
 ) -> ShopSnapshot:
     """Read a shop's standing at ``now``: one look at all that waits, and one at the stock.
 
-    ``naming``: the subtasks for which what failed for good is named, by one more look where there is any.
+    ``naming``: the subtasks for which what failed permanently is named, by one more look where there is any.
     """
     failing = permanently_failed(now)
     marked = {f"{_FAILED}{name}": selection for name, selection in failing.items()}

@@ -10,7 +10,7 @@ class Thresholds(BaseModel):
         10.0, gt=0, le=525_600, description="How long an email may be due before `oldest_due_email` fails."
     )
     check_failed_emails: int = Field(
-        0, ge=0, description="How many emails may have failed for good before `failed_emails` fails."
+        0, ge=0, description="How many emails may have failed permanently before `failed_emails` fails."
     )
     check_account_delete_hours: float = Field(
         24.0,
@@ -21,7 +21,7 @@ class Thresholds(BaseModel):
     check_stuck_workflows: int = Field(
         0,
         ge=0,
-        description="How many workflows may be stuck or failed for good before `workflows_left_stuck` fails.",
+        description="How many workflows may be stuck or failed permanently before `workflows_left_stuck` fails.",
     )
     check_raw_payload_hours: float = Field(
         24.0,

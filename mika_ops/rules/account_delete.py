@@ -85,7 +85,7 @@ def queued() -> Selection:
 
 
 def failed_for_good() -> Selection:
-    """Select the requests that failed, oldest first: each waits for a person."""
+    """Select the requests that failed, oldest first: each needs manual action."""
     return Selection(
         collection="ops",
         top=all_of(OneOf(top("type"), ("accountDeleteRequest",)), OneOf(top("status"), ("failed",))),

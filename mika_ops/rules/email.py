@@ -1,6 +1,6 @@
 """Emails in the outbox: when one is due, and what leasing, sending, failing and giving up do to its document.
 
-What failed for good, or was skipped, waits for a person, who may put it back: a dead letter.
+What failed permanently, or was skipped, needs manual action, who may put it back: a dead letter.
 
 Source: behaviour, sections 3 and 4.
 """
@@ -75,7 +75,7 @@ def stuck(now: Timestamp) -> Selection:
 
 
 def dead_letters(now: Timestamp, kinds: tuple[str, ...] = ()) -> Selection:
-    """Select the emails that failed for good, oldest first: no attempt is left, and no worker holds the last one.
+    """Select the emails that failed permanently, oldest first: no attempt is left, and no worker holds the last one.
 
     ``kinds``: those of these kinds only, or of any where none is named. Redacted ones are left out: what an account
     delete took out of the shop is nobody's to send again.
@@ -206,7 +206,7 @@ def reclaimed(document: Document, *, now: Timestamp) -> Document:
 def why_not_requeued(document: Document, *, now: Timestamp) -> str | None:
     """Say why a person must not put an email back into the outbox at ``now``, or ``None`` where they may.
 
-    They may where it failed for good or was skipped. Raises ``MalformedDocument`` where its record cannot be read.
+    They may where it failed permanently or was skipped. Raises ``MalformedDocument`` where its record cannot be read.
     """
     if document.get("type") != "email":
         return "it is no email"

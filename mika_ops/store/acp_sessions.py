@@ -1,4 +1,4 @@
-"""The ACP session store: tables of our own, for sites that keep their checkout sessions beside their shop.
+"""The ACP session store: mika-ops' own tables, for sites that keep their checkout sessions beside their shop.
 
 ``mika_acp_sessions`` holds one row a session: the whole record as JSON in ``data``, and beside it the fields that
 cleaning up looks for. A storefront that writes a session must compare ``version`` with the one it read and raise it

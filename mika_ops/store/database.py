@@ -25,7 +25,7 @@ ATTEMPTS: Final = 5
 
 @dataclass(frozen=True)
 class Database:
-    """One site's database, how it spells documents, and whether it has tables of our own."""
+    """One site's database, how it spells documents, and whether it has mika-ops' own tables."""
 
     engine: Engine
     plugin_id: str

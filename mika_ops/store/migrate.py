@@ -20,7 +20,7 @@ _OURS_HALF_MADE: Final = _OURS["postgresql"].replace("AND i.indisvalid", "AND NO
 
 
 def wrong_version(database: Database) -> str | None:
-    """Say what to do about tables of our own that are of another version, or ``None`` where they are not."""
+    """Say what to do about mika-ops' own tables that are of another version, or ``None`` where they are not."""
     version = _version(database)
     if version is None or version == OWN_VERSION:
         return None
@@ -33,7 +33,7 @@ def wrong_version(database: Database) -> str | None:
 
 
 def prepare_tables(database: Database) -> None:
-    """Create the tables of our own, in our version. Raises ``DatabaseError`` where they are of a newer one."""
+    """Create the mika-ops' own tables, in our version. Raises ``DatabaseError`` where they are of a newer one."""
     if (_version(database) or 0) > OWN_VERSION:
         raise DatabaseError(wrong_version(database))
 
@@ -47,7 +47,7 @@ def prepare_tables(database: Database) -> None:
 
 
 def _version(database: Database) -> int | None:
-    """Return the version of our own tables: ``None`` where there are none, 0 where they do not say."""
+    """Return the version of mika-ops' own tables: ``None`` where there are none, 0 where they do not say."""
     with database.reading() as connection:
         tables = set(inspect(connection).get_table_names())
         if acp_sessions.name not in tables:
@@ -56,7 +56,7 @@ def _version(database: Database) -> int | None:
 
 
 def missing_indexes(database: Database) -> dict[str, str]:
-    """Return those of our own indexes that are not there, by name, with the statements that create them.
+    """Return those of mika-ops' own indexes that are not there, by name, with the statements that create them.
 
     None are missing where the site itself has no index on documents: ours would not be used.
     """
@@ -68,7 +68,7 @@ def missing_indexes(database: Database) -> dict[str, str]:
 
 
 def prepare_indexes(database: Database) -> tuple[str, ...]:
-    """Create our own indexes on documents and drop those of another version; return the names of the new ones.
+    """Create mika-ops' own indexes on documents and drop those of another version; return the names of the new ones.
 
     Postgres makes them while the shop goes on writing, which takes a while; SQLite keeps writers waiting, for about a
     second in a shop of a hundred thousand documents. Raises ``DatabaseError`` where the user may not: in Postgres, only

@@ -27,7 +27,7 @@ def postgres_engine(url: URL) -> Engine:
         connect_args={
             "connect_timeout": round(BUSY_TIMEOUT_SECONDS),
             "application_name": "mika-ops",
-            # A server that is gone without a word must not be waited for for ever.
+            # A server that is gone without a word must not be waited for indefinitely.
             "keepalives_idle": 30,
             "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
         },

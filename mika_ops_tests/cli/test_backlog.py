@@ -126,9 +126,9 @@ def test_what_failed_for_good_is_counted_and_named_beside_its_subtask(database: 
 
     assert row_of(table, "email_outbox") == ["0", "–", "0", "2"]
     assert sentences_of(table) == [
-        "Failed for good, email_outbox: email_2, email_1.",
-        "Failed for good, account_delete_requests: delete_1.",
-        "Failed for good, stuck_workflows: workflow_1.",
+        "Failed permanently, email_outbox: email_2, email_1.",
+        "Failed permanently, account_delete_requests: delete_1.",
+        "Failed permanently, stuck_workflows: workflow_1.",
     ]
     emails = facts["subtasks"]["email_outbox"]
     assert (emails["failed_for_good"], emails["failed_for_good_ids"]) == (2, ["email_2", "email_1"])
@@ -153,8 +153,8 @@ def test_malformed_and_unreadable_documents_are_named(database: Database, url: s
 
     assert row_of(table, "email_outbox") == ["0", "–", "1", "0"]
     assert sentences_of(table) == [
-        "Malformed, email_outbox: broken; mend or remove them.",
-        "No JSON objects with a type, so that they are nobody's: nobodys; mend or remove them.",
+        "Malformed, email_outbox: broken; fix or remove them.",
+        "No JSON objects with a type, so that they are nobody's: nobodys; fix or remove them.",
     ]
     emails = facts["subtasks"]["email_outbox"]
     assert (emails["malformed"], emails["malformed_ids"]) == (1, ["broken"])

@@ -31,7 +31,7 @@ Call = Callable[..., Result]
 
 
 def failed_email(id_: str = "email_1", /, *, top: Document | None = None, **record: Any) -> Document:
-    """Return an email that failed for good."""
+    """Return an email that failed permanently."""
     failure = {"status": "failed", "attemptCount": 5, "maxAttempts": 5, "lastError": "550 no such mailbox"}
     return email(id_, top=top, **{**failure, **record})
 
@@ -74,9 +74,9 @@ def with_status(database: Database, status: str) -> list[str]:
 
 def test_where_nothing_failed_it_says_so(call: Call) -> None:
     result = call("failed")
-    assert (result.exit_code, result.output) == (0, "No email failed for good.\n")
+    assert (result.exit_code, result.output) == (0, "No email failed permanently.\n")
     assert call("failed", "--skipped").output == "No email was skipped.\n"
-    assert call("failed", "--kind", "download").output == "No email of kind download failed for good.\n"
+    assert call("failed", "--kind", "download").output == "No email of kind download failed permanently.\n"
     assert call("failed", "--json").output == ""
 
 
@@ -90,7 +90,7 @@ def test_a_failed_email_is_shown_with_its_kind_attempts_error_and_age(call: Call
     assert cells[:4] == ["email_1", "magic_link", "5 of 5", "550 no such mailbox"]
     assert cells[4].endswith(" d")
     assert "none recorded" in other
-    assert result.stdout.splitlines()[-1] == "2 emails failed for good."
+    assert result.stdout.splitlines()[-1] == "2 emails failed permanently."
 
 
 def test_emails_that_still_have_a_chance_are_not_shown(call: Call, database: Database) -> None:
@@ -103,7 +103,7 @@ def test_emails_that_still_have_a_chance_are_not_shown(call: Call, database: Dat
         failed_email("on_its_way", leaseExpiresAt=FAR_OFF, lastError=ABSENT),
         webhook(status="failed"),
     )
-    assert call("failed").output == "No email failed for good.\n"
+    assert call("failed").output == "No email failed permanently.\n"
 
 
 def test_skipped_emails_are_shown_apart(call: Call, database: Database) -> None:
@@ -117,7 +117,7 @@ def test_emails_are_told_apart_by_kind(call: Call, database: Database) -> None:
     put(database, "ops", *(failed_email(f"a_{kind}", kind=kind) for kind in kinds))
     found = ids_in(call("failed", "--json", "--kind", "download", "--kind", "magic_link"))
     assert found == ["a_download", "a_magic_link"]
-    assert "1 email of kind download failed for good." in call("failed", "--kind", "download").stdout
+    assert "1 email of kind download failed permanently." in call("failed", "--kind", "download").stdout
 
 
 def test_of_hundreds_the_oldest_are_shown_and_all_are_counted(call: Call, database: Database) -> None:
@@ -127,7 +127,7 @@ def test_of_hundreds_the_oldest_are_shown_and_all_are_counted(call: Call, databa
 
     assert "email_049" in result.stdout
     assert "email_050" not in result.stdout
-    assert result.stdout.splitlines()[-1] == "320 emails failed for good; shown: the oldest 50."
+    assert result.stdout.splitlines()[-1] == "320 emails failed permanently; shown: the oldest 50."
     assert ids_in(call("failed", "--json")) == [f"email_{n:03}" for n in range(320)]
     assert ids_in(call("failed", "--json", "--limit", "2")) == ["email_000", "email_001"]
 
@@ -189,8 +189,8 @@ def test_emails_that_cannot_be_read_are_counted(call: Call, database: Database) 
     put(database, "ops", failed_email(), failed_email("broken", attemptCount="many"))
     lines = call("failed").stdout.splitlines()
     assert lines[-2:] == [
-        "1 email failed for good.",
-        "1 more cannot be read: mend or remove their documents.",
+        "1 email failed permanently.",
+        "1 more cannot be read: fix or remove their documents.",
     ]
 
 

@@ -69,7 +69,7 @@ class TestIndexes:
         lacking = examined(database_url=url)
         (statement,) = check_of(lacking, "indexes").statements
         done_to(url, statement)
-        mended = examined(database_url=url)
+        repaired = examined(database_url=url)
 
         assert lacking.ok
         assert status_of(lacking, "indexes") == "warning"
@@ -77,8 +77,8 @@ class TestIndexes:
         assert expected_of(lacking, "cannot run") == []
         assert statement in document_index_statements(database.dialect, "mika")
         assert INDEX in statement
-        assert check_of(mended, "indexes").status == "ok"
-        assert check_of(mended, "indexes").statements == ()
+        assert check_of(repaired, "indexes").status == "ok"
+        assert check_of(repaired, "indexes").statements == ()
 
     def test_one_that_maintenance_does_not_use_is_not_missed(self, url: str) -> None:
         done_to(url, 'DROP INDEX "idx_plugin_mika_catalog_active"')

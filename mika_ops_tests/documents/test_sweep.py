@@ -158,7 +158,7 @@ def test_malformed_documents_are_counted_and_named_once(caplog: pytest.LogCaptur
     _batches, done = swept(shelf(1, malformed=2))
     assert (done.malformed, done.malformed_ids) == (2, ("a000", "a001"))
     (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert told == "the sweep: left 2 malformed documents of ops alone; mend or remove them: a000, a001"
+    assert told == "the sweep: left 2 malformed documents of ops alone; fix or remove them: a000, a001"
 
 
 def test_of_many_malformed_documents_the_first_are_named() -> None:

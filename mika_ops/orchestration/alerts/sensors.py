@@ -63,7 +63,7 @@ def history_alert_sensor(
     return _sensor(
         _watch(shop, job, now=now, overdue_at=daily),
         logs=shop.supplied.alert_sink is None and not shop.settings.alert_urls,
-        when=f"a run of {job.name} fails, or none finishes any more: then the history grows for ever",
+        when=f"a run of {job.name} fails, or none finishes any more: then the history grows indefinitely",
         seconds=HISTORY_TICK_SECONDS,
     )
 

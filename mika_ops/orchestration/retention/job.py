@@ -1,4 +1,4 @@
-"""The job ``mika_history_retention``: a job that runs every minute must not fill Dagster's storage for ever."""
+"""The job ``mika_history_retention``: a job that runs every minute must not fill Dagster's storage indefinitely."""
 
 from collections.abc import Sequence
 from datetime import timedelta

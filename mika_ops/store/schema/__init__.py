@@ -1,1 +1,1 @@
-"""The tables of a site, our own tables, and their indexes."""
+"""The tables of a site, mika-ops' own tables, and their indexes."""

@@ -146,7 +146,7 @@ UNIQUE_DOCUMENT_INDEXES: Final[dict[Collection, tuple[str, ...]]] = {
 
 
 UNFINISHED_PREFIX: Final = "mika_ops_open_"
-"""What the names of our own indexes on documents start with."""
+"""What the names of mika-ops' own indexes on documents start with."""
 
 
 def unfinished_indexes(dialect: str) -> dict[str, str]:

@@ -43,7 +43,7 @@ acp_idempotency_keys: Final = Table(
 
 
 OWN_VERSION: Final = 1
-"""The version of our own tables that this mika-ops reads and writes."""
+"""The version of mika-ops' own tables that this mika-ops reads and writes."""
 
 
 own_version: Final = Table(
