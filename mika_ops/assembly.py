@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from mika_ops.config.errors import SettingsError
-from mika_ops.config.settings import reveal
 from mika_ops.config.shop import Shop
+from mika_ops.config.validators import reveal
 from mika_ops.documents.document import Document
 from mika_ops.documents.repository import DocumentRepository
 from mika_ops.email.content.brand import Brand

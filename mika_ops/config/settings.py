@@ -1,10 +1,10 @@
 """Every setting, read from environment variables that start with ``MIKA_`` and validated once, together."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
@@ -15,6 +15,7 @@ from pydantic_settings import (
 )
 
 from mika_ops.config.cron import EVERY_MINUTE, require_cron, require_time_zone
+from mika_ops.config.cross_checks import CROSS_CHECKS
 from mika_ops.config.errors import SettingProblem
 from mika_ops.config.executor import ExecutorSettings
 from mika_ops.config.secret_files import SecretFiles
@@ -344,7 +345,7 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        for problem_in in _CROSS_CHECKS:
+        for problem_in in CROSS_CHECKS:
             if problem_in(self, PLAIN_NAMES) is not None:
                 raise SettingProblem(partial(_worded, problem_in, self))
         return self
@@ -364,63 +365,8 @@ def _require(read: Callable[[SettingNames], object]) -> None:
         raise SettingProblem(problem)
 
 
-def _email_goes_one_way(settings: Settings, names: SettingNames) -> str | None:
-    if settings.smtp_url is None or settings.email_directory is None:
-        return None
-    both = f"{names('smtp_url')} and {names('email_directory')}"
-    return f"{both} are both set: emails can go to one of them only"
-
-
-def _email_has_a_sender(settings: Settings, names: SettingNames) -> str | None:
-    if settings.smtp_url is None or settings.email_from is not None:
-        return None
-    return f"{names('smtp_url')} is set without {names('email_from')}: emails need a sender"
-
-
-def _smtp_login_fits(settings: Settings, names: SettingNames) -> str | None:
-    username, password = reveal(settings.smtp_username), reveal(settings.smtp_password)
-    if settings.smtp_url is not None:
-        try:
-            SmtpServer.from_url(settings.smtp_url.get_secret_value(), username=username, password=password, names=names)
-        except ValueError as error:
-            return str(error)
-    elif username or password:
-        login = f"{names('smtp_username')} or {names('smtp_password')}"
-        return f"{login} is set without {names('smtp_url')}, the server to log in to"
-    return None
-
-
-def _admin_api_is_whole(settings: Settings, names: SettingNames) -> str | None:
-    if (settings.admin_api_url is None) == (settings.admin_api_token is None):
-        return None
-    missing = names("admin_api_token" if settings.admin_api_token is None else "admin_api_url")
-    return f"{missing} is missing: the admin API needs both its URL and its token"
-
-
-def _lease_outlasts_sending(settings: Settings, names: SettingNames) -> str | None:
-    if settings.email_lease_minutes * 60 >= 2 * (settings.smtp_connect_timeout_seconds + settings.smtp_timeout_seconds):
-        return None
-    timeouts = f"{names('smtp_connect_timeout_seconds')} and {names('smtp_timeout_seconds')}"
-    return f"{names('email_lease_minutes')} is too short for {timeouts}: a lease must outlast both of them twice"
-
-
-_CROSS_CHECKS: Final[Sequence[Callable[[Settings, SettingNames], str | None]]] = (
-    _email_goes_one_way,
-    _email_has_a_sender,
-    _smtp_login_fits,
-    _admin_api_is_whole,
-    _lease_outlasts_sending,
-)
-"""What settings must be together. Each returns a sentence where they do not fit, or ``None``."""
-
-
 def _worded(problem_in: Callable[[Settings, SettingNames], str | None], settings: Settings, names: SettingNames) -> str:
     return problem_in(settings, names) or ""
-
-
-def reveal(secret: SecretStr | None) -> str | None:
-    """Return the text of a secret, or ``None`` where it is not set."""
-    return None if secret is None else secret.get_secret_value()
 
 
 def run_options_from(settings: Settings) -> RunOptions:

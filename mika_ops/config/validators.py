@@ -5,6 +5,8 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Final
 
+from pydantic import SecretStr
+
 from mika_ops.email.links import is_link
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
 from mika_ops.timestamps import to_datetime
@@ -46,3 +48,8 @@ def require_link(url: str) -> None:
         raise ValueError("is no link: it has a space or an invisible character")
     if not is_link(url):
         raise ValueError("is no link: it must start with https:// or http:// and name a site")
+
+
+def reveal(secret: SecretStr | None) -> str | None:
+    """Return the text of a secret, or ``None`` where it is not set."""
+    return None if secret is None else secret.get_secret_value()

@@ -14,12 +14,13 @@ from mika_ops.config.loading import isolated_settings
 from mika_ops.host.host import Host
 from mika_ops.host.lazy import lazily
 from mika_ops.orchestration.alerts.monitor import Cursor
-from mika_ops.orchestration.alerts.overdue import overdue_at
 from mika_ops.orchestration.definitions import build_definitions
 from mika_ops_tests.orchestration.alerts.alerting import Alerts, Pager
 from mika_ops_tests.orchestration.fake_host import Broken, host_with, run_job, whole_host
 
 SENSOR = "mika_maintenance_alerts"
+
+
 HISTORY_SENSOR = "mika_history_retention_alerts"
 
 
@@ -184,9 +185,6 @@ def test_a_run_that_somebody_tags_later_is_not_taken_for_a_new_one() -> None:
         assert alerts.said == "0 runs finished"
 
 
-# A pager that is broken.
-
-
 def test_an_alert_that_cannot_be_delivered_is_told_once_after_all() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance, Pager(refuses="mika"))
@@ -244,9 +242,6 @@ def test_a_pager_that_cannot_be_made_loses_nothing() -> None:
     assert "stock_reservations" in str(data.cursor)
 
 
-# A cursor that is lost, and a history that is long.
-
-
 @pytest.mark.parametrize(
     "cursor",
     ["", "nonsense", "1234", "[]", '{"version":1,"state":"lost"}', '{"version":0}', '{"version":99,"since":1}'],
@@ -294,57 +289,6 @@ def test_more_runs_than_a_tick_reads_are_read_by_the_next_and_nobody_is_told_bef
     assert "25 times" in ticks[2][0]
 
 
-# Silence.
-
-
-def test_when_no_run_finishes_any_more_that_is_told_until_one_does() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        alerts = Alerts(instance, alert_no_run_minutes=120)
-        alerts.run()
-        assert alerts.tick(after=timedelta(minutes=119)) == []
-        (told,) = alerts.tick(after=timedelta(minutes=2))
-        alerts.run()
-        alerts.later = timedelta(0)
-        alerts.tick()
-
-    assert told.startswith("mika_maintenance: no run has finished since ")
-    assert alerts.pager.told == [("opened", "no_runs"), ("recovered", "no_runs")]
-
-
-def test_without_any_run_silence_is_told_once_the_sensor_has_been_there_for_so_long() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        alerts = Alerts(instance)
-        assert alerts.tick(after=timedelta(minutes=149)) == []
-        assert len(alerts.tick(after=timedelta(minutes=2))) == 1
-
-
-def test_where_no_schedule_is_registered_silence_is_meant() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        alerts = Alerts(instance, maintenance_enabled=False)
-        assert alerts.tick(after=timedelta(days=9)) == []
-
-
-@pytest.mark.parametrize(
-    ("settings", "until"),
-    [
-        ({}, "14:30"),
-        ({"alert_no_run_minutes": 20, "idle_ticks": "run"}, "12:20"),
-        ({"alert_no_run_minutes": 20, "heartbeat_minutes": 180}, "15:15"),
-        ({"maintenance_schedule": "0 20 * * *"}, "20:15"),
-        ({"maintenance_schedule": "0 20 * * *", "maintenance_timezone": "Europe/Berlin"}, "19:15"),
-    ],
-)
-def test_silence_is_never_shorter_than_what_the_schedule_and_the_heartbeat_wait(
-    settings: dict[str, Any], until: str
-) -> None:
-    last = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-    assert overdue_at(isolated_settings(**settings))(last).astimezone(UTC).strftime("%H:%M") == until
-
-
-# Who is told.
-
-
 def test_without_a_sink_and_addresses_alerts_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     settings = isolated_settings()
     sensor = build_definitions(settings=settings).get_repository_def().get_sensor_def(SENSOR)
@@ -364,9 +308,6 @@ def test_an_address_that_is_none_is_refused_when_the_definitions_are_built() -> 
             name="eu", settings=isolated_settings(alert_urls=("json://pager.example", "slack://s3cret@none"))
         )
     assert "s3cret" not in str(refused.value)
-
-
-# What a run says of itself.
 
 
 def test_a_run_names_in_its_tags_how_its_subtasks_ended() -> None:
