@@ -23,11 +23,11 @@ def permanently_failed(now: Timestamp) -> dict[str, Selection]:
 
 
 NAMED: Final = frozenset({"account_delete_requests", "stuck_workflows"})
-"""Of what failed permanently, this is named by ids where it is judged; emails have a command of their own for that."""
+"""The subtasks whose permanent failures the checks name by id. Emails have a command of their own."""
 
 
 _FAILED: Final = "failed:"
-"""Marks, in the one look at the shop, the selections of what failed permanently."""
+"""Marks the selections of permanent failures in the one query of the shop."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class ShopSnapshot:
 def take_snapshot(
     reader: BacklogReader, limits: RunOptions, *, now: Timestamp, naming: Collection[str] = NAMED
 ) -> ShopSnapshot:
-    """Read a shop's standing at ``now``: one look at all that waits, and one at the stock.
+    """Take a snapshot of a shop at ``now``: one query for all that is due, and one for the stock.
 
-    ``naming``: the subtasks for which what failed permanently is named, by one more look where there is any.
+    ``naming``: the subtasks whose permanent failures are named by id, with one more query if there are any.
     """
     failing = permanently_failed(now)
     marked = {f"{_FAILED}{name}": selection for name, selection in failing.items()}

@@ -1,6 +1,6 @@
 """Emails in the outbox: when one is due, and what leasing, sending, failing and giving up do to its document.
 
-What failed permanently, or was skipped, needs manual action, who may put it back: a dead letter.
+An email that failed permanently or was skipped is a dead letter: it needs manual action, and a person may requeue it.
 
 Source: behaviour, sections 3 and 4.
 """

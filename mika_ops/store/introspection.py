@@ -81,7 +81,7 @@ def version_of(database: Database) -> str:
 
 
 def own_tables(database: Database) -> frozenset[str]:
-    """Return which mika-ops' own tables are there."""
+    """Return which of mika-ops' own tables exist."""
     with _looking(database) as connection:
         return frozenset(own.tables) & frozenset(inspect(connection).get_table_names())
 

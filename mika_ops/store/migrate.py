@@ -20,7 +20,7 @@ _OURS_HALF_MADE: Final = _OURS["postgresql"].replace("AND i.indisvalid", "AND NO
 
 
 def wrong_version(database: Database) -> str | None:
-    """Say what to do about mika-ops' own tables that are of another version, or ``None`` where they are not."""
+    """Say what to do about mika-ops' own tables of another version, or return ``None`` if their version is current."""
     version = _version(database)
     if version is None or version == OWN_VERSION:
         return None
@@ -33,7 +33,7 @@ def wrong_version(database: Database) -> str | None:
 
 
 def prepare_tables(database: Database) -> None:
-    """Create the mika-ops' own tables, in our version. Raises ``DatabaseError`` where they are of a newer one."""
+    """Create mika-ops' own tables, in the current version. Raises ``DatabaseError`` where they are of a newer one."""
     if (_version(database) or 0) > OWN_VERSION:
         raise DatabaseError(wrong_version(database))
 
@@ -47,7 +47,7 @@ def prepare_tables(database: Database) -> None:
 
 
 def _version(database: Database) -> int | None:
-    """Return the version of mika-ops' own tables: ``None`` where there are none, 0 where they do not say."""
+    """Return the version of mika-ops' own tables: ``None`` if there are none, 0 if they have no version."""
     with database.reading() as connection:
         tables = set(inspect(connection).get_table_names())
         if acp_sessions.name not in tables:

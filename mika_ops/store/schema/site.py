@@ -1,4 +1,4 @@
-"""EmDash's and Mika's tables as they stand in a site's database, and the mika-ops' own tables.
+"""EmDash's and Mika's tables as they stand in a site's database, and mika-ops' own tables.
 
 mika-ops does not own EmDash's and Mika's tables and never alters them; it creates them only where there is no site
 yet: in the demo, the tests and the benchmark. Its own are those of the ACP session store, and one for their version.
