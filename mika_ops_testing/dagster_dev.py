@@ -19,6 +19,10 @@ T = TypeVar("T")
 
 WARNS = re.compile(r"warn|error|exception|traceback|deprecat|supersed", re.IGNORECASE)
 
+# gRPC's C library writes the severity as the first letter. Its information may hold the word "error": a client that is
+# open while the server stops reports "err=UNAVAILABLE".
+GRPC_INFORMATION = re.compile(r"I\d{4} \d\d:\d\d:\d\d\.")
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -71,7 +75,8 @@ class DagsterDev:
 
     def warnings(self) -> list[str]:
         """Return the lines of its output that hold a warning."""
-        return [line for line in self.output().splitlines() if WARNS.search(line)]
+        lines = self.output().splitlines()
+        return [line for line in lines if WARNS.search(line) and not GRPC_INFORMATION.match(line)]
 
 
 @contextmanager
