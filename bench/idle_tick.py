@@ -103,9 +103,9 @@ def measure_query(shops: Shops, scale: float, *, prepared: bool) -> QueryTime:
         probe = BacklogProbe(Shop(isolated_settings(database_url=url, email_directory=shops.directory / "outbox")))
 
         def query() -> None:
-            waiting = probe.look(NOW)
-            assert isinstance(waiting, PendingWork)
-            assert not any(waiting.due.values()), waiting
+            pending = probe.probe(NOW)
+            assert isinstance(pending, PendingWork)
+            assert not any(pending.due.values()), pending
 
         # In sequence: the floor reads so much that a query after it would find nothing in the processor's caches.
         ours = _median_seconds(query)

@@ -31,11 +31,11 @@ def maintenance_schedule(shop: Shop, job: dg.JobDefinition) -> dg.ScheduleDefini
 
     def evaluate_tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = to_timestamp(context.scheduled_execution_time)
-        decision = decide_tick(runs.read(context.instance), lambda: probe.look(planned), now=utc_now(), shop=shop)
+        decision = decide_tick(runs.read(context.instance), lambda: probe.probe(planned), now=utc_now(), shop=shop)
         # Dagster keeps the log of each tick indefinitely, in a file: log only what the reason does not say.
         if decision.warning:
             context.log.warning(decision.warning)
-        return dg.RunRequest(tags={WHY_TAG: decision.why}) if decision.launch else dg.SkipReason(decision.why)
+        return dg.RunRequest(tags={WHY_TAG: decision.reason}) if decision.run else dg.SkipReason(decision.reason)
 
     return dg.ScheduleDefinition(
         name=f"{job.name}_schedule",
@@ -83,7 +83,7 @@ class JobRuns:
         return RecentRuns(
             under_way={record.dagster_run.run_id: started_at(record) for record in unfinished},
             ended_at=None if last is None else last.at,
-            ended_well=last is not None and last.succeeded,
+            succeeded=last is not None and last.succeeded,
         )
 
     def _in(self, statuses: Sequence[dg.DagsterRunStatus]) -> dg.RunsFilter:
