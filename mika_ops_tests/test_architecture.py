@@ -97,7 +97,7 @@ MAY_IMPORT: dict[str, str] = {
     "host": "documents email ports redaction setting_names",
     "subtasks": "clock deadline documents formatting host ports redaction rules setting_names timestamps",
     "monitoring": "documents formatting ports rules subtasks timestamps",
-    "config": "email host monitoring rules setting_names subtasks timestamps",
+    "config": "email host monitoring rules setting_names store subtasks timestamps",
     "alerting": "config deadline monitoring ports redaction setting_names timestamps",
     "assembly": "admin_api config documents email host ports rules store",
     "scheduling": "assembly config host ports redaction rules store subtasks timestamps",

@@ -230,6 +230,12 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, dotenv_settings, SecretFiles.in_place_of(file_secret_settings)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_a_line_break(cls, value: Any) -> Any:
+        # A file, a copy or ``echo`` leaves one at the end.
+        return value.rstrip("\r\n") if isinstance(value, str) else value
+
     @field_validator("limits")
     @classmethod
     def _limits_name_subtasks(cls, limits: dict[str, int]) -> dict[str, int]:
@@ -251,16 +257,10 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
     @classmethod
     def _is_a_database_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            from sqlalchemy import make_url
-            from sqlalchemy.exc import ArgumentError
+            # Loaded where there is one only: SQLAlchemy takes longer to import than all settings together.
+            from mika_ops.store.database_url import read_database_url
 
-            try:
-                make_url(url.get_secret_value())
-            except (ArgumentError, ValueError):
-                raise ValueError(
-                    "is not a database URL: write sqlite:///path/to/data.db or postgresql://user:password@host/name, "
-                    "with special characters in the password percent-encoded"
-                ) from None
+            _require(lambda names: read_database_url(url.get_secret_value(), names))
         return url
 
     @field_validator("account_url", "admin_api_url", "dagster_url")

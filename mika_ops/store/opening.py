@@ -3,13 +3,11 @@
 import time
 from typing import Final
 
-from sqlalchemy import Connection, Engine, inspect, make_url, select, text
-from sqlalchemy.exc import (
-    ArgumentError,
-)
+from sqlalchemy import Connection, Engine, inspect, select, text
 
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.store.database import Database, _retrying
+from mika_ops.store.database_url import InvalidDatabaseUrl, read_database_url
 from mika_ops.store.errors import UnusableDatabase, is_disconnect, translated
 from mika_ops.store.json_sql import JsonSql
 from mika_ops.store.postgres import postgres_engine
@@ -23,7 +21,8 @@ FIRST_POSTGRES_WITH_GUARDS: Final = (16,)
 def open_database(url: str, *, plugin_id: str = "mika", names: SettingNames = PLAIN_NAMES) -> Database:
     """Open a site's database and look whether it is one, changing nothing.
 
-    ``url`` is ``sqlite:///path/to/data.db`` or ``postgresql://user:password@host:port/name``. Raises
+    ``url`` is ``sqlite:///path/to/data.db`` or ``postgresql://user:password@host:port/name``, with what
+    ``read_database_url`` accepts. Raises
     ``UnusableDatabase`` with one sentence where it cannot be reached or is not a site with Mika for ``plugin_id``.
     """
     engine = engine_for(url, names)
@@ -55,22 +54,12 @@ def _inspect(engine: Engine, plugin_id: str, names: SettingNames) -> Database:
 def engine_for(url: str, names: SettingNames = PLAIN_NAMES) -> Engine:
     """Return an engine with this package's driver and settings. Raises ``UnusableDatabase`` for a URL it cannot use."""
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise UnusableDatabase(
-            f"{names('database_url')} is not a database URL: write sqlite:///path/to/data.db or "
-            "postgresql://user:password@host:5432/name"
-        ) from None
-    match parsed.get_backend_name():
-        case "sqlite":
-            return sqlite_engine(parsed, names)
-        case "postgresql" | "postgres":
-            return postgres_engine(parsed)
-        case other:
-            raise UnusableDatabase(
-                f"{names('database_url')} names a {other} database; an EmDash site's is SQLite (sqlite:///…) or "
-                "Postgres (postgresql://…)"
-            )
+        database = read_database_url(url, names)
+    except InvalidDatabaseUrl as invalid:
+        raise UnusableDatabase(str(invalid)) from None
+    if database.url.get_backend_name() == "sqlite":
+        return sqlite_engine(database.url, names)
+    return postgres_engine(database)
 
 
 def _require_site(connection: Connection, tables: set[str], plugin_id: str, names: SettingNames) -> None:

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 
+from mika_ops.store.database_url import DatabaseUrl
 from mika_ops.store.sqlite import BUSY_TIMEOUT_SECONDS
 
 LOCK_TIMEOUT_MS: Final = 2_000
@@ -20,18 +21,20 @@ _PREPARED_FROM: Final = 5
 """So often the driver runs a statement before it has Postgres prepare it."""
 
 
-def postgres_engine(url: URL) -> Engine:
-    engine = create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        hide_parameters=True,
-        connect_args={
-            "connect_timeout": round(BUSY_TIMEOUT_SECONDS),
-            "application_name": "mika-ops",
-            # A server that is gone without a word must not be waited for indefinitely.
-            "keepalives_idle": 30,
-            "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
-        },
-    )
+_DEFAULTS: Final = {
+    "connect_timeout": round(BUSY_TIMEOUT_SECONDS),
+    "application_name": "mika-ops",
+    # A server that is gone without a word must not be waited for indefinitely.
+    "keepalives_idle": 30,
+    "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
+}
+"""Options of libpq that a URL may set otherwise."""
+
+
+def postgres_engine(database: DatabaseUrl) -> Engine:
+    """Return an engine that changes settings for a transaction at most, so that a pooler may stand between."""
+    defaults = {name: value for name, value in _DEFAULTS.items() if name not in database.url.query}
+    engine = create_engine(database.url, hide_parameters=True, connect_args=defaults)
 
     @event.listens_for(engine, "connect")
     def connect(driver: Any, _record: object) -> None:
@@ -40,7 +43,7 @@ def postgres_engine(url: URL) -> Engine:
         # As text, each quotation mark of each document in a list would have to be escaped: a third of a write's time.
         driver.adapters.register_dumper(list, ListBinaryDumper)
 
-    pooled = False
+    pooled = database.pooled
 
     @event.listens_for(engine, "handle_error")
     def handle_error(context: ExceptionContext) -> None:
@@ -64,6 +67,8 @@ def postgres_engine(url: URL) -> Engine:
         if keeps_plans:
             # Planning for EmDash's 106 indexes takes longer than finding or writing a document.
             settings["plan_cache_mode"] = "force_generic_plan"
+        if database.schema is not None:
+            settings["search_path"] = f'"{database.schema}"'
         connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items()))
 
     return engine

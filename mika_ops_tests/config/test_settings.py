@@ -139,8 +139,8 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         (
             {"database_url": "shop.db"},
             (
-                "MIKA_DATABASE_URL: is not a database URL: write sqlite:///path/to/data.db or "
-                "postgresql://user:password@host/name, with special characters in the password percent-encoded"
+                "MIKA_DATABASE_URL is not a database URL: write sqlite:///path/to/data.db or "
+                "postgresql://user:password@host:5432/name"
             ),
         ),
         (
@@ -169,6 +169,16 @@ def test_a_wrong_value_is_told_with_its_variable_first(values: dict[str, Any], s
     assert told.startswith(start)
     assert told.count("\n") == 0
     assert told.count("MIKA_") == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_break_at_the_end_of_a_variable_is_ignored(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {"DATABASE_URL": SQLITE, "SITE_NAME": "Tea & Co", "SHARDS": "2"}.items():
+        monkeypatch.setenv(f"MIKA_{variable}", value + end)
+
+    settings = load_settings()
+    assert settings.database_url == SecretStr(SQLITE)
+    assert (settings.site_name, settings.shards) == ("Tea & Co", 2)
 
 
 def test_a_folder_for_emails_that_is_a_file_is_told() -> None:
