@@ -1,7 +1,7 @@
 """Finds and changes the documents of the people who asked to be deleted."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mika_ops.clock import Clock
@@ -18,8 +18,10 @@ from mika_ops.documents.selection import (
     top,
 )
 from mika_ops.documents.sweep import Sweep
+from mika_ops.host.host import Host
 from mika_ops.rules import personal_data
 from mika_ops.rules.account_delete import Identity, StepValue
+from mika_ops.subtasks.subtask import required
 from mika_ops.timestamps import Timestamp
 
 Requests: TypeAlias = Mapping[str, Identity]
@@ -40,19 +42,26 @@ Owns: TypeAlias = Callable[[Identity, Document], bool]
 Without: TypeAlias = Callable[[Document, Identity, Timestamp], Document]
 
 
-def change_owned(
-    repository: DocumentRepository,
-    selections: Sequence[Selection],
-    requests: Requests,
-    clock: Clock,
-    *,
-    owns: Owns,
-    without: Without,
-) -> StepOutcome:
-    """Change every selected document for each request that owns it; count the documents by request."""
+@dataclass(frozen=True)
+class OwnedType:
+    """One type of document that a person may own.
+
+    ``select`` yields the selections by which the database finds the people's documents, one for each key, so that each
+    is an index lookup. ``owns`` decides on one document, and ``without`` returns it without its person.
+    """
+
+    collection: Collection
+    select: Callable[[Requests], Iterable[Selection]]
+    owns: Owns
+    without: Without
+
+
+def change_owned(host: Host, owned: OwnedType, requests: Requests, clock: Clock) -> StepOutcome:
+    """Change every document of a type for each request that owns it; count the documents by request."""
+    repository: DocumentRepository = required(getattr(host, owned.collection))
     counts = dict.fromkeys(requests, 0)
     errors: dict[str, str] = {}
-    people = _People(requests, owns)
+    people = _People(requests, owned.owns)
 
     def rule(id_: str, document: Document) -> Change[tuple[tuple[str, ...], str | None]] | None:
         owners: list[str] = []
@@ -61,15 +70,14 @@ def change_owned(
             request_id, identity = people.requests[owner]
             owners.append(request_id)
             try:
-                changed = without(changed, identity, clock.stamp())
+                changed = owned.without(changed, identity, clock.stamp())
             except MalformedDocument as error:
                 return Change(None, (tuple(owners), f"document {id_} cannot be read: {error}"))
             owner = people.first_owner(changed, after=owner)
         return Change(changed, (tuple(owners), None)) if owners else None
 
-    for selection in selections:
-        sweep = Sweep(repository, selection, "account_delete_requests")
-        for ids in sweep.batches():
+    for selection in owned.select(requests):
+        for ids in Sweep(repository, selection, "account_delete_requests").batches():
             changes = repository.change(ids, rule, wait=True)
             for change in changes.changed.values():
                 owners, error = change.note
@@ -78,7 +86,7 @@ def change_owned(
                     if error is not None:
                         errors.setdefault(request_id, error)
             for id_, reason in changes.malformed.items():
-                for request_id in _owners_of(id_, repository, selection, requests):
+                for request_id in _owners_of(id_, repository, owned, requests):
                     errors.setdefault(request_id, f"document {id_} cannot be changed: {reason}")
     return StepOutcome(counts, errors)
 
@@ -101,18 +109,18 @@ class _People:
         return next(owners, None)
 
 
-def _owners_of(id_: str, repository: DocumentRepository, selection: Selection, requests: Requests) -> Iterator[str]:
+def _owners_of(id_: str, repository: DocumentRepository, owned: OwnedType, requests: Requests) -> Iterator[str]:
     """Yield the requests whose person a malformed document names: the database can still search it."""
     for request_id, identity in requests.items():
-        own = {request_id: identity}
-        places = [{key: Field((*holder, key)) for key in personal_data.KEYS} for holder in personal_data.KEY_HOLDERS]
-        named = [condition for fields in places if (condition := named_inside(own, **fields)) is not None]
-        narrowed = replace(selection, top=all_of(selection.top, any_of(*named)))
-        if any(id_ in ids for ids in Sweep(repository, narrowed, "account_delete_requests").batches()):
+        selections = owned.select({request_id: identity})
+        sweeps = (Sweep(repository, selection, "account_delete_requests") for selection in selections)
+        if any(id_ in ids for sweep in sweeps for ids in sweep.batches()):
             yield request_id
 
 
-def by_keys(collection: Collection, types: tuple[str, ...], requests: Requests, *keys: str) -> Iterator[Selection]:
+def by_keys(
+    collection: Collection, types: tuple[str, ...], requests: Requests, *, keys: tuple[str, ...]
+) -> Iterator[Selection]:
     """Select documents by the top-level keys that name a person: one selection for each key, each an index lookup."""
     for key in keys:
         values = key_values(requests, key)
@@ -129,3 +137,11 @@ def named_inside(requests: Requests, **fields: Field) -> Condition | None:
     """Return the condition that a field inside a document names one of the people, by key."""
     conditions = [OneOf(place, key_values(requests, key)) for key, place in fields.items() if key_values(requests, key)]
     return any_of(*conditions) if conditions else None
+
+
+def sentinel_of(identity: Identity) -> str:
+    """Return what takes the place of a person's keys. Raises ``TypeError`` for a person who has none."""
+    sentinel = identity.sentinel
+    if sentinel is None:
+        raise TypeError("a person without any key owns no document")
+    return sentinel

@@ -1,0 +1,27 @@
+"""Stock reservations: rows of the stock tables, released by customer."""
+
+from mika_ops.clock import Clock
+from mika_ops.documents.sweep import IDS_NAMED
+from mika_ops.host.host import Host
+from mika_ops.rules.account_delete import StepValue
+from mika_ops.subtasks.account_delete.owned_documents import Requests, StepOutcome, key_values
+from mika_ops.subtasks.subtask import required
+
+
+def release(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
+    """Release the customers' stock reservations; an orphaned one fails the step for its customer only."""
+    customers = key_values(requests, "customerId")
+    released = dict(required(host.stock).release_customers(customers, now=clock.stamp()) if customers else {})
+    values: dict[str, StepValue] = {}
+    errors: dict[str, str] = {}
+    for request_id, identity in requests.items():
+        reservations = released.get(identity.customer_id or "")
+        values[request_id] = reservations.released if reservations else 0
+        if reservations and reservations.orphans:
+            errors[request_id] = (
+                "reservations of the customer point to stock items that do not exist; restore the items or "
+                f"delete these rows of mika_stock_events: {', '.join(reservations.orphans[:IDS_NAMED])}"
+            )
+        elif reservations and identity.customer_id:
+            del released[identity.customer_id]
+    return StepOutcome(values, errors)
