@@ -30,8 +30,7 @@ from mika_ops.email.dead_letters import (
 )
 from mika_ops.formatting import format_age
 from mika_ops.redaction import redact
-from mika_ops.rules.email import dead_letters as failed_for_good
-from mika_ops.rules.email import skipped_letters
+from mika_ops.rules import email as rules
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
@@ -63,7 +62,7 @@ def failed(kinds: tuple[str, ...], skipped: bool, limit: int | None, addresses: 
     """List the emails that failed permanently: no attempt is left, and only a person can put them back."""
     _require_text(kinds)
     now = to_timestamp(utc_now())
-    selection = skipped_letters(kinds) if skipped else failed_for_good(now, kinds)
+    selection = rules.skipped_letters(kinds) if skipped else rules.dead_letters(kinds).at(now)
     with _shop() as database:
         letters = dead_letters(Documents(database, "ops"), selection, limit=limit or (None if as_json else SHOWN))
         if as_json:

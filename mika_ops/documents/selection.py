@@ -1,13 +1,16 @@
-"""Which documents a sweep takes, said once and read twice: by Python for one document, by the store as SQL.
+"""Which documents a sweep takes: defined once, and read by Python for one document and by the store as SQL.
 
-A ``Selection`` has two halves, as Mika's own queries do. ``top`` looks at top-level fields, which the database indexes;
-``record`` looks inside the document and decides. A document that ``top`` takes, and whose inside has not the shape that
-``record`` reads, is *malformed*: it is reported and left alone.
+A ``Selection`` has two halves, as Mika's own queries do. ``top`` reads top-level fields, which the database indexes;
+``record`` reads the inside of the document and decides. A document that ``top`` takes, and whose inside does not have
+the shape that ``record`` reads, is *malformed*: it is reported and left alone.
+
+Selections are constants. Conditions that compare with a time do not hold it: ``EMAILS.at(now)`` is the selection with
+its time, as ``Select.params`` in SQLAlchemy is a statement with its parameters.
 
 JSON ``null`` counts as absent. Texts compare by code point, which for timestamps is time order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
@@ -15,8 +18,8 @@ from mika_ops.documents.document import Document, MalformedDocument
 from mika_ops.timestamps import Timestamp
 
 Collection: TypeAlias = Literal["account", "catalog", "ledger", "ops", "session"]
-NOT_PREFERRED: Final = "~"
-"""Ends the sort key of a document that comes after its equals."""
+COMES_LAST: Final = "~"
+"""The end of the sort key of a document that comes after its equals."""
 
 FieldType: TypeAlias = Literal["text", "number"]
 
@@ -80,7 +83,7 @@ class OneOf:
     field: Field
     values: tuple[str, ...]
 
-    def holds(self, document: Document) -> bool:
+    def holds(self, document: Document, _at: Timestamp | None = None) -> bool:
         value = self.field.read(document)
         return isinstance(value, str) and value in self.values
 
@@ -92,21 +95,22 @@ class NoneOf:
     field: Field
     values: tuple[str, ...]
 
-    def holds(self, document: Document) -> bool:
+    def holds(self, document: Document, _at: Timestamp | None = None) -> bool:
         return not OneOf(self.field, self.values).holds(document)
 
 
 @dataclass(frozen=True)
 class AtMost:
-    """The field is a text of at most ``bound``; where it is absent, ``if_absent``."""
+    """The field is a time that is not after the selection's time; if it is absent, ``if_absent``."""
 
     field: Field
-    bound: Timestamp
     if_absent: bool = False
 
-    def holds(self, document: Document) -> bool:
+    def holds(self, document: Document, at: Timestamp | None = None) -> bool:
+        if at is None:
+            raise TypeError(f"{self.field} is compared with a time, and the selection has none: use Selection.at")
         value = self.field.checked(document)
-        return self.if_absent if value is None else value <= self.bound
+        return self.if_absent if value is None else value <= at
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Below:
     field: Field
     other: Field
 
-    def holds(self, document: Document) -> bool:
+    def holds(self, document: Document, _at: Timestamp | None = None) -> bool:
         value, other = self.field.checked(document), self.other.checked(document)
         if value is None or other is None:
             raise MalformedDocument(f"{self.field if value is None else self.other} is missing")
@@ -129,7 +133,7 @@ class Blank:
 
     field: Field
 
-    def holds(self, document: Document) -> bool:
+    def holds(self, document: Document, _at: Timestamp | None = None) -> bool:
         return self.field.read(document) in (None, "")
 
 
@@ -139,7 +143,7 @@ class Has:
 
     field: Field
 
-    def holds(self, document: Document) -> bool:
+    def holds(self, document: Document, _at: Timestamp | None = None) -> bool:
         return self.field.read(document) is not None
 
 
@@ -149,8 +153,8 @@ class Not:
 
     condition: "Condition"
 
-    def holds(self, document: Document) -> bool:
-        return not self.condition.holds(document)
+    def holds(self, document: Document, at: Timestamp | None = None) -> bool:
+        return not self.condition.holds(document, at)
 
 
 @dataclass(frozen=True)
@@ -159,8 +163,8 @@ class AllOf:
 
     conditions: tuple["Condition", ...]
 
-    def holds(self, document: Document) -> bool:
-        verdicts = [condition.holds(document) for condition in self.conditions]
+    def holds(self, document: Document, at: Timestamp | None = None) -> bool:
+        verdicts = [condition.holds(document, at) for condition in self.conditions]
         return all(verdicts)
 
 
@@ -170,8 +174,8 @@ class AnyOf:
 
     conditions: tuple["Condition", ...]
 
-    def holds(self, document: Document) -> bool:
-        verdicts = [condition.holds(document) for condition in self.conditions]
+    def holds(self, document: Document, at: Timestamp | None = None) -> bool:
+        verdicts = [condition.holds(document, at) for condition in self.conditions]
         return any(verdicts)
 
 
@@ -192,23 +196,39 @@ def any_of(*conditions: Condition) -> AnyOf:
 class Selection:
     """The documents of one collection that a sweep takes, and their order.
 
-    ``order_by``: the first of these fields that is there sorts, absent first of all; of equals, those for which
-    ``preferred`` holds come first, then ids decide. ``over`` holds for documents that ``record`` will never take again:
-    the database can leave them out of an index. With ``reports_malformed`` off, a document whose record cannot be
-    read is passed over in silence: for selections of somebody's documents, since nobody can say whose it is.
+    ``order_by``: the first of these fields that is present is the sort key, absent first of all; of equals, those for
+    which ``first_if`` holds come first, then ids decide. ``finished`` holds for documents that ``record`` will never
+    take again: the database can leave them out of an index. With ``reports_malformed`` off, a document whose record
+    cannot be read is ignored: for the selections of a person's documents, since nobody can say whose it is.
+
+    ``time``: what ``AtMost`` compares with. A selection is defined without it; ``at`` returns the selection with it.
     """
 
     collection: Collection
     top: Condition
     record: Condition | None = None
     order_by: tuple[Field, ...] = ()
-    preferred: Condition | None = None
-    over: Condition | None = None
+    first_if: Condition | None = None
+    finished: Condition | None = None
     reports_malformed: bool = True
+    time: Timestamp | None = None
+
+    def at(self, time: Timestamp) -> "Selection":
+        """Return the selection at this time."""
+        return replace(self, time=time)
+
+    @property
+    def definition(self) -> "Selection":
+        """The selection without its time. It is equal at all times, so a prepared statement is found by it."""
+        return replace(self, time=None)
 
     def takes(self, document: Document) -> bool:
-        """Say whether the document is taken. Raises ``MalformedDocument`` where only its inside keeps that open."""
-        if not self.top.holds(document):
+        """Return whether the document is taken.
+
+        Raises ``MalformedDocument`` if that depends on a record that cannot be read, and ``TypeError`` if a condition
+        compares with a time and the selection has none.
+        """
+        if not self.top.holds(document, self.time):
             return False
         if self.record is None:
             return True
@@ -216,14 +236,14 @@ class Selection:
             if not self.reports_malformed:
                 return False
             raise MalformedDocument("record is missing or not an object")
-        return self.record.holds(document)
+        return self.record.holds(document, self.time)
 
     def sort_key(self, document: Document, document_id: str) -> tuple[str, str]:
-        """Return what the selection sorts by: (time or empty, marked where it is not preferred; id)."""
+        """Return the key that the selection sorts by: (time or empty, marked unless ``first_if`` holds; id)."""
         values = (field.read(document) for field in self.order_by)
         time = next((value for value in values if isinstance(value, str)), "")
-        preferred = self.preferred is None or self.preferred.holds(document)
-        return time + ("" if preferred else NOT_PREFERRED), document_id
+        is_first = self.first_if is None or self.first_if.holds(document, self.time)
+        return time + ("" if is_first else COMES_LAST), document_id
 
 
 def typed_fields(condition: Condition) -> Iterator[tuple[Field, bool]]:
@@ -241,21 +261,6 @@ def typed_fields(condition: Condition) -> Iterator[tuple[Field, bool]]:
                 yield from typed_fields(inner)
         case _:
             return
-
-
-def with_bounds(condition: Condition, bound: Callable[[Timestamp], str]) -> Condition:
-    """Return a condition that is the same but for the bounds that times are held against."""
-    match condition:
-        case AtMost():
-            return replace(condition, bound=bound(condition.bound))
-        case Not(condition=inner):
-            return Not(with_bounds(inner, bound))
-        case AllOf(conditions=conditions):
-            return AllOf(tuple(with_bounds(inner, bound) for inner in conditions))
-        case AnyOf(conditions=conditions):
-            return AnyOf(tuple(with_bounds(inner, bound) for inner in conditions))
-        case _:
-            return condition
 
 
 def _is_number(value: object) -> bool:

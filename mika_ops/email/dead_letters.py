@@ -109,7 +109,7 @@ def in_batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def permanently_failed(ops: DocumentRepository, kinds: tuple[str, ...], *, now: Timestamp) -> Iterator[Sequence[str]]:
     """Yield the ids of all permanently failed emails, in batches, oldest first."""
-    return Sweep(ops, email.dead_letters(now, kinds), "requeue").batches()
+    return Sweep(ops, email.dead_letters(kinds).at(now), "requeue").batches()
 
 
 @dataclass

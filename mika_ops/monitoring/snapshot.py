@@ -16,9 +16,9 @@ from mika_ops.timestamps import Timestamp
 def permanently_failed(now: Timestamp) -> dict[str, Selection]:
     """Return which documents need manual action at ``now``, by the subtask that they are closest to, oldest first."""
     return {
-        "email_outbox": email.dead_letters(now),
-        "account_delete_requests": account_delete.failed_for_good(),
-        "stuck_workflows": workflow.failed_for_good(),
+        "email_outbox": email.dead_letters().at(now),
+        "account_delete_requests": account_delete.PERMANENTLY_FAILED,
+        "stuck_workflows": workflow.PERMANENTLY_FAILED,
     }
 
 

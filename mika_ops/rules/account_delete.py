@@ -74,24 +74,23 @@ class CompletedStep:
     completed_at: Timestamp
 
 
-def queued() -> Selection:
-    """Select the requests that wait, oldest first."""
-    return Selection(
-        collection="ops",
-        top=all_of(OneOf(top("type"), ("accountDeleteRequest",)), OneOf(top("status"), ("queued",))),
-        record=all_of(),
-        order_by=(top("createdAt"),),
-    )
+_REQUEST: Final = OneOf(top("type"), ("accountDeleteRequest",))
 
+QUEUED: Final = Selection(
+    collection="ops",
+    top=all_of(_REQUEST, OneOf(top("status"), ("queued",))),
+    record=all_of(),
+    order_by=(top("createdAt"),),
+)
+"""The requests that wait, oldest first."""
 
-def failed_for_good() -> Selection:
-    """Select the requests that failed, oldest first: each needs manual action."""
-    return Selection(
-        collection="ops",
-        top=all_of(OneOf(top("type"), ("accountDeleteRequest",)), OneOf(top("status"), ("failed",))),
-        record=all_of(),
-        order_by=(top("createdAt"),),
-    )
+PERMANENTLY_FAILED: Final = Selection(
+    collection="ops",
+    top=all_of(_REQUEST, OneOf(top("status"), ("failed",))),
+    record=all_of(),
+    order_by=(top("createdAt"),),
+)
+"""The requests that failed, oldest first: each needs manual action."""
 
 
 def is_queued(request: Document) -> bool:

@@ -42,39 +42,35 @@ REDACTED_ADDRESS_END: Final = "@redacted.invalid"
 _NO_LEASE: Final = {"leaseKey": ABSENT, "leasedAt": ABSENT, "leaseExpiresAt": ABSENT}
 
 
+_EMAIL: Final = OneOf(top("type"), ("email",))
 _ATTEMPTS_LEFT: Final = Below(record_number("attemptCount"), record_number("maxAttempts"))
+_NOT_LEASED: Final = AtMost(record("leaseExpiresAt"), if_absent=True)
+_NOT_REDACTED: Final = Not(Has(record("metadata", "redactedAt")))
+
+DUE: Final = Selection(
+    collection="ops",
+    top=all_of(_EMAIL, OneOf(top("status"), ("queued", "failed"))),
+    record=all_of(_NOT_LEASED, AtMost(record("nextAttemptAt"), if_absent=True), _ATTEMPTS_LEFT),
+    order_by=(top("nextAttemptAt"),),
+    finished=Not(_ATTEMPTS_LEFT),
+)
+"""The emails that may be sent: oldest ``nextAttemptAt`` first, those without one before all others."""
+
+WAITING: Final = Selection(
+    collection="ops", top=DUE.top, record=_ATTEMPTS_LEFT, order_by=DUE.order_by, finished=DUE.finished
+)
+"""The emails with attempts left, whenever they are due, in the order of ``DUE``."""
+
+STUCK: Final = Selection(
+    collection="ops",
+    top=all_of(_EMAIL, OneOf(top("status"), ("queued",))),
+    record=all_of(AtMost(record("leaseExpiresAt")), Not(_ATTEMPTS_LEFT), Blank(record("lastError"))),
+    order_by=(top("nextAttemptAt"),),
+)
+"""The emails whose last lease has lapsed, with no attempt left and without an error."""
 
 
-def due(now: Timestamp) -> Selection:
-    """Select the emails that may be sent at ``now``: oldest ``nextAttemptAt`` first, those without one before all."""
-    return Selection(
-        collection="ops",
-        top=all_of(OneOf(top("type"), ("email",)), OneOf(top("status"), ("queued", "failed"))),
-        record=all_of(
-            AtMost(record("leaseExpiresAt"), now, if_absent=True),
-            AtMost(record("nextAttemptAt"), now, if_absent=True),
-            _ATTEMPTS_LEFT,
-        ),
-        order_by=(top("nextAttemptAt"),),
-        over=Not(_ATTEMPTS_LEFT),
-    )
-
-
-def stuck(now: Timestamp) -> Selection:
-    """Select the emails whose last lease lapsed at ``now`` with no attempt left and no error to show for it."""
-    return Selection(
-        collection="ops",
-        top=all_of(OneOf(top("type"), ("email",)), OneOf(top("status"), ("queued",))),
-        record=all_of(
-            AtMost(record("leaseExpiresAt"), now),
-            Not(Below(record_number("attemptCount"), record_number("maxAttempts"))),
-            Blank(record("lastError")),
-        ),
-        order_by=(top("nextAttemptAt"),),
-    )
-
-
-def dead_letters(now: Timestamp, kinds: tuple[str, ...] = ()) -> Selection:
+def dead_letters(kinds: tuple[str, ...] = ()) -> Selection:
     """Select the emails that failed permanently, oldest first: no attempt is left, and no worker holds the last one.
 
     ``kinds``: those of these kinds only, or of any where none is named. Redacted ones are left out: what an account
@@ -83,11 +79,7 @@ def dead_letters(now: Timestamp, kinds: tuple[str, ...] = ()) -> Selection:
     return Selection(
         collection="ops",
         top=_emails("failed", kinds),
-        record=all_of(
-            AtMost(record("leaseExpiresAt"), now, if_absent=True),
-            Not(Below(record_number("attemptCount"), record_number("maxAttempts"))),
-            Not(Has(record("metadata", "redactedAt"))),
-        ),
+        record=all_of(_NOT_LEASED, Not(_ATTEMPTS_LEFT), _NOT_REDACTED),
         order_by=(top("createdAt"), record("createdAt")),
     )
 
@@ -97,14 +89,14 @@ def skipped_letters(kinds: tuple[str, ...] = ()) -> Selection:
     return Selection(
         collection="ops",
         top=_emails("skipped", kinds),
-        record=Not(Has(record("metadata", "redactedAt"))),
+        record=_NOT_REDACTED,
         order_by=(top("createdAt"), record("createdAt")),
     )
 
 
 def _emails(status: str, kinds: tuple[str, ...]) -> Condition:
     of_kinds = (OneOf(top("kind"), kinds),) if kinds else ()
-    return all_of(OneOf(top("type"), ("email",)), *of_kinds, OneOf(top("status"), (status,)))
+    return all_of(_EMAIL, *of_kinds, OneOf(top("status"), (status,)))
 
 
 def leased(document: Document, *, key: str, now: Timestamp, lease: timedelta) -> Document:
@@ -211,8 +203,8 @@ def why_not_requeued(document: Document, *, now: Timestamp) -> str | None:
     if document.get("type") != "email":
         return "it is no email"
     record_ = record_of(document)
-    attempts_left = Below(record_number("attemptCount"), record_number("maxAttempts")).holds(document)
-    is_held = not AtMost(record("leaseExpiresAt"), now, if_absent=True).holds(document)
+    attempts_left = _ATTEMPTS_LEFT.holds(document)
+    is_held = not _NOT_LEASED.holds(document, now)
     if _is_redacted(record_):
         return "it was redacted, as the account that it was for is deleted"
     match document.get("status"):
@@ -220,7 +212,7 @@ def why_not_requeued(document: Document, *, now: Timestamp) -> str | None:
             return "it was sent"
         case "queued" | "failed" | "skipped" if is_held:
             return "a worker holds it and may be sending it; wait for its lease to lapse"
-        case "queued" if stuck(now).takes(document):
+        case "queued" if STUCK.at(now).takes(document):
             return "its last attempt was cut short; the subtask stuck_emails marks it failed, then it can be requeued"
         case "queued":
             return "it is queued already"

@@ -25,20 +25,22 @@ def retention_cutoff(now: Timestamp, retention_days: float) -> Timestamp:
 _PURGED: Final = Has(record("rawPayloadPurgedAt"))
 
 
-def purgeable(cutoff: Timestamp) -> Selection:
-    """Select the webhooks received by ``cutoff`` whose raw payload is there and not needed any more, oldest first."""
-    return Selection(
-        collection="ops",
-        top=OneOf(top("type"), ("webhook",)),
-        record=all_of(
-            AtMost(record("receivedAt"), cutoff),
-            Has(record("rawPayloadJson")),
-            Not(_PURGED),
-            any_of(OneOf(top("status"), ("processed",)), Has(record("normalizedPayloadJson"))),
-        ),
-        order_by=(top("receivedAt"),),
-        over=_PURGED,
-    )
+PURGEABLE: Final = Selection(
+    collection="ops",
+    top=OneOf(top("type"), ("webhook",)),
+    record=all_of(
+        AtMost(record("receivedAt")),
+        Has(record("rawPayloadJson")),
+        Not(_PURGED),
+        any_of(OneOf(top("status"), ("processed",)), Has(record("normalizedPayloadJson"))),
+    ),
+    order_by=(top("receivedAt"),),
+    finished=_PURGED,
+)
+"""The webhooks received at most at the selection's time whose raw payload exists and is not needed, oldest first.
+
+The time is the end of the retention: see ``retention_cutoff``.
+"""
 
 
 def purged(document: Document, *, now: Timestamp) -> Document:

@@ -40,47 +40,45 @@ LEASES_EXHAUSTED: Final = (
 _ATTEMPTS_LEFT: Final = Below(record_number("attemptCount"), record_number("maxAttempts"))
 
 
-def failed_for_good() -> Selection:
-    """Select the failed workflows, oldest first, that nothing tries again: no attempt is left, or none is planned."""
-    return Selection(
-        collection="ops",
-        top=all_of(OneOf(top("type"), ("workflow",)), OneOf(top("status"), ("failed",))),
-        record=any_of(Not(_ATTEMPTS_LEFT), Not(Has(record("nextAttemptAt")))),
-        order_by=(top("createdAt"),),
-    )
+_WORKFLOW: Final = OneOf(top("type"), ("workflow",))
 
+PERMANENTLY_FAILED: Final = Selection(
+    collection="ops",
+    top=all_of(_WORKFLOW, OneOf(top("status"), ("failed",))),
+    record=any_of(Not(_ATTEMPTS_LEFT), Not(Has(record("nextAttemptAt")))),
+    order_by=(top("createdAt"),),
+)
+"""The failed workflows that are not retried, oldest first: no attempt is left, or none is planned."""
 
-def stuck(now: Timestamp) -> Selection:
-    """Select the running workflows whose last lease lapsed at ``now`` with no attempt left, oldest lease first."""
-    return Selection(
-        collection="ops",
-        top=all_of(OneOf(top("type"), ("workflow",)), OneOf(top("status"), ("running",))),
-        record=all_of(AtMost(record("leaseExpiresAt"), now), Not(_ATTEMPTS_LEFT)),
-        order_by=(top("leaseExpiresAt"),),
-    )
+STUCK: Final = Selection(
+    collection="ops",
+    top=all_of(_WORKFLOW, OneOf(top("status"), ("running",))),
+    record=all_of(AtMost(record("leaseExpiresAt")), Not(_ATTEMPTS_LEFT)),
+    order_by=(top("leaseExpiresAt"),),
+)
+"""The running workflows whose last lease has lapsed with no attempt left, oldest lease first."""
 
-
-def retryable_webhooks(now: Timestamp) -> Selection:
-    """Select the payment webhook workflows that are due for a replay at ``now``, longest waiting first."""
-    waiting = all_of(OneOf(top("status"), ("queued", "failed")), AtMost(top("nextAttemptAt"), now))
-    abandoned = all_of(OneOf(top("status"), ("running",)), AtMost(top("leaseExpiresAt"), now))
-    return Selection(
-        collection="ops",
-        top=all_of(
-            OneOf(top("type"), ("workflow",)),
-            OneOf(top("kind"), ("payment_webhook_fulfillment",)),
-            OneOf(top("status"), ("queued", "failed", "running")),
-            any_of(waiting, abandoned),
+RETRYABLE_WEBHOOKS: Final = Selection(
+    collection="ops",
+    top=all_of(
+        _WORKFLOW,
+        OneOf(top("kind"), ("payment_webhook_fulfillment",)),
+        OneOf(top("status"), ("queued", "failed", "running")),
+        any_of(
+            all_of(OneOf(top("status"), ("queued", "failed")), AtMost(top("nextAttemptAt"))),
+            all_of(OneOf(top("status"), ("running",)), AtMost(top("leaseExpiresAt"))),
         ),
-        record=all_of(
-            AtMost(record("leaseExpiresAt"), now, if_absent=True),
-            AtMost(record("nextAttemptAt"), now, if_absent=True),
-            _ATTEMPTS_LEFT,
-        ),
-        order_by=(record("nextAttemptAt"), record("leaseExpiresAt"), record("updatedAt")),
-        # Of equals, one that waits for its turn comes before one whose worker was lost.
-        preferred=NoneOf(top("status"), ("running",)),
-    )
+    ),
+    record=all_of(
+        AtMost(record("leaseExpiresAt"), if_absent=True),
+        AtMost(record("nextAttemptAt"), if_absent=True),
+        _ATTEMPTS_LEFT,
+    ),
+    order_by=(record("nextAttemptAt"), record("leaseExpiresAt"), record("updatedAt")),
+    # Of equals, one that waits for its turn comes before one whose worker was lost.
+    first_if=NoneOf(top("status"), ("running",)),
+)
+"""The payment webhook workflows that are due for a replay, longest waiting first."""
 
 
 def webhook_of(document: Document) -> str | None:

@@ -23,8 +23,6 @@ from mika_ops.subtasks.registry import SUBTASKS, due_selections
 from mika_ops.subtasks.subtask import can_run
 from mika_ops.timestamps import Timestamp, to_datetime
 
-_NEVER: Final = "9999-12-31T23:59:59.999Z"
-
 KEPT_SECONDS: Final = 600.0
 """How long a connection is kept. A new connection also detects tables that were created in the meantime."""
 
@@ -186,7 +184,7 @@ class BacklogProbe:
         pending = self._pending(backlog)
         if any(pending.due.values()) or "email_outbox" not in self._runnable:
             return pending
-        upcoming = Documents(database, "ops").candidates(email.due(_NEVER), after=None, limit=1)
+        upcoming = Documents(database, "ops").candidates(email.WAITING, after=None, limit=1)
         at = next((candidate.sorted_by for candidate in upcoming if candidate.sorted_by > now), None)
         return PendingWork(pending.due, at)
 

@@ -130,7 +130,7 @@ def insert_sessions(connection: Connection, sessions: Sequence[Document]) -> Non
     connection.execute(acp_sessions.insert(), [{**_columns(session), "id": session["id"]} for session in sessions])
 
 
-def is_due(now: Timestamp) -> ColumnElement[bool]:
+def is_due(now: Timestamp | ColumnElement[str]) -> ColumnElement[bool]:
     """Return the condition for the sessions that need work at ``now``."""
     return or_(
         _row.purge_at <= now,

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Integer,
     Select,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -30,7 +31,7 @@ from mika_ops.store.documents import Documents
 from mika_ops.store.json_sql import JsonSql
 from mika_ops.store.schema.own import acp_sessions
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
-from mika_ops.store.statement_cache import Times, execute
+from mika_ops.store.statement_cache import execute
 from mika_ops.timestamps import Timestamp
 
 _UNREADABLE: Final = "unreadable"
@@ -47,14 +48,14 @@ class DatabaseBacklog:
 
     def read(self, selections: Mapping[str, Selection], *, now: Timestamp) -> Backlog:
         """Count what is due at ``now``: the documents that each selection takes, and the rows of Mika's tables."""
-        database, times = self.database, Times()
-        marked = tuple((name, times.marked(selection)) for name, selection in selections.items())
-        with database.reading(generic_plan=True) as connection:
-            found = execute(connection, times, _all_that_waits, _Site.of(database), marked, times.mark(now))
+        site = _Site.of(self.database)
+        definitions = tuple((name, selection.definition) for name, selection in selections.items())
+        times = {_time_parameter(number): selection.time for number, selection in enumerate(selections.values())}
+        with self.database.reading(generic_plan=True) as connection:
+            found = execute(connection, _all_that_waits, site, definitions, now=now, **times)
             rows = {row.name: row for row in found}
             unreadable, named = rows.pop(_UNREADABLE).due, ()
             if unreadable:
-                site = _Site.of(database)
                 ids = select(plugin_storage.c.id).where(_unreadable(site)).order_by(plugin_storage.c.id)
                 named = tuple(connection.execute(ids.limit(IDS_NAMED)).scalars())
         return Backlog({name: Due(row.due, row.oldest, row.malformed) for name, row in rows.items()}, unreadable, named)
@@ -118,7 +119,7 @@ class DatabaseBacklog:
             .limit(limit)
         )
         with self.database.reading() as connection:
-            return connection.execute(statement).scalars().all()
+            return connection.execute(statement, {"at": selection.time}).scalars().all()
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,15 @@ class _Site:
         return cls(database.json_sql, database.plugin_id, database.has_acp_sessions)
 
 
-def _all_that_waits(site: _Site, selections: tuple[tuple[str, Selection], ...], now: Timestamp) -> CompoundSelect[Any]:
+def _time_parameter(number: int) -> str:
+    """Return the parameter that holds the time of one selection: they differ, as the end of a retention is not now."""
+    return f"at_{number}"
+
+
+def _all_that_waits(site: _Site, selections: tuple[tuple[str, Selection], ...]) -> CompoundSelect[Any]:
+    now = bindparam("now", None, type_=Text())
     statements = [
-        *(_documents(site, name, selection) for name, selection in selections),
+        *(_documents(site, number, *named) for number, named in enumerate(selections)),
         _rows("stock_reservations", stock_events.c.expires_at, _expired_reservations(now)),
         _rows("ephemeral_records", ephemeral_records.c.expires_at, ephemeral_records.c.expires_at <= now),
         select(*_counts(_UNREADABLE, null())).where(_unreadable(site)),
@@ -146,10 +153,10 @@ def _all_that_waits(site: _Site, selections: tuple[tuple[str, Selection], ...], 
     return union_all(*statements)
 
 
-def _documents(site: _Site, name: str, selection: Selection) -> Select[str, int, Any, int]:
-    json_sql, documents = site.json_sql.parsed_once(plugin_storage)
+def _documents(site: _Site, number: int, name: str, selection: Selection) -> Select[str, int, Any, int]:
+    json_sql, documents = replace(site.json_sql, time_parameter=_time_parameter(number)).parsed_once(plugin_storage)
     malformed = json_sql.malformed(selection)
-    since = func.nullif(json_sql.since(replace(selection, order_by=(*selection.order_by, _MADE))), "")
+    since = func.nullif(json_sql.waiting_since(replace(selection, order_by=(*selection.order_by, _MADE))), "")
     return (
         select(
             literal(name, Text()).label("name"),
@@ -180,7 +187,7 @@ def _counts(name: str, oldest: ColumnElement[Any]) -> tuple[Any, Any, Any, Any]:
     )
 
 
-def _expired_reservations(now: Timestamp) -> ColumnElement[bool]:
+def _expired_reservations(now: Timestamp | ColumnElement[str]) -> ColumnElement[bool]:
     event = stock_events.c
     return and_(event.kind == "reservation", event.status == "active", event.expires_at <= now)
 

@@ -15,7 +15,7 @@ from mika_ops.store.errors import RowRefused
 from mika_ops.store.in_list import in_list
 from mika_ops.store.json_sql import JsonSql
 from mika_ops.store.schema.site import plugin_storage
-from mika_ops.store.statement_cache import Times, execute
+from mika_ops.store.statement_cache import execute
 
 _storage = plugin_storage.c
 
@@ -72,14 +72,13 @@ class Documents:
 
     def candidates(self, selection: Selection, *, after: Candidate | None, limit: int) -> Sequence[Candidate]:
         """Return up to ``limit`` documents that the selection takes, in its order, by the site's own indexes."""
-        database, times = self.database, Times()
-        marked = times.marked(selection)
-        bound: dict[str, Any] = {"limit": limit}
+        database = self.database
+        parameters: dict[str, Any] = {"at": selection.time, "limit": limit}
         if after is not None:
-            bound |= {"after_sorted_by": after.sorted_by, "after_id": after.id}
+            parameters |= {"after_sorted_by": after.sorted_by, "after_id": after.id}
+        statement = database.json_sql, database.plugin_id, selection.definition, after is not None
         with database.reading() as connection:
-            site = database.json_sql, database.plugin_id
-            rows = execute(connection, times, _candidates, *site, marked, after is not None, **bound).all()
+            rows = execute(connection, _candidates, *statement, **parameters).all()
         return [Candidate(row.id, row.sorted_by, bool(row.malformed)) for row in rows]
 
     def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
@@ -212,11 +211,11 @@ def _candidates(json_sql: JsonSql, plugin_id: str, selection: Selection, goes_on
         .select_from(documents)
         .where(_storage.plugin_id == plugin_id, _storage.collection == selection.collection, json_sql.where(selection))
         .order_by(sorted_by, id_)
-        .limit(bindparam("limit", 0, type_=Integer))
+        .limit(bindparam("limit", None, type_=Integer))
     )
     if not goes_on:
         return statement
-    after = tuple_(bindparam("after_sorted_by", "", type_=Text), bindparam("after_id", "", type_=Text))
+    after = tuple_(bindparam("after_sorted_by", None, type_=Text), bindparam("after_id", None, type_=Text))
     return statement.where(tuple_(sorted_by, id_) > after)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     FromClause,
     Select,
     and_,
+    bindparam,
     case,
     false,
     func,
@@ -29,7 +30,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import Boolean, Text
 
 from mika_ops.documents.selection import (
-    NOT_PREFERRED,
+    COMES_LAST,
     AllOf,
     AnyOf,
     AtMost,
@@ -68,16 +69,19 @@ def _one_of(condition: Condition) -> Iterator[tuple[Field, tuple[str, ...]]]:
 class JsonSql:
     """The spelling of one dialect (``sqlite`` or ``postgresql``).
 
-    ``guarded``: no index vouches that every document is JSON, so each look asks first. That is slower, and only needed
-    where a site has none of EmDash's expression indexes.
+    ``guarded``: no index guarantees that every document is JSON, so each expression checks first. That is slower, and
+    only needed where a site has none of EmDash's expression indexes.
 
-    ``parsed``: for statements that select from ``parsed_once``. Postgres reads a document's whole text for each look
-    into it, of which a selection takes a dozen; SQLite remembers the document that it has read.
+    ``parsed``: for statements that select from ``parsed_once``. Postgres parses a document's whole text for each
+    expression, of which a selection has a dozen; SQLite caches the document that it parsed last.
+
+    ``time_parameter``: the parameter that holds the selection's time.
     """
 
     dialect: str
     guarded: bool = False
     parsed: bool = False
+    time_parameter: str = "at"
 
     def parsed_once(self, documents: FromClause) -> tuple["JsonSql", FromClause]:
         """Return the spelling by which a document is read once, and what a statement in it selects from."""
@@ -120,17 +124,17 @@ class JsonSql:
     def _named(self, type_: str) -> str:
         return "({})".format(", ".join(f"'{name}'" for name in _JSON_TYPES[self.dialect][type_]))
 
-    def since(self, selection: Selection) -> ColumnElement[str]:
+    def waiting_since(self, selection: Selection) -> ColumnElement[str]:
         """Return the first of the selection's order fields that is a text, else an empty text."""
         texts = [case((self.is_a(field.path, "text"), self.text(field))) for field in selection.order_by]
         return self.by_code_point(func.coalesce(*texts, "") if texts else literal("", Text()))
 
     def sort_key(self, selection: Selection) -> ColumnElement[str]:
         """Return the text that the selection sorts by."""
-        since = self.since(selection)
-        if selection.preferred is None:
+        since = self.waiting_since(selection)
+        if selection.first_if is None:
             return since
-        mark = case((self.condition(selection.preferred), ""), else_=NOT_PREFERRED)
+        mark = case((self.condition(selection.first_if), ""), else_=COMES_LAST)
         return self.by_code_point(since.concat(mark))
 
     def by_code_point(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -143,31 +147,32 @@ class JsonSql:
         if selection.record is None:
             return taken
         malformed, decided = self.malformed(selection), self.condition(selection.record)
-        if selection.over is not None:
-            # Says nothing new: it repeats an index's own condition to the letter, or the planner would not see it.
-            taken = and_(taken, text(self.not_over(selection)))
+        if selection.finished is not None:
+            # Redundant, but the planner uses a partial index only where a query repeats the index's condition.
+            taken = and_(taken, text(self.unfinished(selection)))
         if selection.reports_malformed:
             return and_(taken, or_(malformed, decided))
         return and_(taken, not_(malformed), decided)
 
-    def not_over(self, selection: Selection) -> str:
-        """Return the condition for documents of the selection's type that are not over, or are malformed.
+    def unfinished(self, selection: Selection) -> str:
+        """Return the condition for documents of the selection's type that are unfinished or malformed.
 
-        With its values in it, as an index on those documents alone has them.
+        Its values are literals, as in the partial index on those documents.
         """
         type_ = next(values[0] for field, values in _one_of(selection.top) if field == top("type"))
-        is_open = f"{self.over(selection)} = 0" if self.dialect == "sqlite" else f"NOT {self.over(selection)}"
+        finished = self.finished(selection)
+        is_open = f"{finished} = 0" if self.dialect == "sqlite" else f"NOT {finished}"
         return f"{self.indexed('type')} = '{type_}' AND ({is_open})"
 
-    def over(self, selection: Selection) -> str:
-        """Return whether a document is well-formed and over, as an expression with its values in it: never null."""
-        if selection.over is None:
-            raise TypeError("nothing of this selection is ever over")
-        # As an index's own condition, whatever a statement selects from. Most documents are not over: that goes first.
+    def finished(self, selection: Selection) -> str:
+        """Return whether a document is well-formed and finished, as an expression with literal values: never null."""
+        if selection.finished is None:
+            raise TypeError("this selection does not say when a document is finished")
+        # As in the index's condition, whatever a statement selects from.
         of_text = replace(self, parsed=False)
-        over = and_(of_text.condition(selection.over), not_(of_text.malformed(selection)))
+        finished = and_(of_text.condition(selection.finished), not_(of_text.malformed(selection)))
         dialect: Any = sqlite.dialect if self.dialect == "sqlite" else postgresql.dialect
-        whether = func.coalesce(over, false(), type_=Boolean())
+        whether = func.coalesce(finished, false(), type_=Boolean())
         return str(whether.compile(dialect=dialect(), compile_kwargs={"literal_binds": True}))
 
     def malformed(self, selection: Selection) -> ColumnElement[bool]:
@@ -187,8 +192,9 @@ class JsonSql:
                 return self.text(field).in_(values)
             case NoneOf(field=field, values=values):
                 return func.coalesce(self.text(field), "").not_in(values)
-            case AtMost(field=field, bound=bound, if_absent=if_absent):
-                reached = and_(self.is_a(field.path, "text"), self.text(field) <= bound)
+            case AtMost(field=field, if_absent=if_absent):
+                time = bindparam(self.time_parameter, None, type_=Text())
+                reached = and_(self.is_a(field.path, "text"), self.text(field) <= time)
                 return or_(self.is_no(field.path, "text"), reached) if if_absent else reached
             case Below(field=field, other=other):
                 return func.coalesce(self._number(field) < self._number(other), false(), type_=Boolean())

@@ -1,68 +1,44 @@
-"""Statements that are built once in a process: building a long one takes longer than the database takes to run it.
+"""Statements that are built once in a process: building a long one takes longer than running it.
 
-What changes from one time to the next is bound: times by marks that stand for them while the statement is built, and
-whatever else by name. So a statement is known again by its selections, whatever the time.
+What changes between two calls, such as the time of a selection, is a parameter. So a statement is found again by the
+definitions of its selections.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Dialect, Executable
 from sqlalchemy.sql import ClauseElement
 
-from mika_ops.documents.selection import Selection, with_bounds
-from mika_ops.timestamps import Timestamp
-
-_MARK: Final = "\N{OBJECT REPLACEMENT CHARACTER}"
-"""Begins a mark. No time does."""
-
 Build = Callable[..., Executable]
-"""Makes a statement of hashable arguments: a function of a module, which is the same one at every call."""
-
-
-@dataclass
-class Times:
-    """The times of selections, each with the mark that stands for it."""
-
-    marks: dict[Timestamp, str] = field(default_factory=dict)
-
-    def mark(self, time: Timestamp) -> str:
-        """Return what stands for a time."""
-        return self.marks.setdefault(time, f"{_MARK}{len(self.marks)}")
-
-    def marked(self, selection: Selection) -> Selection:
-        """Return a selection with its times replaced by their marks."""
-        return replace(
-            selection,
-            top=with_bounds(selection.top, self.mark),
-            record=None if selection.record is None else with_bounds(selection.record, self.mark),
-            over=None if selection.over is None else with_bounds(selection.over, self.mark),
-            preferred=None if selection.preferred is None else with_bounds(selection.preferred, self.mark),
-        )
+"""Builds a statement from hashable arguments: a function of a module, which is the same object at every call."""
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """The SQL of a statement; its parameters with their values, marks among them; their order, where that counts."""
+    """The SQL of a statement, its parameters with the values of those that are fixed, and their order if it counts."""
 
     sql: str
     parameters: Mapping[str, Any]
     order: tuple[str, ...] | None
 
 
-def execute(connection: Connection, times: Times, build: Build, *arguments: Any, **bound: Any) -> CursorResult[Any]:
-    """Run the statement that ``build`` makes of its arguments, with the times and what else it binds by name."""
+def execute(connection: Connection, build: Build, *arguments: Any, **parameters: Any) -> CursorResult[Any]:
+    """Run the statement that ``build`` makes of its arguments.
+
+    ``parameters`` are the values of its parameters by name; others are ignored. Raises ``TypeError`` if one is missing
+    or ``None``, since SQL compares with NULL without an error.
+    """
     dialect: Any = type(connection.dialect)
     prepared = _prepare(dialect, build, *arguments)
-    moments = {mark: time for time, mark in times.marks.items()}
-    values = {
-        name: bound[name] if name in bound else moments.get(value, value) if isinstance(value, str) else value
-        for name, value in prepared.parameters.items()
-    }
-    parameters = values if prepared.order is None else tuple(values[name] for name in prepared.order)
-    return connection.exec_driver_sql(prepared.sql, parameters)
+    values = {name: parameters.get(name, fixed) for name, fixed in prepared.parameters.items()}
+    missing = [name for name, value in values.items() if value is None]
+    if missing:
+        raise TypeError(f"no value for {', '.join(missing)}: a selection that compares with a time needs one, by `at`")
+    ordered = values if prepared.order is None else tuple(values[name] for name in prepared.order)
+    return connection.exec_driver_sql(prepared.sql, ordered)
 
 
 @lru_cache(maxsize=256)

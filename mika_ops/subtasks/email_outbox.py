@@ -44,6 +44,6 @@ SUBTASK = Subtask(
     needs=("email_outbox",),
     run=run,
     done=("sent",),
-    due=lambda now, _limits: email.due(now),
+    due=lambda now, _limits: email.DUE.at(now),
     shardable=True,
 )

@@ -33,7 +33,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> RawProviderPayloadsResu
 
 def due(now: Timestamp, limits: RunOptions) -> Selection:
     """Select what is past the retention at ``now``."""
-    return webhook.purgeable(webhook.retention_cutoff(now, limits.raw_payload_retention_days))
+    return webhook.PURGEABLE.at(webhook.retention_cutoff(now, limits.raw_payload_retention_days))
 
 
 SUBTASK = Subtask(

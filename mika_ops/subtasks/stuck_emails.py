@@ -16,7 +16,9 @@ class StuckEmailsResult(SweptResult):
 
 def run(host: Host, clock: Clock, limits: RunOptions) -> StuckEmailsResult:
     """Reclaim stuck emails, oldest first."""
-    sweep = Sweep(required(host.ops), email.stuck(clock.scheduled_at), "stuck_emails", limits.limit, limits.out_of_time)
+    sweep = Sweep(
+        required(host.ops), email.STUCK.at(clock.scheduled_at), "stuck_emails", limits.limit, limits.out_of_time
+    )
     sweep.change(lambda document: email.reclaimed(document, now=clock.stamp()))
     return StuckEmailsResult(reclaimed=sweep.changed, **sweep.counts())
 
@@ -27,5 +29,5 @@ SUBTASK = Subtask(
     needs=("ops",),
     run=run,
     done=("reclaimed",),
-    due=lambda now, _limits: email.stuck(now),
+    due=lambda now, _limits: email.STUCK.at(now),
 )

@@ -17,7 +17,7 @@ class StuckWorkflowsResult(SweptResult):
 def run(host: Host, clock: Clock, limits: RunOptions) -> StuckWorkflowsResult:
     """Reclaim stuck workflows, oldest lease first."""
     sweep = Sweep(
-        required(host.ops), workflow.stuck(clock.scheduled_at), "stuck_workflows", limits.limit, limits.out_of_time
+        required(host.ops), workflow.STUCK.at(clock.scheduled_at), "stuck_workflows", limits.limit, limits.out_of_time
     )
     sweep.change(lambda document: workflow.reclaimed(document, now=clock.stamp()))
     return StuckWorkflowsResult(reclaimed=sweep.changed, **sweep.counts())
@@ -29,5 +29,5 @@ SUBTASK = Subtask(
     needs=("ops",),
     run=run,
     done=("reclaimed",),
-    due=lambda now, _limits: workflow.stuck(now),
+    due=lambda now, _limits: workflow.STUCK.at(now),
 )

@@ -24,7 +24,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> WebhookRetriesResult:
     ops, admin_api = required(host.ops), required(host.admin_api)
     sweep = Sweep(
         ops,
-        workflow.retryable_webhooks(clock.scheduled_at),
+        workflow.RETRYABLE_WEBHOOKS.at(clock.scheduled_at),
         "webhook_retries",
         limits.limit,
         limits.out_of_time,
@@ -68,6 +68,6 @@ SUBTASK = Subtask(
     needs=("ops", "admin_api"),
     run=run,
     done=("retried",),
-    due=lambda now, _limits: workflow.retryable_webhooks(now),
+    due=lambda now, _limits: workflow.RETRYABLE_WEBHOOKS.at(now),
     shardable=True,
 )

@@ -137,7 +137,7 @@ def test_the_account_delete_leaves_nothing_of_the_person(shop: Any) -> None:
 
 def test_the_summary_says_what_is_left(shop: Any) -> None:
     def due(at: str) -> dict[str, int]:
-        selections = {"email_outbox": email.due(at), "stuck_workflows": workflow.stuck(at)}
+        selections = {"email_outbox": email.DUE.at(at), "stuck_workflows": workflow.STUCK.at(at)}
         backlog = shop.host.backlog.read(selections, now=at)
         return {subtask: each.count for subtask, each in backlog.due.items()}
 

@@ -56,13 +56,13 @@ STORED: tuple[Document, ...] = (
 
 
 SELECTIONS: Mapping[str, Selection] = {
-    "due emails": email.due(NOW),
-    "stuck emails": email.stuck(NOW),
-    "dead letters": email.dead_letters(NOW),
-    "purgeable webhooks": webhook.purgeable(NOW),
-    "stuck workflows": workflow.stuck(NOW),
-    "retryable webhooks": workflow.retryable_webhooks(NOW),
-    "account deletes": account_delete.queued(),
+    "due emails": email.DUE.at(NOW),
+    "stuck emails": email.STUCK.at(NOW),
+    "dead letters": email.dead_letters().at(NOW),
+    "purgeable webhooks": webhook.PURGEABLE.at(NOW),
+    "stuck workflows": workflow.STUCK.at(NOW),
+    "retryable webhooks": workflow.RETRYABLE_WEBHOOKS.at(NOW),
+    "account deletes": account_delete.QUEUED,
     "somebody's emails": Selection(
         "ops", OneOf(top("type"), ("email",)), OneOf(record("customerId"), ("customer_1",)), reports_malformed=False
     ),
@@ -96,7 +96,7 @@ def test_the_candidates_are_those_of_the_database(
 
 
 def test_these_candidates_include_malformed_ones(both: tuple[InMemory, InDatabase]) -> None:
-    due = both[0].candidates(email.due(NOW), after=None, limit=100)
+    due = both[0].candidates(email.DUE.at(NOW), after=None, limit=100)
 
     assert {candidate.id for candidate in due if candidate.malformed} == {"email_8", "email_9", "email_10"}
 

@@ -60,23 +60,23 @@ def test_a_selection_that_does_not_look_inside_needs_no_record() -> None:
 
 @pytest.mark.parametrize(("time", "taken"), [(BEFORE, True), (NOW, True), (AFTER, False)])
 def test_a_time_is_reached_at_its_millisecond_and_after(time: str, taken: bool) -> None:
-    assert selecting(AtMost(record("at"), NOW)).takes(document({"at": time})) is taken
+    assert selecting(AtMost(record("at"))).at(NOW).takes(document({"at": time})) is taken
 
 
 @pytest.mark.parametrize("if_absent", [True, False])
 @pytest.mark.parametrize("record_", [{}, {"at": None}])
 def test_null_counts_as_absent(record_: Document, if_absent: bool) -> None:
-    assert selecting(AtMost(record("at"), NOW, if_absent=if_absent)).takes(document(record_)) is if_absent
+    assert selecting(AtMost(record("at"), if_absent=if_absent)).at(NOW).takes(document(record_)) is if_absent
 
 
 @pytest.mark.parametrize("value", [5, 0, False, {}, []])
 def test_a_time_in_the_record_that_is_no_text_is_malformed(value: object) -> None:
     with pytest.raises(MalformedDocument, match=r"record\.at is not a text"):
-        selecting(AtMost(record("at"), NOW)).takes(document({"at": value}))
+        selecting(AtMost(record("at"))).at(NOW).takes(document({"at": value}))
 
 
 def test_a_top_level_time_that_is_no_text_counts_as_absent() -> None:
-    assert not selecting(AtMost(top("at"), NOW)).takes(document(at=5))
+    assert not selecting(AtMost(top("at"))).at(NOW).takes(document(at=5))
 
 
 @pytest.mark.parametrize(("count", "taken"), [(2, True), (2.5, True), (3, False), (4, False)])
@@ -97,11 +97,11 @@ def test_a_missing_number_is_malformed() -> None:
 
 @pytest.mark.parametrize("conditions", [all_of, any_of])
 def test_what_is_malformed_does_not_depend_on_the_order_of_conditions(conditions: Any) -> None:
-    decided, wrong = OneOf(record("kind"), ("a",)), AtMost(record("at"), NOW)
+    decided, wrong = OneOf(record("kind"), ("a",)), AtMost(record("at"))
     for ordered in ((decided, wrong), (wrong, decided)):
         for kind in ("a", "b"):
             with pytest.raises(MalformedDocument):
-                selecting(conditions(*ordered)).takes(document({"kind": kind, "at": 5}))
+                selecting(conditions(*ordered)).at(NOW).takes(document({"kind": kind, "at": 5}))
 
 
 @pytest.mark.parametrize(("value", "blank"), [(None, True), ("", True), ("x", False), (0, False), (False, False)])
@@ -141,8 +141,8 @@ def test_what_is_no_time_sorts_as_absent_and_absent_first(value: object) -> None
     assert selection.sort_key(document(nextAttemptAt=value), "z") < selection.sort_key(document(nextAttemptAt=NOW), "a")
 
 
-def test_of_equal_times_the_preferred_comes_first_then_ids_decide() -> None:
-    selection = selecting(order_by=(record("at"),), preferred=NoneOf(top("status"), ("running",)))
+def test_of_equal_times_the_one_that_first_if_names_comes_first_then_ids_decide() -> None:
+    selection = selecting(order_by=(record("at"),), first_if=NoneOf(top("status"), ("running",)))
     keys = [
         selection.sort_key(document({"at": NOW}, status=status), id_)
         for id_, status in (("b", "queued"), ("c", "queued"), ("a", "running"))
@@ -150,3 +150,16 @@ def test_of_equal_times_the_preferred_comes_first_then_ids_decide() -> None:
     assert keys == sorted(keys)
     later = selection.sort_key(document({"at": AFTER}, status="queued"), "a")
     assert max(keys) < later
+
+
+def test_a_selection_that_compares_with_a_time_needs_one() -> None:
+    for place, taken in ((record("at"), document({"at": NOW})), (top("at"), document(at=NOW))):
+        with pytest.raises(TypeError, match=r"use Selection\.at"):
+            selecting(AtMost(place)).takes(taken)
+
+
+def test_selections_at_different_times_have_one_definition() -> None:
+    due = selecting(AtMost(record("at")))
+
+    assert due.at(BEFORE) != due.at(AFTER)
+    assert due.at(BEFORE).definition == due.at(AFTER).definition == due

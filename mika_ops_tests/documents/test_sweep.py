@@ -20,7 +20,7 @@ from mika_ops.store.documents import Documents
 from mika_ops_testing.builders import BEFORE, NOW, email, get, put
 from mika_ops_tests.documents.arbitrary import json_objects
 
-DUE = email_rules.due(NOW)
+DUE = email_rules.DUE.at(NOW)
 
 
 @dataclass

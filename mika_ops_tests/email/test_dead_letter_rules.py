@@ -25,7 +25,7 @@ def failed_email(id_: str = "email_1", /, *, top: Document | None = None, **reco
 
 
 def is_dead(document: Document) -> bool:
-    return rules.dead_letters(NOW).takes(document)
+    return rules.dead_letters().at(NOW).takes(document)
 
 
 def why_not(document: Document) -> str | None:
@@ -84,7 +84,7 @@ def test_another_document_is_no_dead_letter(other: Document) -> None:
 
 
 def test_dead_letters_are_told_apart_by_kind() -> None:
-    of_links = rules.dead_letters(NOW, ("magic_link", "download"))
+    of_links = rules.dead_letters(("magic_link", "download")).at(NOW)
     assert of_links.takes(failed_email(kind="magic_link"))
     assert of_links.takes(failed_email(kind="download"))
     assert not of_links.takes(failed_email(kind="order_confirmation"))
@@ -97,7 +97,7 @@ def test_the_oldest_comes_first() -> None:
         failed_email("b", top={"createdAt": BEFORE}),
         failed_email("a", createdAt=LATER, top={"createdAt": ABSENT}),
     ]
-    for selection in (rules.dead_letters(NOW), rules.skipped_letters()):
+    for selection in (rules.dead_letters().at(NOW), rules.skipped_letters()):
         ordered = sorted(letters, key=lambda document: selection.sort_key(document, document["id"]))
         assert [document["id"] for document in ordered] == ["b", "c", "a"]
 
@@ -148,7 +148,7 @@ def test_an_email_that_must_not_be_requeued_says_why(document: Document, why: st
 
 def test_an_email_that_is_stuck_is_left_to_maintenance_first() -> None:
     stuck = email(attemptCount=5, leaseExpiresAt=BEFORE)
-    assert rules.stuck(NOW).takes(stuck)
+    assert rules.STUCK.at(NOW).takes(stuck)
     assert "stuck_emails" in (why_not(stuck) or "")
     assert why_not(rules.reclaimed(stuck, now=NOW)) is None
 
@@ -182,7 +182,7 @@ def test_every_dead_letter_may_be_requeued_unless_it_is_redacted_or_allows_no_at
 def test_what_may_be_requeued_is_neither_due_nor_held_nor_sent(document: Document) -> None:
     if why_not(document) is None:
         assert document["status"] in ("failed", "skipped")
-        assert not rules.due(NOW).takes(document)
+        assert not rules.DUE.at(NOW).takes(document)
         assert document["record"].get("leaseExpiresAt", EARLIER) <= NOW
 
 
@@ -190,7 +190,7 @@ def test_what_may_be_requeued_is_neither_due_nor_held_nor_sent(document: Documen
 def test_what_is_requeued_is_due_at_once_and_cannot_be_requeued_twice(document: Document) -> None:
     if why_not(document) is None:
         again = requeued(document)
-        assert rules.due(NOW).takes(again)
+        assert rules.DUE.at(NOW).takes(again)
         assert why_not(again) == "it is queued already"
 
 

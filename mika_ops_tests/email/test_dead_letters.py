@@ -47,9 +47,9 @@ def plan_of(database: Database, selection: Selection) -> str:
 @pytest.mark.parametrize(
     ("selection", "fields"),
     [
-        (dead_letters(NOW), "type_status"),
+        (dead_letters().at(NOW), "type_status"),
         (skipped_letters(), "type_status"),
-        (dead_letters(NOW, ("magic_link",)), "type_kind_status_nextAttemptAt"),
+        (dead_letters(("magic_link",)).at(NOW), "type_kind_status_nextAttemptAt"),
         (skipped_letters(("magic_link", "download")), "type_kind_status_nextAttemptAt"),
     ],
 )

@@ -67,7 +67,7 @@ class Leases(RuleBasedStateMachine):
     @rule(target=held, name=st.sampled_from(["email_1", "email_2", "email_3"]))
     def a_worker_leases(self, name: str) -> Any:
         before = self.documents[name]
-        if not email.due(self.stamp).takes(before):
+        if not email.DUE.at(self.stamp).takes(before):
             return Held(name, "none", before)
         assert not self.told[name].sent
         holder = record_of(before).get("leaseKey")
@@ -109,7 +109,7 @@ class Leases(RuleBasedStateMachine):
     @rule()
     def the_stuck_are_reclaimed(self) -> None:
         for id_, document in self.documents.items():
-            if email.stuck(self.stamp).takes(document):
+            if email.STUCK.at(self.stamp).takes(document):
                 assert record_of(document)["attemptCount"] >= ATTEMPTS
                 assert record_of(document)["leaseExpiresAt"] <= self.stamp
                 self.documents[id_] = email.reclaimed(document, now=self.stamp)
@@ -120,7 +120,7 @@ class Leases(RuleBasedStateMachine):
         for id_, told in getattr(self, "told", {}).items():
             if told.sent:
                 assert self.documents[id_]["status"] == "sent"
-                assert not email.due("2999-01-01T00:00:00.000Z").takes(self.documents[id_])
+                assert not email.DUE.at("2999-01-01T00:00:00.000Z").takes(self.documents[id_])
 
     @invariant()
     def no_email_is_tried_more_often_than_it_may(self) -> None:
@@ -139,7 +139,7 @@ class Leases(RuleBasedStateMachine):
         for id_, document in getattr(self, "documents", {}).items():
             if document["status"] == "failed" and self.record(id_)["attemptCount"] >= ATTEMPTS:
                 assert "nextAttemptAt" not in self.record(id_) or LEASE_FIELDS & self.record(id_).keys()
-                assert not email.due("2999-01-01T00:00:00.000Z").takes(document)
+                assert not email.DUE.at("2999-01-01T00:00:00.000Z").takes(document)
 
     @invariant()
     def what_is_copied_up_is_what_the_record_says(self) -> None:
@@ -153,7 +153,7 @@ class Leases(RuleBasedStateMachine):
         far = "2999-01-01T00:00:00.000Z"
         for document in getattr(self, "documents", {}).values():
             over = document["status"] == "sent" or email.is_exhausted(document)
-            assert over or email.due(far).takes(document) or email.stuck(far).takes(document)
+            assert over or email.DUE.at(far).takes(document) or email.STUCK.at(far).takes(document)
 
 
 Leases.TestCase.settings = settings(max_examples=150, stateful_step_count=40, derandomize=True, database=None)

@@ -46,7 +46,7 @@ class SitesCron:
             now = to_timestamp(utc_now())
             for id_, read in connection.execute(READ).all():
                 document = json.loads(read)
-                if document["type"] != "email" or not email.due(now).takes(document):
+                if document["type"] != "email" or not email.DUE.at(now).takes(document):
                     continue
                 leased = email.leased(document, key=f"site-{id_}", now=now, lease=LEASE)
                 if not connection.execute(SWAP, {"id": id_, "old": read, "new": json.dumps(leased)}).rowcount:

@@ -27,19 +27,19 @@ def steps_of(request: Document) -> Any:
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
 def test_only_a_queued_request_is_taken(status: str) -> None:
-    assert rules.queued().takes(delete_request())
-    assert not rules.queued().takes(delete_request(status=status))
+    assert rules.QUEUED.takes(delete_request())
+    assert not rules.QUEUED.takes(delete_request(status=status))
 
 
 def test_requests_are_taken_oldest_first() -> None:
     requests = [delete_request("b", top={"createdAt": NOW}), delete_request("c"), delete_request("a")]
-    ordered = sorted(requests, key=lambda request: rules.queued().sort_key(request, request["id"]))
+    ordered = sorted(requests, key=lambda request: rules.QUEUED.sort_key(request, request["id"]))
     assert [request["id"] for request in ordered] == ["a", "c", "b"]
 
 
 def test_a_request_without_a_record_is_malformed() -> None:
     with pytest.raises(MalformedDocument):
-        rules.queued().takes(delete_request(top={"record": None}))
+        rules.QUEUED.takes(delete_request(top={"record": None}))
     with pytest.raises(MalformedDocument):
         Identity.of(delete_request(top={"record": None}))
 

@@ -17,11 +17,11 @@ LEASE_FIELDS = ("leaseKey", "leasedAt", "leaseExpiresAt")
 
 
 def is_due(document: Document) -> bool:
-    return rules.due(NOW).takes(document)
+    return rules.DUE.at(NOW).takes(document)
 
 
 def is_stuck(document: Document) -> bool:
-    return rules.stuck(NOW).takes(document)
+    return rules.STUCK.at(NOW).takes(document)
 
 
 def stuck_email(**record: Any) -> Document:
@@ -86,7 +86,7 @@ def test_an_email_without_a_record_is_malformed() -> None:
 
 def test_emails_are_taken_oldest_next_attempt_first_and_those_without_before_all() -> None:
     documents = [email("c", nextAttemptAt=NOW), email("b", nextAttemptAt=BEFORE), email("z"), email("a")]
-    ordered = sorted(documents, key=lambda document: rules.due(NOW).sort_key(document, document["id"]))
+    ordered = sorted(documents, key=lambda document: rules.DUE.at(NOW).sort_key(document, document["id"]))
     assert [document["id"] for document in ordered] == ["a", "z", "b", "c"]
 
 
@@ -123,8 +123,8 @@ def test_an_order_id_that_stands_only_at_the_top_is_lost_by_leasing() -> None:
 def test_a_leased_email_is_not_due_until_the_lease_expires() -> None:
     document = leased(email())
     assert not is_due(document)
-    assert not rules.due("2026-03-01T12:04:59.999Z").takes(document)
-    assert rules.due(IN_FIVE_MINUTES).takes(document)
+    assert not rules.DUE.at("2026-03-01T12:04:59.999Z").takes(document)
+    assert rules.DUE.at(IN_FIVE_MINUTES).takes(document)
 
 
 @pytest.mark.parametrize(("now", "held"), [(BEFORE, True), (NOW, False), (AFTER, False)])
@@ -196,14 +196,14 @@ def test_a_failed_email_says_why_and_is_tried_again_after_the_delay() -> None:
     document = failed(leased(email()))
     assert (document["status"], document["record"]["lastError"]) == ("failed", "refused")
     assert document["nextAttemptAt"] == document["record"]["nextAttemptAt"] == "2026-03-01T12:01:00.000Z"
-    assert rules.due("2026-03-01T12:01:00.000Z").takes(document)
+    assert rules.DUE.at("2026-03-01T12:01:00.000Z").takes(document)
 
 
 def test_an_email_that_failed_its_last_attempt_is_never_tried_again() -> None:
     document = failed(leased(email(attemptCount=4, maxAttempts=5)))
     assert "nextAttemptAt" not in document
     assert "nextAttemptAt" not in document["record"]
-    assert not rules.due(LATER).takes(document)
+    assert not rules.DUE.at(LATER).takes(document)
 
 
 def test_the_attempt_before_the_last_is_followed_by_another() -> None:
@@ -273,7 +273,7 @@ def test_a_reclaimed_email_has_failed_for_good() -> None:
     assert (document["status"], document["record"]["lastError"]) == ("failed", rules.LEASES_EXHAUSTED)
     assert not {*LEASE_FIELDS, "nextAttemptAt"} & set(document["record"])
     assert "nextAttemptAt" not in document
-    assert not rules.due(LATER).takes(document)
+    assert not rules.DUE.at(LATER).takes(document)
 
 
 def test_a_reclaimed_emails_empty_error_stays_empty() -> None:

@@ -13,7 +13,7 @@ from mika_ops_testing.builders import AFTER, BEFORE, NOW, email, webhook
 
 
 def is_purgeable(document: Document) -> bool:
-    return rules.purgeable(NOW).takes(document)
+    return rules.PURGEABLE.at(NOW).takes(document)
 
 
 @pytest.mark.parametrize(("received_at", "purgeable"), [(BEFORE, True), (NOW, True), (AFTER, False), (ABSENT, False)])
@@ -67,7 +67,7 @@ def test_a_time_of_receipt_that_is_no_text_is_malformed() -> None:
 
 def test_webhooks_are_taken_oldest_first() -> None:
     documents = [webhook("c", receivedAt=NOW), webhook("b", receivedAt=BEFORE), webhook("a", receivedAt=NOW)]
-    ordered = sorted(documents, key=lambda document: rules.purgeable(NOW).sort_key(document, document["id"]))
+    ordered = sorted(documents, key=lambda document: rules.PURGEABLE.at(NOW).sort_key(document, document["id"]))
     assert [document["id"] for document in ordered] == ["b", "a", "c"]
 
 

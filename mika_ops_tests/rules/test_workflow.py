@@ -12,11 +12,11 @@ from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, LATER, NOW, email,
 
 
 def is_stuck(document: Document) -> bool:
-    return rules.stuck(NOW).takes(document)
+    return rules.STUCK.at(NOW).takes(document)
 
 
 def is_retryable(document: Document) -> bool:
-    return rules.retryable_webhooks(NOW).takes(document)
+    return rules.RETRYABLE_WEBHOOKS.at(NOW).takes(document)
 
 
 def stuck_workflow(id_: str = "workflow_1", **record: Any) -> Document:
@@ -33,7 +33,7 @@ def abandoned(id_: str = "workflow_1", /, **record: Any) -> Document:
 
 
 def in_order(*documents: Document) -> list[str]:
-    selection = rules.retryable_webhooks(NOW)
+    selection = rules.RETRYABLE_WEBHOOKS.at(NOW)
     ordered = sorted(documents, key=lambda document: selection.sort_key(document, document["id"]))
     return [document["id"] for document in ordered]
 
@@ -67,7 +67,7 @@ def test_an_email_is_never_a_stuck_workflow() -> None:
 
 def test_stuck_workflows_are_taken_oldest_lease_first() -> None:
     documents = [stuck_workflow("a", leaseExpiresAt=NOW), stuck_workflow("b", leaseExpiresAt=BEFORE)]
-    ordered = sorted(documents, key=lambda document: rules.stuck(NOW).sort_key(document, document["id"]))
+    ordered = sorted(documents, key=lambda document: rules.STUCK.at(NOW).sort_key(document, document["id"]))
     assert [document["id"] for document in ordered] == ["b", "a"]
 
 
@@ -188,5 +188,5 @@ def test_no_workflow_is_both_stuck_and_retryable(
 @given(expires_at=st.sampled_from([EARLIER, BEFORE, NOW]), attempts=st.integers(5, 10**6))
 def test_a_reclaimed_workflow_is_never_taken_again(expires_at: str, attempts: int) -> None:
     document = rules.reclaimed(stuck_workflow(leaseExpiresAt=expires_at, attemptCount=attempts), now=NOW)
-    assert not rules.stuck(LATER).takes(document)
-    assert not rules.retryable_webhooks(LATER).takes(document)
+    assert not rules.STUCK.at(LATER).takes(document)
+    assert not rules.RETRYABLE_WEBHOOKS.at(LATER).takes(document)

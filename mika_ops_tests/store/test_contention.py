@@ -56,14 +56,14 @@ def test_two_workers_never_change_the_same_document(lasting_url: str) -> None:
             ops = Documents(database, "ops")
             start.wait()
             changed: list[str] = []
-            for ids in Sweep(ops, email_rules.due(NOW), "test").batches(7):
+            for ids in Sweep(ops, email_rules.DUE.at(NOW), "test").batches(7):
                 changed += ops.change(ids, sent_once).changed
             return changed
 
     with open_database(lasting_url) as database, ThreadPoolExecutor(2) as pool:
         put(database, "ops", *map(email, IDS))
         one, other = (future.result() for future in [pool.submit(work), pool.submit(work)])
-        left = Documents(database, "ops").candidates(email_rules.due(NOW), after=None, limit=len(IDS))
+        left = Documents(database, "ops").candidates(email_rules.DUE.at(NOW), after=None, limit=len(IDS))
     assert not set(one) & set(other)
     assert {*one, *other, *(candidate.id for candidate in left)} == set(IDS)
 
@@ -128,7 +128,7 @@ def test_a_document_that_is_locked_elsewhere_is_left_for_the_next_run(database: 
 def test_looking_for_candidates_waits_for_nobody(impatient: Database) -> None:
     put(impatient, "ops", email("a"))
     with locked(impatient, "a"):
-        assert Documents(impatient, "ops").candidates(email_rules.due(NOW), after=None, limit=9)
+        assert Documents(impatient, "ops").candidates(email_rules.DUE.at(NOW), after=None, limit=9)
         assert Documents(impatient, "ops").read(["a"])
 
 

@@ -286,7 +286,7 @@ def test_another_plugins_documents_are_no_candidates(ops: Documents) -> None:
     put(replace(ops.database, plugin_id="other"), "ops", email("a"))
     put(ops.database, "ops", email("b"))
     put(ops.database, "ledger", email("c"))
-    candidates = ops.candidates(email_rules.due(NOW), after=None, limit=9)
+    candidates = ops.candidates(email_rules.DUE.at(NOW), after=None, limit=9)
     assert [candidate.id for candidate in candidates] == ["b"]
 
 
@@ -297,15 +297,15 @@ def test_another_plugins_documents_are_not_read(ops: Documents) -> None:
 
 def test_candidates_go_on_after_the_last_one_even_where_that_has_been_changed_since(ops: Documents) -> None:
     put(ops.database, "ops", *(email(id_, nextAttemptAt=BEFORE) for id_ in "abc"))
-    (first,) = ops.candidates(email_rules.due(NOW), after=None, limit=1)
+    (first,) = ops.candidates(email_rules.DUE.at(NOW), after=None, limit=1)
     ops.change([first.id], lambda _id, document: Change({**document, "status": "sent"}, None))
-    rest = ops.candidates(email_rules.due(NOW), after=first, limit=9)
+    rest = ops.candidates(email_rules.DUE.at(NOW), after=first, limit=9)
     assert [candidate.id for candidate in rest] == ["b", "c"]
 
 
 def test_a_candidate_says_by_what_it_is_sorted_and_whether_it_can_be_read(ops: Documents) -> None:
     put(ops.database, "ops", email("a", nextAttemptAt=BEFORE), email("b", attemptCount="one"), webhook("c"))
-    assert ops.candidates(email_rules.due(NOW), after=None, limit=9) == [
+    assert ops.candidates(email_rules.DUE.at(NOW), after=None, limit=9) == [
         Candidate("b", "", malformed=True),
         Candidate("a", BEFORE),
     ]
@@ -374,5 +374,5 @@ def test_half_of_a_surrogate_pair_survives_a_change(ops: Documents) -> None:
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_half_of_a_surrogate_pair_in_what_is_sorted_by_stops_nothing(ops: Documents) -> None:
     put(ops.database, "ops", email("a", top={"nextAttemptAt": "\ud83d"}), email("b"))
-    candidates = ops.candidates(email_rules.due(NOW), after=None, limit=9)
+    candidates = ops.candidates(email_rules.DUE.at(NOW), after=None, limit=9)
     assert {candidate.id for candidate in candidates} == {"a", "b"}

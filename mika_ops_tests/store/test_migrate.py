@@ -22,7 +22,7 @@ from mika_ops.store.schema.indexes import UNFINISHED_PREFIX, unfinished_indexes
 from mika_ops_testing.builders import BEFORE, EARLIER, NOW, email, put, put_raw, webhook
 from mika_ops_tests.store.arbitrary import batches
 
-SELECTIONS = {"emails": emails.due(NOW), "webhooks": webhooks.purgeable(NOW)}
+SELECTIONS = {"emails": emails.DUE.at(NOW), "webhooks": webhooks.PURGEABLE.at(NOW)}
 
 
 def fill(database: Database, finished: int) -> None:
@@ -143,9 +143,9 @@ PLACES = (
 
 
 @given(batches(email, webhook, likely=PLACES))
-def test_what_is_over_is_never_taken(batch: Mapping[str, Any]) -> None:
+def test_what_is_finished_is_never_taken(batch: Mapping[str, Any]) -> None:
     for document, selection in product(batch.values(), SELECTIONS.values()):
-        assert selection.over is not None
-        # A malformed document is told, over or not.
+        assert selection.finished is not None
+        # A malformed document is reported, finished or not.
         with suppress(MalformedDocument):
-            assert not (selection.over.holds(document) and selection.takes(document))
+            assert not (selection.finished.holds(document) and selection.takes(document))

@@ -35,17 +35,17 @@ LEASE_LAPSED: Final[Document] = {"status": "running", "leaseExpiresAt": BEFORE}
 
 DUE: Final[dict[str, tuple[Selection, tuple[Build, ...], tuple[str, ...]]]] = {
     "emails that are due": (
-        email.due(NOW),
+        email.DUE.at(NOW),
         (builders.email, partial(builders.email, nextAttemptAt=BEFORE)),
         ("nextAttemptAt", "leaseExpiresAt", "attemptCount"),
     ),
     "stuck emails": (
-        email.stuck(NOW),
+        email.STUCK.at(NOW),
         (partial(builders.email, **OUT_OF_ATTEMPTS, leaseExpiresAt=BEFORE),),
         ("nextAttemptAt", "leaseExpiresAt", "attemptCount", "lastError"),
     ),
     "dead letters": (
-        email.dead_letters(NOW, ("magic_link", "download")),
+        email.dead_letters(("magic_link", "download")).at(NOW),
         (
             partial(builders.email, **OUT_OF_ATTEMPTS, status="failed"),
             partial(builders.email, **OUT_OF_ATTEMPTS, status="failed", metadata=REDACTED),
@@ -61,21 +61,21 @@ DUE: Final[dict[str, tuple[Selection, tuple[Build, ...], tuple[str, ...]]]] = {
         ("metadata",),
     ),
     "purgeable webhooks": (
-        webhook.purgeable(NOW),
+        webhook.PURGEABLE.at(NOW),
         (builders.webhook, partial(builders.webhook, status="failed", normalizedPayloadJson="{}")),
         ("receivedAt", "rawPayloadJson", "normalizedPayloadJson", "rawPayloadPurgedAt"),
     ),
     "stuck workflows": (
-        workflow.stuck(NOW),
+        workflow.STUCK.at(NOW),
         (partial(builders.workflow, **OUT_OF_ATTEMPTS, **LEASE_LAPSED),),
         ("leaseExpiresAt", "attemptCount", "maxAttempts"),
     ),
     "retryable webhooks": (
-        workflow.retryable_webhooks(NOW),
+        workflow.RETRYABLE_WEBHOOKS.at(NOW),
         (partial(builders.workflow, nextAttemptAt=BEFORE), partial(builders.workflow, **LEASE_LAPSED)),
         ("nextAttemptAt", "leaseExpiresAt", "updatedAt"),
     ),
-    "queued account deletes": (account_delete.queued(), (builders.delete_request,), ("status",)),
+    "queued account deletes": (account_delete.QUEUED, (builders.delete_request,), ("status",)),
 }
 """Every selection of work, the documents that it takes, and the fields of theirs that decide."""
 

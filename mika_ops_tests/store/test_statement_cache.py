@@ -3,22 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
 from mika_ops.documents.selection import Selection
-from mika_ops.rules import email, webhook, workflow
+from mika_ops.rules import email
+from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops.store.statement_cache import Times, _prepare
+from mika_ops.store.statement_cache import _prepare
 from mika_ops.timestamps import shifted
 from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, NOW, put
 from mika_ops_testing.builders import email as stored_email
 
-TIMES = st.datetimes().map(lambda moment: moment.isoformat(timespec="milliseconds") + "Z")
-SELECTIONS = (email.due, email.stuck, workflow.stuck, workflow.retryable_webhooks, webhook.purgeable)
+BEFORE_ALL = shifted(EARLIER, timedelta(hours=-1))
 
 
 @contextmanager
@@ -36,24 +34,28 @@ def ids(database: Database, selection: Selection) -> list[str]:
 
 def test_a_selection_at_another_time_needs_no_new_statement_and_takes_what_is_due_then(database: Database) -> None:
     put(database, "ops", stored_email("a", nextAttemptAt=EARLIER), stored_email("b", nextAttemptAt=NOW))
-    assert ids(database, email.due(BEFORE)) == ["a"]
+    assert ids(database, email.DUE.at(BEFORE)) == ["a"]
 
     with built() as statements:
-        assert ids(database, email.due(shifted(EARLIER, timedelta(hours=-1)))) == []
-        assert ids(database, email.due(AFTER)) == ["a", "b"]
+        assert ids(database, email.DUE.at(BEFORE_ALL)) == []
+        assert ids(database, email.DUE.at(AFTER)) == ["a", "b"]
 
     assert statements == [0]
 
 
-@given(st.sampled_from(SELECTIONS), TIMES, TIMES)
-def test_selections_differ_by_their_times_alone(selection: Any, time: str, other: str) -> None:
-    assert Times().marked(selection(time)) == Times().marked(selection(other))
+def test_each_selection_of_a_backlog_has_a_time_of_its_own(database: Database) -> None:
+    put(database, "ops", stored_email("a", nextAttemptAt=EARLIER), stored_email("b", nextAttemptAt=NOW))
+    selections = {"early": email.DUE.at(EARLIER), "none": email.DUE.at(BEFORE_ALL), "late": email.DUE.at(AFTER)}
+
+    due = DatabaseBacklog(database).read(selections, now=NOW).due
+
+    assert {name: due[name].count for name in selections} == {"early": 1, "none": 0, "late": 2}
 
 
-@given(st.lists(TIMES, max_size=8))
-def test_each_time_has_a_mark_of_its_own(times: list[str]) -> None:
-    marks = Times()
-    marked = [marks.mark(time) for time in times]
+def test_a_selection_that_was_given_no_time_is_an_error_and_takes_nothing(database: Database) -> None:
+    put(database, "ops", stored_email("a", nextAttemptAt=EARLIER))
 
-    assert len(set(marked)) == len(set(times))
-    assert [marks.mark(time) for time in times] == marked
+    with pytest.raises(TypeError, match="needs one, by `at`"):
+        ids(database, email.DUE)
+    with pytest.raises(TypeError, match="needs one, by `at`"):
+        DatabaseBacklog(database).read({"due": email.DUE}, now=NOW)

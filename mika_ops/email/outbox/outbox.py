@@ -102,7 +102,7 @@ class LeasedOutbox:
 
     def drain(self, clock: Clock, *, limit: int | None, out_of_time: OutOfTime) -> DrainedOutbox:
         """Send what is due. Emails are taken in order and each once, however often it fails."""
-        due, shard = email.due(clock.scheduled_at), self.shard
+        due, shard = email.DUE.at(clock.scheduled_at), self.shard
         sweep = Sweep(self.ops, due, "email_outbox", limit, out_of_time, shard=shard, helps=True)
         leaser = Leaser(sweep, self.ledger, self.composer, clock, self.lease, self.lease_key, self.batch_size)
         recorder = Recorder(self.ops, clock, self.retry_delay, self.timer, self.concurrency)

@@ -7,7 +7,6 @@ from typing import Final
 from mika_ops.documents.selection import Collection
 from mika_ops.rules import email, webhook
 from mika_ops.store.json_sql import JsonSql
-from mika_ops.timestamps import EARLIEST
 
 DOCUMENT_INDEXES: Final[dict[Collection, tuple[str, ...]]] = {
     "account": (
@@ -152,19 +151,19 @@ UNFINISHED_PREFIX: Final = "mika_ops_open_"
 def unfinished_indexes(dialect: str) -> dict[str, str]:
     """Return our own two indexes on documents, by name, with the statement that creates each.
 
-    They hold what is not over: emails with attempts left and webhooks with a raw payload, so that a look costs the same
-    however much is finished. The name changes with the definition: an index of another version serves no statement.
+    They hold what is unfinished: emails with attempts left and webhooks with a raw payload, so that a query costs the
+    same however much is finished. The name changes with the definition: no statement uses one of another version.
     """
     json_sql = JsonSql(dialect)
     found = {}
     for what, selection, fields in (
-        ("emails", email.due(EARLIEST), ("type", "status")),
-        ("webhooks", webhook.purgeable(EARLIEST), ("type",)),
+        ("emails", email.DUE, ("type", "status")),
+        ("webhooks", webhook.PURGEABLE, ("type",)),
     ):
         # SQLite takes the index that it knows most of the columns of: one more makes ours the best.
-        known = [json_sql.over(selection)] if dialect == "sqlite" else []
+        known = [json_sql.finished(selection)] if dialect == "sqlite" else []
         columns = ", ".join([*(json_sql.indexed(field) for field in fields), *known])
-        definition = f"ON _plugin_storage (plugin_id, collection, {columns}) WHERE {json_sql.not_over(selection)}"
+        definition = f"ON _plugin_storage (plugin_id, collection, {columns}) WHERE {json_sql.unfinished(selection)}"
         name = f"{UNFINISHED_PREFIX}{what}_{hashlib.sha256(definition.encode()).hexdigest()[:8]}"
         concurrently = " CONCURRENTLY" if dialect == "postgresql" else ""
         found[name] = f"CREATE INDEX{concurrently} IF NOT EXISTS {name} {definition}"

@@ -62,7 +62,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsRe
     """Process the queued requests, oldest first. Raises ``SubtaskFailed`` if the shop's storage fails."""
     ops = required(host.ops)
     sweep = Sweep(
-        ops, account_delete.queued(), "account_delete_requests", limits.limit, limits.out_of_time, shard=limits.shard
+        ops, account_delete.QUEUED, "account_delete_requests", limits.limit, limits.out_of_time, shard=limits.shard
     )
     completed = failed = 0
     items: tuple[DeletedAccount, ...] = ()
@@ -180,6 +180,6 @@ SUBTASK = Subtask(
     needs=("ops", "account", "ledger", "session", "stock", "ephemeral"),
     run=run,
     done=("completed",),
-    due=lambda _now, _limits: account_delete.queued(),
+    due=lambda _now, _limits: account_delete.QUEUED,
     shardable=True,
 )
