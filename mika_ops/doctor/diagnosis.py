@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from sqlalchemy import Table
 
@@ -28,7 +28,6 @@ from mika_ops.config.shop import Shop, with_settings
 from mika_ops.email.content.samples import sample_email, sample_order
 from mika_ops.email.kinds import EXTRA_KINDS, KINDS, MAGIC_LINK, PURPOSES
 from mika_ops.host.components import COMPONENTS
-from mika_ops.host.host import Host
 from mika_ops.ports.email import EmailUnrenderable
 from mika_ops.redaction import describe_error
 from mika_ops.setting_names import SettingNames
@@ -47,7 +46,7 @@ from mika_ops.store.opening import engine_for
 from mika_ops.store.schema.own import acp_sessions, own
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import Subtask, missing_components_of
+from mika_ops.subtasks.subtask import Subtask, skip_reason
 
 S = TypeVar("S")
 
@@ -113,9 +112,6 @@ _BY_TABLE: Final[Mapping[str, frozenset[str]]] = {
 }
 """The pieces that need each table."""
 
-_PRESENT: Final[Any] = object()
-"""A piece that is there, for whom it is enough to know that."""
-
 
 def diagnose(shop: Shop) -> Diagnosis:
     """Try everything that the settings ask for, each within its own time-out. Changes nothing, and never raises."""
@@ -132,15 +128,12 @@ def _found(examination: Probe[S], subject: S) -> Iterator[Check]:
 
 def _expected(subtask: Subtask, shop: Shop, checks: Sequence[Check]) -> SubtaskForecast:
     absent = _stopped_by(checks, "not configured")
-    host = Host(**dict.fromkeys(configured_components(shop) - absent, _PRESENT))
-    reason = missing_components_of(subtask, host, shop.names)
+    present = configured_components(shop) - absent
+    reason = skip_reason(subtask, present, shop.names)
     if reason is not None:
         return SubtaskForecast(subtask.name, "skipped", reason)
-    needed = set()
-    for need in subtask.needs:
-        names = (need,) if isinstance(need, str) else need
-        # A subtask takes the first that is there: it does not fall back on another one where that is broken.
-        needed.add(next(name for name in names if getattr(host, name) is not None))
+    # A subtask uses the first that is configured: it does not fall back on another one if that is broken.
+    needed = {next(name for name in need if name in present) for need in subtask.needs}
     broken = [check.name for check in checks if check.status == "broken" and check.stops & needed]
     if broken:
         return SubtaskForecast(subtask.name, "cannot run", f"broken: {', '.join(broken)}")

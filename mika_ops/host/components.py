@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mika_ops.documents.repository import DocumentRepository
+from mika_ops.host.host import Host
 from mika_ops.ports.acp_sessions import AcpSessionCleanup
 from mika_ops.ports.admin_api import AdminApi
 from mika_ops.ports.backlog import BacklogReader
@@ -69,3 +70,8 @@ COMPONENTS: Final[dict[str, Component]] = {
     ),
 }
 """Every component of ``Host``, by field name."""
+
+
+def configured_in(host: Host) -> frozenset[str]:
+    """Return the names of the components that a host has."""
+    return frozenset(name for name in COMPONENTS if getattr(host, name) is not None)

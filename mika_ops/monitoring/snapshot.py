@@ -4,23 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from mika_ops.documents.selection import Selection
 from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.ports.backlog import Backlog, BacklogInspector, BacklogReader, Due, StockDrift
-from mika_ops.rules import account_delete, email, workflow
-from mika_ops.subtasks.registry import due_selections
+from mika_ops.subtasks.registry import due_selections, permanently_failed
 from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.timestamps import Timestamp
-
-
-def permanently_failed(now: Timestamp) -> dict[str, Selection]:
-    """Return which documents need manual action at ``now``, by the subtask that they are closest to, oldest first."""
-    return {
-        "email_outbox": email.dead_letters().at(now),
-        "account_delete_requests": account_delete.PERMANENTLY_FAILED,
-        "stuck_workflows": workflow.PERMANENTLY_FAILED,
-    }
-
 
 NAMED: Final = frozenset({"account_delete_requests", "stuck_workflows"})
 """The subtasks whose permanent failures the checks name by id. Emails have a command of their own."""

@@ -20,7 +20,7 @@ from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops.subtasks.registry import SUBTASKS, due_selections
-from mika_ops.subtasks.subtask import can_run
+from mika_ops.subtasks.subtask import missing_components
 from mika_ops.timestamps import Timestamp, to_datetime
 
 KEPT_SECONDS: Final = 600.0
@@ -128,7 +128,7 @@ class BacklogProbe:
         self._runnable = [
             subtask.name
             for subtask in SUBTASKS
-            if can_run(subtask, components) and shop.settings.limits.get(subtask.name) != 0
+            if not missing_components(subtask, components) and shop.settings.limits.get(subtask.name) != 0
         ]
         self._lock = threading.Lock()
         self._database: Database | None = None

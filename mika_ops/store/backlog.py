@@ -1,6 +1,6 @@
 """Reading the whole backlog in one round trip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -25,7 +25,7 @@ from sqlalchemy.types import Text
 from mika_ops.documents.selection import Selection, top
 from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.ports.backlog import Backlog, Due, StockDrift
-from mika_ops.store.acp_sessions import is_due
+from mika_ops.store.acp_sessions import is_due as acp_sessions_due
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops.store.json_sql import JsonSql
@@ -62,18 +62,13 @@ class DatabaseBacklog:
 
     def first_ids(self, subtask: str, *, now: Timestamp, limit: int) -> Sequence[str]:
         """Name reservations and ACP sessions; ephemeral rows have nothing but keys, which are secrets."""
-        by_code_point = self.database.json_sql.by_code_point
-        match subtask:
-            case "stock_reservations":
-                id_, condition = stock_events.c.id, _expired_reservations(now)
-                order = [by_code_point(id_)]
-            case "acp_sessions" if self.database.has_acp_sessions:
-                id_, condition = acp_sessions.c.id, is_due(now)
-                order = [by_code_point(acp_sessions.c.updated_at), by_code_point(id_)]
-            case _:
-                return ()
+        rows = _due_rows(_Site.of(self.database)).get(subtask)
+        if rows is None or not rows.order_by:
+            return ()
+        order = [self.database.json_sql.by_code_point(column) for column in rows.order_by]
+        first = select(rows.order_by[-1]).where(rows.is_due(now)).order_by(*order).limit(limit)
         with self.database.reading() as connection:
-            return connection.execute(select(id_).where(condition).order_by(*order).limit(limit)).scalars().all()
+            return connection.execute(first).scalars().all()
 
     def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
         """Return the ids of the first documents that a selection takes and can read, in its order."""
@@ -135,6 +130,38 @@ class _Site:
         return cls(database.json_sql, database.plugin_id, database.has_acp_sessions)
 
 
+def _expired_reservations(now: Timestamp | ColumnElement[str]) -> ColumnElement[bool]:
+    event = stock_events.c
+    return and_(event.kind == "reservation", event.status == "active", event.expires_at <= now)
+
+
+@dataclass(frozen=True)
+class _DueRows:
+    """The rows of one of Mika's tables that a subtask works on.
+
+    ``is_due``: the condition at a time. ``order_by`` ends with the id; it is empty if the key of a row is a secret.
+    """
+
+    is_due: Callable[[Timestamp | ColumnElement[str]], ColumnElement[bool]]
+    waiting_since: ColumnElement[str | None]
+    order_by: tuple[ColumnElement[str], ...] = ()
+
+
+_DUE_ROWS: Final = {
+    "stock_reservations": _DueRows(_expired_reservations, stock_events.c.expires_at, (stock_events.c.id,)),
+    "ephemeral_records": _DueRows(lambda now: ephemeral_records.c.expires_at <= now, ephemeral_records.c.expires_at),
+    "acp_sessions": _DueRows(
+        acp_sessions_due, acp_sessions.c.updated_at, (acp_sessions.c.updated_at, acp_sessions.c.id)
+    ),
+}
+"""The rows that are due, by the subtask that works on them."""
+
+
+def _due_rows(site: _Site) -> dict[str, _DueRows]:
+    """Return the rows of the tables that the site has: those of ACP sessions are ours, and optional."""
+    return {name: rows for name, rows in _DUE_ROWS.items() if name != "acp_sessions" or site.has_acp_sessions}
+
+
 def _time_parameter(number: int) -> str:
     """Return the parameter that holds the time of one selection: they differ, as the end of a retention is not now."""
     return f"at_{number}"
@@ -144,12 +171,9 @@ def _all_that_waits(site: _Site, selections: tuple[tuple[str, Selection], ...]) 
     now = bindparam("now", None, type_=Text())
     statements = [
         *(_documents(site, number, *named) for number, named in enumerate(selections)),
-        _rows("stock_reservations", stock_events.c.expires_at, _expired_reservations(now)),
-        _rows("ephemeral_records", ephemeral_records.c.expires_at, ephemeral_records.c.expires_at <= now),
+        *(_rows(name, rows, now) for name, rows in _due_rows(site).items()),
         select(*_counts(_UNREADABLE, null())).where(_unreadable(site)),
     ]
-    if site.has_acp_sessions:
-        statements.append(_rows("acp_sessions", acp_sessions.c.updated_at, is_due(now)))
     return union_all(*statements)
 
 
@@ -174,8 +198,8 @@ def _of(site: _Site, selection: Selection) -> ColumnElement[bool]:
     return and_(found.plugin_id == site.plugin_id, found.collection == selection.collection)
 
 
-def _rows(name: str, since: ColumnElement[Any], condition: ColumnElement[bool]) -> Select[str, int, Any, int]:
-    return select(*_counts(name, func.min(since))).where(condition)
+def _rows(name: str, rows: _DueRows, now: ColumnElement[str]) -> Select[str, int, Any, int]:
+    return select(*_counts(name, func.min(rows.waiting_since))).where(rows.is_due(now))
 
 
 def _counts(name: str, oldest: ColumnElement[Any]) -> tuple[Any, Any, Any, Any]:
@@ -185,11 +209,6 @@ def _counts(name: str, oldest: ColumnElement[Any]) -> tuple[Any, Any, Any, Any]:
         oldest.label("oldest"),
         literal(0, Integer()).label("malformed"),
     )
-
-
-def _expired_reservations(now: Timestamp | ColumnElement[str]) -> ColumnElement[bool]:
-    event = stock_events.c
-    return and_(event.kind == "reservation", event.status == "active", event.expires_at <= now)
 
 
 def _unreadable(site: _Site) -> ColumnElement[bool]:

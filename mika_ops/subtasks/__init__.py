@@ -1,1 +1,1 @@
-"""The nine subtasks of maintenance, each one module of the same shape, and what they share."""
+"""The subtasks of maintenance: one module each, all of the same shape, and what they share."""

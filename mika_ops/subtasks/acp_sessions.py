@@ -39,7 +39,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AcpSessionsResult:
 SUBTASK = Subtask(
     name="acp_sessions",
     description="Expires abandoned ACP checkout sessions, and deletes those whose purge time has passed.",
-    needs=("acp_sessions",),
+    needs=(("acp_sessions",),),
     run=run,
     done=("expired", "purged"),
 )

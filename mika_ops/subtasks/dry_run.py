@@ -11,12 +11,13 @@ from typing import Final, TypeAlias
 from mika_ops.documents.repository import Candidate, DocumentRepository
 from mika_ops.documents.selection import Selection
 from mika_ops.documents.sweep import IDS_NAMED
+from mika_ops.host.components import configured_in
 from mika_ops.host.host import Host
 from mika_ops.ports.backlog import Backlog, NamesRows
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.subtasks.outcome import NotChosen, Skipped
 from mika_ops.subtasks.registry import SUBTASKS
-from mika_ops.subtasks.subtask import RunOptions, Subtask, missing_components_of
+from mika_ops.subtasks.subtask import RunOptions, Subtask, skip_reason
 from mika_ops.timestamps import Timestamp
 
 PAGE: Final = 200
@@ -60,7 +61,8 @@ def preview(
 
     ``limits``: the limit of each subtask by name; ``bounds``: the options that apply to every subtask.
     """
-    skipped = {subtask.name: _skipped(subtask, host, subtasks, names) for subtask in SUBTASKS}
+    configured = configured_in(host)
+    skipped = {subtask.name: _skipped(subtask, configured, subtasks, names) for subtask in SUBTASKS}
     selections = {
         subtask.name: subtask.due(now, bounds)
         for subtask in SUBTASKS
@@ -72,7 +74,7 @@ def preview(
         name = subtask.name
         if (skip := skipped[name]) is not None:
             return skip
-        if name == "stock_reservations" and host.reservation_release is None:
+        if subtask.site_decides_without not in (None, *configured):
             return Preview(note=SITE_DECIDES)
         due = backlog.due.get(name)
         if due is None:
@@ -80,18 +82,21 @@ def preview(
         taken = min(due.count, limits.get(name, due.count))
         wanted = min(taken, IDS_NAMED)
         if name not in selections:
-            rows = _first_rows(host.backlog, name, now, wanted)
-            return Preview(due.count, taken, rows, note=KEYS_ARE_SECRETS if name == "ephemeral_records" else None)
+            if subtask.secret_ids:
+                return Preview(due.count, taken, note=KEYS_ARE_SECRETS)
+            return Preview(due.count, taken, _first_rows(host.backlog, name, now, wanted))
         ids, malformed_ids = first_of(getattr(host, selections[name].collection), selections[name], wanted)
         return Preview(due.count, taken, ids, due.malformed, malformed_ids)
 
     return {subtask.name: preview_of(subtask) for subtask in SUBTASKS}
 
 
-def _skipped(subtask: Subtask, host: Host, chosen: Collection[str], names: SettingNames) -> Skipped | None:
+def _skipped(
+    subtask: Subtask, components: Collection[str], chosen: Collection[str], names: SettingNames
+) -> Skipped | None:
     if subtask.name not in chosen:
         return NotChosen()
-    reason = missing_components_of(subtask, host, names)
+    reason = skip_reason(subtask, components, names)
     return None if reason is None else Skipped(reason=reason)
 
 

@@ -41,9 +41,10 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> EmailOutboxResult:
 SUBTASK = Subtask(
     name="email_outbox",
     description="Sends the emails that are due, each leased before it is sent and recorded before the next.",
-    needs=("email_outbox",),
+    needs=(("email_outbox",),),
     run=run,
     done=("sent",),
     due=lambda now, _limits: email.DUE.at(now),
+    permanently_failed=email.dead_letters(),
     shardable=True,
 )

@@ -24,5 +24,6 @@ SUBTASK = Subtask(
     needs=(("ephemeral_purge", "ephemeral"),),
     run=run,
     done=("purged",),
+    secret_ids=True,
     limited=False,
 )

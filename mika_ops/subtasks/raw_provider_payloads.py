@@ -39,7 +39,7 @@ def due(now: Timestamp, limits: RunOptions) -> Selection:
 SUBTASK = Subtask(
     name="raw_provider_payloads",
     description="Removes the raw payloads of processed payment webhooks after their retention (14 days by default).",
-    needs=("ops",),
+    needs=(("ops",),),
     run=run,
     done=("purged",),
     due=due,

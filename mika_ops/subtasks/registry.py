@@ -1,4 +1,4 @@
-"""The nine subtasks, in the order in which they run."""
+"""The subtasks, in the order in which they run. A further one is a module and a line here."""
 
 from typing import Final
 
@@ -30,6 +30,15 @@ SUBTASKS: Final[tuple[Subtask, ...]] = (
 )
 
 SUBTASK_NAMES: Final = tuple(subtask.name for subtask in SUBTASKS)
+
+
+def permanently_failed(now: Timestamp) -> dict[str, Selection]:
+    """Return the selection of the documents that need manual action at ``now``, by subtask, oldest first."""
+    return {
+        subtask.name: subtask.permanently_failed.at(now)
+        for subtask in SUBTASKS
+        if subtask.permanently_failed is not None
+    }
 
 
 def due_selections(now: Timestamp, limits: RunOptions) -> dict[str, Selection]:

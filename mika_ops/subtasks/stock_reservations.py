@@ -53,5 +53,7 @@ SUBTASK = Subtask(
     needs=(("reservation_release", "admin_api"),),
     run=run,
     done=("reservations_released",),
+    site_decides_without="reservation_release",
     limited=False,
+    fails_run=True,
 )

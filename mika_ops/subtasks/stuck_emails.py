@@ -26,7 +26,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> StuckEmailsResult:
 SUBTASK = Subtask(
     name="stuck_emails",
     description="Marks emails failed that exhausted their leases: the sender stopped in every attempt.",
-    needs=("ops",),
+    needs=(("ops",),),
     run=run,
     done=("reclaimed",),
     due=lambda now, _limits: email.STUCK.at(now),

@@ -26,8 +26,9 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> StuckWorkflowsResult:
 SUBTASK = Subtask(
     name="stuck_workflows",
     description="Marks workflows failed that exhausted their leases: the worker stopped in every attempt.",
-    needs=("ops",),
+    needs=(("ops",),),
     run=run,
     done=("reclaimed",),
     due=lambda now, _limits: workflow.STUCK.at(now),
+    permanently_failed=workflow.PERMANENTLY_FAILED,
 )

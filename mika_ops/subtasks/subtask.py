@@ -11,7 +11,7 @@ from mika_ops.clock import Clock
 from mika_ops.deadline import OutOfTime, never_out_of_time
 from mika_ops.documents.selection import Selection
 from mika_ops.documents.sharding import Shard
-from mika_ops.host.components import COMPONENTS
+from mika_ops.host.components import COMPONENTS, configured_in
 from mika_ops.host.host import Host
 from mika_ops.redaction import describe_error
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
@@ -24,8 +24,8 @@ logger: Final = logging.getLogger(__name__)
 
 P = TypeVar("P")
 
-Need: TypeAlias = str | tuple[str, ...]
-"""A required field of ``Host``; of several, one is enough."""
+Need: TypeAlias = tuple[str, ...]
+"""Components of ``Host`` of which a subtask needs one: it uses the first that is configured."""
 
 AccountDeleteScope: TypeAlias = Literal["complete", "reference"]
 
@@ -49,11 +49,18 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Subtask:
-    """One subtask of maintenance.
+    """One subtask of maintenance: everything that the rest of the package knows about it.
 
-    ``name`` is the name of the op, the metadata, the CLI argument and the configuration. ``due`` returns the selection
-    of due documents, if it works on documents. ``done`` names those counts of the result whose sum is the work done.
-    A ``shardable`` subtask does only the part that ``RunOptions.shard`` names.
+    ``name``: the name of the op, the metadata, the CLI argument and the configuration. ``done``: the counts of the
+    result whose sum is the work done.
+
+    ``due`` returns the selection of due documents, if the subtask works on documents. A subtask on rows has none: the
+    backlog reader counts rows by the name of the subtask. ``site_decides_without``: a component without which only the
+    site knows what is due. ``secret_ids``: the keys of its rows are secrets and are never shown.
+    ``permanently_failed``: the documents that need manual action, oldest first.
+
+    ``limited``: whether a limit may be set for it. A ``shardable`` subtask does only the part that ``RunOptions.shard``
+    names. ``fails_run``: whether its failure fails the run; any other failure is a warning.
     """
 
     name: str
@@ -62,8 +69,17 @@ class Subtask:
     run: Callable[[Host, Clock, RunOptions], SubtaskResult]
     done: tuple[str, ...]
     due: Callable[[Timestamp, RunOptions], Selection] | None = None
+    site_decides_without: str | None = None
+    secret_ids: bool = False
+    permanently_failed: Selection | None = None
     limited: bool = True
     shardable: bool = False
+    fails_run: bool = False
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The names of all components that the subtask can use, sorted."""
+        return tuple(sorted({name for need in self.needs for name in need}))
 
 
 def outcome_of(
@@ -76,7 +92,7 @@ def outcome_of(
     timer: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Run one subtask and return its outcome. A failing subtask never raises; an interruption does."""
-    reason = missing_components_of(subtask, host, names)
+    reason = skip_reason(subtask, configured_in(host), names)
     if reason is not None:
         return Skipped(reason=reason)
     started = timer()
@@ -95,23 +111,19 @@ def outcome_of(
     return Completed(result=result, duration_ms=duration_ms())
 
 
-def can_run(subtask: Subtask, components: Collection[str]) -> bool:
-    """Return whether the subtask would run with these components of ``Host``."""
-    return all(not set((need,) if isinstance(need, str) else need).isdisjoint(components) for need in subtask.needs)
+def missing_components(subtask: Subtask, components: Collection[str]) -> tuple[Need, ...]:
+    """Return the needs of the subtask that these components of ``Host`` do not meet; empty if it can run."""
+    return tuple(need for need in subtask.needs if set(need).isdisjoint(components))
 
 
-def missing_components_of(subtask: Subtask, host: Host, names: SettingNames = PLAIN_NAMES) -> str | None:
-    """Return which components the subtask lacks and how to configure them, or ``None`` if it has all."""
-    missing = []
-    for need in subtask.needs:
-        fields = (need,) if isinstance(need, str) else need
-        if all(getattr(host, name) is None for name in fields):
-            missing.append(fields)
+def skip_reason(subtask: Subtask, components: Collection[str], names: SettingNames = PLAIN_NAMES) -> str | None:
+    """Return which components the subtask lacks and how to configure them, or ``None`` if it can run."""
+    missing = missing_components(subtask, components)
     if not missing:
         return None
-    lacking = " and ".join(" or ".join(fields) for fields in missing)
+    lacking = " and ".join(" or ".join(need) for need in missing)
     remedies = dict.fromkeys(
-        " or ".join(dict.fromkeys(COMPONENTS[name].remedy(names) for name in fields)) for fields in missing
+        " or ".join(dict.fromkeys(COMPONENTS[name].remedy(names) for name in need)) for need in missing
     )
     return f"not configured: {lacking}; {', and '.join(remedies)}"
 

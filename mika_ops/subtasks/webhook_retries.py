@@ -65,7 +65,7 @@ def _replay(admin_api: AdminApi, webhook_id: str, *, idempotency_key: str) -> st
 SUBTASK = Subtask(
     name="webhook_retries",
     description="Has the site replay payment webhooks whose fulfilment failed or was abandoned and is due again.",
-    needs=("ops", "admin_api"),
+    needs=(("ops",), ("admin_api",)),
     run=run,
     done=("retried",),
     due=lambda now, _limits: workflow.RETRYABLE_WEBHOOKS.at(now),

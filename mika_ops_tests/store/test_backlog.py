@@ -11,13 +11,12 @@ from sqlalchemy import event
 from mika_ops.documents.document import ABSENT
 from mika_ops.documents.selection import Selection
 from mika_ops.documents.sweep import IDS_NAMED
-from mika_ops.monitoring.snapshot import permanently_failed
 from mika_ops.ports.backlog import Backlog, BacklogReader, Due, NamesRows
 from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.schema.site import ephemeral_records, stock_events
-from mika_ops.subtasks.registry import SUBTASKS
+from mika_ops.subtasks.registry import SUBTASKS, permanently_failed
 from mika_ops.subtasks.subtask import RunOptions
 from mika_ops_testing.builders import (
     AFTER,

@@ -14,12 +14,11 @@ import pytest
 from sqlalchemy import event, text
 
 from mika_ops.clock import Clock
-from mika_ops.monitoring.snapshot import permanently_failed
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.opening import open_database
 from mika_ops.subtasks.outcome import Completed, Outcome
-from mika_ops.subtasks.registry import SUBTASKS
+from mika_ops.subtasks.registry import SUBTASKS, permanently_failed
 from mika_ops.subtasks.subtask import RunOptions, outcome_of
 from mika_ops.timestamps import to_datetime
 from mika_ops_testing.builders import NOW

@@ -16,7 +16,7 @@ from mika_ops.store.schema.site import ephemeral_records, stock_events, stock_it
 from mika_ops.subtasks.dry_run import PAGE, Preview, preview
 from mika_ops.subtasks.outcome import Completed, NotChosen, Skipped
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
-from mika_ops.subtasks.subtask import RunOptions, missing_components_of, outcome_of
+from mika_ops.subtasks.subtask import RunOptions, outcome_of, skip_reason
 from mika_ops_testing.builders import (
     AFTER,
     BEFORE,
@@ -207,7 +207,7 @@ def test_where_the_site_releases_its_stock_the_site_decides(database: Database) 
 
 def test_what_is_missing_is_told_as_the_run_tells_it() -> None:
     plan = plan_of(Host())
-    assert plan == {subtask.name: Skipped(reason=missing_components_of(subtask, Host()) or "") for subtask in SUBTASKS}
+    assert plan == {subtask.name: Skipped(reason=skip_reason(subtask, ()) or "") for subtask in SUBTASKS}
 
 
 def test_what_was_not_chosen_is_reported_whether_or_not_it_is_configured(database: Database) -> None:

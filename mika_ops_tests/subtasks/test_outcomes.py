@@ -20,7 +20,7 @@ from mika_ops.subtasks.outcome import (
     outcome_facts,
 )
 from mika_ops.subtasks.registry import SUBTASK_NAMES, SUBTASKS
-from mika_ops.subtasks.subtask import RunOptions, Subtask, outcome_of
+from mika_ops.subtasks.subtask import Need, RunOptions, Subtask, outcome_of
 
 
 class Counted(SubtaskResult):
@@ -29,7 +29,7 @@ class Counted(SubtaskResult):
     failed_ids: tuple[str, ...] = ()
 
 
-def subtask(run: object, needs: tuple[str | tuple[str, ...], ...] = ()) -> Subtask:
+def subtask(run: object, needs: tuple[Need, ...] = ()) -> Subtask:
     return Subtask(name="tried", description="Tried.", needs=needs, run=run, done=())  # type: ignore[arg-type]
 
 
@@ -49,7 +49,7 @@ def test_the_nine_run_in_the_order_of_mikas_own_maintenance() -> None:
 
 @pytest.mark.parametrize("each", SUBTASKS, ids=lambda each: each.name)
 def test_a_subtask_needs_only_pieces_that_a_host_has(each: Subtask) -> None:
-    names = {name for need in each.needs for name in ((need,) if isinstance(need, str) else need)}
+    names = set(each.components)
     assert names
     assert names <= set(COMPONENTS)
 
@@ -71,7 +71,7 @@ def test_one_of_several_alternative_pieces_is_enough(clock: Clock) -> None:
 
 
 def test_all_missing_pieces_are_named_at_once(clock: Clock) -> None:
-    outcome = outcome_of(subtask(lambda *_: Counted(), needs=("ops", "admin_api")), Host(), clock, RunOptions())
+    outcome = outcome_of(subtask(lambda *_: Counted(), needs=(("ops",), ("admin_api",))), Host(), clock, RunOptions())
     assert isinstance(outcome, Skipped)
     assert "ops and admin_api" in outcome.reason
 

@@ -1,4 +1,4 @@
-"""The job ``mika_maintenance``: the nine subtasks in sequence, then the summary."""
+"""The job ``mika_maintenance``: the subtasks in sequence, then the summary."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -36,7 +36,7 @@ def maintenance_job(
     @dg.job(
         name=JOB_NAME if shop_name is None else f"{JOB_NAME}_{shop_name}",
         description=(
-            f"Runs the nine maintenance subtasks of {whose} in "
+            f"Runs the maintenance subtasks of {whose} in "
             "sequence. A subtask that fails does not stop the others. The run fails, after all subtasks have run, only "
             "if the release of expired stock reservations failed."
         ),

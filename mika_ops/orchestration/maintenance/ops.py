@@ -12,10 +12,11 @@ from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.resources import RunPlan
 from mika_ops.orchestration.outcomes import to_metadata
 from mika_ops.subtasks.outcome import Failed, NotChosen, Outcome, result_of
+from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import Subtask, outcome_of
 
-FAIL_RUN_ON: Final = frozenset({"stock_reservations"})
-"""The subtasks whose failure fails the run; any other failure warns."""
+FAIL_RUN_ON: Final = frozenset(subtask.name for subtask in SUBTASKS if subtask.fails_run)
+"""The subtasks whose failure fails the run; any other failure is a warning."""
 
 AFTER: Final = "after"
 """The name of the input that only orders the ops."""
@@ -34,7 +35,7 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
     @dg.op(
         name=subtask.name,
         description=f"{subtask.description}\n\nRequires {_needs(subtask)}; skipped if that is not configured.",
-        required_resource_keys={RUN_RESOURCE, *components_of(subtask)},
+        required_resource_keys={RUN_RESOURCE, *subtask.components},
         ins={AFTER: dg.In(dg.Nothing, description="The subtask before. Subtasks run in sequence.")},
         out=dg.Out(
             dg.Nothing, description="The outcome as metadata: status, duration, counts, and the reason or the error."
@@ -48,17 +49,12 @@ def op_for(subtask: Subtask) -> dg.OpDefinition:
     return run_subtask
 
 
-def components_of(subtask: Subtask) -> list[str]:
-    """Return the names of all components that the subtask can use."""
-    return sorted({name for need in subtask.needs for name in ((need,) if isinstance(need, str) else need)})
-
-
 def execute_subtask(context: dg.OpExecutionContext, subtask: Subtask, shard: Shard | None = None) -> Outcome:
     """Run a subtask, or one shard of it, as the plan of the run says, and return its outcome."""
     plan: RunPlan = getattr(context.resources, RUN_RESOURCE)
     if subtask.name not in plan.selected:
         return NotChosen()
-    host = Host(**{name: getattr(context.resources, name) for name in components_of(subtask)})
+    host = Host(**{name: getattr(context.resources, name) for name in subtask.components})
     return outcome_of(subtask, host, plan.clock, plan.limits_of(subtask.name, shard), names=plan.shop.names)
 
 
@@ -71,4 +67,4 @@ def log_outcome(context: dg.OpExecutionContext, subtask: str, outcome: Outcome) 
 
 
 def _needs(subtask: Subtask) -> str:
-    return ", ".join(need if isinstance(need, str) else " or ".join(need) for need in subtask.needs)
+    return ", ".join(" or ".join(need) for need in subtask.needs)

@@ -16,7 +16,6 @@ from mika_ops.orchestration.maintenance.launchpad import RUN_RESOURCE
 from mika_ops.orchestration.maintenance.ops import (
     AFTER,
     BACKLOG,
-    components_of,
     execute_subtask,
     log_outcome,
 )
@@ -89,7 +88,7 @@ def _shard(subtask: Subtask) -> dg.OpDefinition:
     @dg.op(
         name=f"{subtask.name}_shard",
         description=f"Runs one shard of {subtask.name}. {subtask.description}",
-        required_resource_keys={RUN_RESOURCE, *components_of(subtask)},
+        required_resource_keys={RUN_RESOURCE, *subtask.components},
         ins={AFTER: dg.In(dg.Nothing, description="The shard to run.")},
         out=dg.Out(
             dg.Nothing, description="The outcome of the shard as metadata: status, duration, counts, reason or error."

@@ -177,9 +177,10 @@ def _finish(ops: DocumentRepository, progress: Mapping[str, _Progress], clock: C
 SUBTASK = Subtask(
     name="account_delete_requests",
     description="Completes account-delete requests: releases, redacts and anonymizes all that is a person's.",
-    needs=("ops", "account", "ledger", "session", "stock", "ephemeral"),
+    needs=(("ops",), ("account",), ("ledger",), ("session",), ("stock",), ("ephemeral",)),
     run=run,
     done=("completed",),
     due=lambda _now, _limits: account_delete.QUEUED,
+    permanently_failed=account_delete.PERMANENTLY_FAILED,
     shardable=True,
 )
