@@ -10,7 +10,6 @@ from mika_ops.documents.selection import (
     AtMost,
     Below,
     Has,
-    NoneOf,
     Not,
     OneOf,
     Selection,
@@ -40,6 +39,7 @@ LEASES_EXHAUSTED: Final = (
 _ATTEMPTS_LEFT: Final = Below(record_number("attemptCount"), record_number("maxAttempts"))
 
 
+_RUNNING: Final = OneOf(top("status"), ("running",))
 _WORKFLOW: Final = OneOf(top("type"), ("workflow",))
 
 PERMANENTLY_FAILED: Final = Selection(
@@ -52,7 +52,7 @@ PERMANENTLY_FAILED: Final = Selection(
 
 STUCK: Final = Selection(
     collection="ops",
-    top=all_of(_WORKFLOW, OneOf(top("status"), ("running",))),
+    top=all_of(_WORKFLOW, _RUNNING),
     record=all_of(AtMost(record("leaseExpiresAt")), Not(_ATTEMPTS_LEFT)),
     order_by=(top("leaseExpiresAt"),),
 )
@@ -66,17 +66,19 @@ RETRYABLE_WEBHOOKS: Final = Selection(
         OneOf(top("status"), ("queued", "failed", "running")),
         any_of(
             all_of(OneOf(top("status"), ("queued", "failed")), AtMost(top("nextAttemptAt"))),
-            all_of(OneOf(top("status"), ("running",)), AtMost(top("leaseExpiresAt"))),
+            all_of(_RUNNING, AtMost(top("leaseExpiresAt"))),
         ),
     ),
     record=all_of(
         AtMost(record("leaseExpiresAt"), if_absent=True),
+        # A running one was abandoned only if the lease in its record has lapsed, whatever the copy at the top says.
+        any_of(Not(_RUNNING), Has(record("leaseExpiresAt"))),
         AtMost(record("nextAttemptAt"), if_absent=True),
         _ATTEMPTS_LEFT,
     ),
     order_by=(record("nextAttemptAt"), record("leaseExpiresAt"), record("updatedAt")),
     # Of equals, one that waits for its turn comes before one whose worker was lost.
-    first_if=NoneOf(top("status"), ("running",)),
+    first_if=Not(_RUNNING),
 )
 """The payment webhook workflows that are due for a replay, longest waiting first."""
 

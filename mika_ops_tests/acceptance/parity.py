@@ -311,14 +311,22 @@ def check(paths: list[Path], kind: DatabaseKind) -> int:
     failed = 0
     with sites(kind) as made:
         for path in paths:
-            case = load(path)
-            with open_database(made.new()) as database:
-                told = differences(case, play(case, database))
-            click.echo(f"{'FAIL' if told else 'pass'}  {kind:8}  {path.stem}")
-            for line in told[:20]:
+            problems = _problems(path, made.new())
+            click.echo(f"{'FAIL' if problems else 'pass'}  {kind:8}  {path.stem}")
+            for line in problems[:20]:
                 click.echo(f"        {line}")
-            failed += bool(told)
+            failed += bool(problems)
     return failed
+
+
+def _problems(path: Path, url: str) -> list[str]:
+    """Play one case in an empty site. A case that cannot be read or set up is a problem of that case alone."""
+    try:
+        case = load(path)
+        with open_database(url) as database:
+            return differences(case, play(case, database))
+    except Exception as failure:  # noqa: BLE001 - the other cases must be played
+        return [f"cannot be played: {type(failure).__name__}: {failure}"]
 
 
 @click.command()

@@ -136,6 +136,15 @@ def test_a_live_lease_in_the_record_counts_more_than_a_lapsed_one_at_the_top() -
     assert not is_retryable(abandoned(leaseExpiresAt=AFTER, top={"leaseExpiresAt": BEFORE}))
 
 
+@pytest.mark.parametrize("lease", [ABSENT, None])
+def test_a_running_webhook_without_a_lease_in_its_record_is_not_abandoned(lease: object) -> None:
+    assert not is_retryable(abandoned(leaseExpiresAt=lease, top={"leaseExpiresAt": BEFORE}))
+
+
+def test_a_waiting_webhook_needs_no_lease_in_its_record() -> None:
+    assert is_retryable(waiting(leaseExpiresAt=ABSENT, top={"leaseExpiresAt": BEFORE}))
+
+
 def test_webhooks_are_sorted_by_next_attempt_else_lease_else_update() -> None:
     assert in_order(
         waiting("first", nextAttemptAt="2026-01-01T00:00:00.000Z", updatedAt=LATER),
