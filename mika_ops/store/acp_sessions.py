@@ -1,9 +1,10 @@
 """The ACP session store: mika-ops' own tables, for sites that keep their checkout sessions beside their shop.
 
-``mika_acp_sessions`` holds one row a session: the whole record as JSON in ``data``, and beside it the fields that
-cleaning up looks for. A storefront that writes a session must compare ``version`` with the one it read and raise it
-by one. ``mika_acp_idempotency_keys`` holds the answers to repeat, by key; they go with their session. ``mika-ops db
-prepare`` creates them, and ``mika_ops_schema``, which holds their version.
+``mika_acp_sessions`` holds one row for each session: the whole record as JSON in ``data``, and the fields by which
+maintenance selects. A storefront that writes a session must compare ``version`` with the one it read and raise it by
+one (optimistic concurrency). ``mika_acp_idempotency_keys`` holds idempotency keys, which are deleted with their
+session. ``mika-ops db prepare`` creates and upgrades them, and ``mika_ops_schema``, which holds their version.
+``docs/acp-sessions.md`` has the layout and the statements of a storefront's store.
 
 Source: behaviour, section 6.
 """
@@ -29,7 +30,8 @@ from mika_ops.store.migrate import wrong_version
 from mika_ops.store.schema.own import acp_idempotency_keys, acp_sessions
 from mika_ops.timestamps import Timestamp
 
-LARGEST_VERSION: Final = 2**31 - 1
+LARGEST_VERSION: Final = 2**63 - 1
+"""The largest value of the column ``version``."""
 
 BATCH: Final = 500
 """Sessions changed by one transaction."""

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, select, text
 from mika_ops.store.database import Database
 from mika_ops.store.errors import DatabaseError
 from mika_ops.store.schema.indexes import UNFINISHED_PREFIX, unfinished_indexes
-from mika_ops.store.schema.own import OWN_VERSION, acp_sessions, own, own_version
+from mika_ops.store.schema.own import OWN_VERSION, UPGRADES, acp_sessions, own, own_version
 
 _OURS: Final = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE :ours",
@@ -33,13 +33,20 @@ def wrong_version(database: Database) -> str | None:
 
 
 def prepare_tables(database: Database) -> None:
-    """Create mika-ops' own tables, in the current version. Raises ``DatabaseError`` where they are of a newer one."""
-    if (_version(database) or 0) > OWN_VERSION:
+    """Create mika-ops' own tables, or upgrade them in place to the current version, all in one transaction.
+
+    Raises ``DatabaseError`` if they are of a newer version.
+    """
+    version = _version(database)
+    if (version or 0) > OWN_VERSION:
         raise DatabaseError(wrong_version(database))
 
     def work(connection: Connection) -> None:
+        # Tables without a version are like those of version 1.
+        for older in range(OWN_VERSION if version is None else max(version, 1), OWN_VERSION):
+            for statement in UPGRADES[older][database.dialect]:
+                connection.exec_driver_sql(statement)
         own.create_all(connection)
-        # Those without a version are as those of version 1: naming it is all that they lack.
         connection.execute(own_version.delete())
         connection.execute(own_version.insert().values(version=OWN_VERSION))
 

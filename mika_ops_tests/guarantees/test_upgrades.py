@@ -1,14 +1,14 @@
 """Tables of another version: ours say so, EmDash's may have more or less than we know."""
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.shop import Shop
 from mika_ops.orchestration.run_once import RunReport, run_once
 from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.database import Database
-from mika_ops.store.schema.own import acp_sessions, own_version
+from mika_ops.store.schema.own import acp_idempotency_keys, acp_sessions, own, own_version
 from mika_ops_testing.builders import BEFORE, acp_session, email, get, put, rows_of
 from mika_ops_testing.shop_at_work import shop_at_work
 from mika_ops_tests.cli.test_run import called
@@ -23,25 +23,54 @@ def failed(report: RunReport) -> dict[str, str]:
     return report.errors
 
 
-def test_tables_of_ours_without_a_version_are_told_and_mended_by_preparing(database: Database, url: str) -> None:
+def as_in_version_1(database: Database, *, named: bool) -> None:
+    """Give the tables of ACP sessions the layout of version 1, with a key that was answered."""
+    integer = "ALTER TABLE mika_acp_sessions ALTER COLUMN version TYPE integer"
+    with database.engine.begin() as connection:
+        if database.dialect == "postgresql":
+            connection.exec_driver_sql(integer)
+        for column in ("fencing_token", "expires_at"):
+            connection.exec_driver_sql(f"ALTER TABLE mika_acp_idempotency_keys DROP COLUMN {column}")
+        connection.exec_driver_sql("ALTER TABLE mika_acp_idempotency_keys ADD COLUMN response_json TEXT")
+        connection.exec_driver_sql(
+            f"INSERT INTO mika_acp_idempotency_keys VALUES ('answered', 'acp_2', '{BEFORE}', '{{}}')"
+        )
+        if named:
+            connection.execute(own_version.update().values(version=1))
+    if not named:
+        own_version.drop(database.engine)
+
+
+def layout_of(database: Database) -> dict[str, dict[str, str]]:
+    with database.reading() as connection:
+        look = inspect(connection)
+        return {name: {each["name"]: str(each["type"]) for each in look.get_columns(name)} for name in own.tables}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_tables_of_version_1_are_upgraded_in_place_by_preparing(database: Database, url: str, named: bool) -> None:
+    current = layout_of(database)
     AcpSessionStore(database).put([acp_session("acp_1", expiresAt=BEFORE)])
-    own_version.drop(database.engine)
-    older = "the tables of ACP sessions are older than version 1: run `mika-ops db prepare`"
+    as_in_version_1(database, named=named)
+    older = "the tables of ACP sessions are older than version 2: run `mika-ops db prepare`"
 
     assert failed(maintained(url)) == {"acp_sessions": older}
     assert check_of(examined(database_url=url), "ACP tables").sentence == older
     assert rows_of(database, acp_sessions)["acp_1"]["expired_at"] is None
 
     assert called("db", "prepare", database_url=url).exit_code == 0
+    assert layout_of(database) == current
+    assert rows_of(database, acp_idempotency_keys)["answered"]["fencing_token"] is None, "an answered key is bound"
     assert failed(maintained(url)) == {}
     assert rows_of(database, acp_sessions)["acp_1"]["expired_at"] is not None
+    assert called("db", "prepare", database_url=url).exit_code == 0
 
 
-def test_tables_of_a_newer_mika_ops_are_told_and_left_alone(database: Database, url: str) -> None:
+def test_tables_of_a_newer_mika_ops_are_reported_and_left_alone(database: Database, url: str) -> None:
     AcpSessionStore(database).put([acp_session("acp_1", expiresAt=BEFORE)])
     with database.engine.begin() as connection:
-        connection.execute(own_version.update().values(version=2))
-    newer = "the tables of ACP sessions are of version 2, made by a newer mika-ops; this one knows 1: upgrade it"
+        connection.execute(own_version.update().values(version=3))
+    newer = "the tables of ACP sessions are of version 3, made by a newer mika-ops; this one knows 2: upgrade it"
 
     assert failed(maintained(url)) == {"acp_sessions": newer}
     assert status_of(examined(database_url=url), "ACP tables") == "broken"
@@ -49,7 +78,7 @@ def test_tables_of_a_newer_mika_ops_are_told_and_left_alone(database: Database, 
     assert (refused.exit_code, refused.stderr) == (2, f"mika-ops: {newer}\n")
     assert rows_of(database, acp_sessions)["acp_1"]["expired_at"] is None
     with database.reading() as connection:
-        assert connection.execute(own_version.select()).scalar_one() == 2
+        assert connection.execute(own_version.select()).scalar_one() == 3
 
 
 def test_a_site_whose_tables_have_more_columns_is_maintained_and_they_stay(database: Database, url: str) -> None:

@@ -31,6 +31,6 @@ def test_a_document_that_would_break_a_unique_index_is_left_alone_and_named(data
 
 def test_a_session_whose_version_cannot_be_counted_up_is_left_alone_and_named(database: Database) -> None:
     store = AcpSessionStore(database)
-    store.put([acp_session("acp_1", version=2**31 - 1), acp_session("acp_2", updatedAt=EARLIER)])
+    store.put([acp_session("acp_1", version=2**63 - 1), acp_session("acp_2", updatedAt=EARLIER)])
     cleaned = store.clean_up(CLOCK, limit=None, purge_after_hours=24, out_of_time=never_out_of_time)
     assert (cleaned.expired, cleaned.malformed_ids) == (1, ("acp_1",))
