@@ -1,6 +1,6 @@
-"""The command ``mika-ops backlog``: what waits, for maintenance and for people. It changes nothing.
+"""The command ``mika-ops backlog``: what is due for maintenance, and what needs manual action. It changes nothing.
 
-Exit codes: 0 it was read, however much waits, 2 it was not, as the call, a setting or the database is wrong.
+Exit codes: 0 the backlog was read, however much is due, 2 it was not: the call, a setting or the database is invalid.
 """
 
 import json
@@ -28,19 +28,19 @@ from mika_ops.timestamps import Timestamp, to_timestamp
 
 
 @dataclass(frozen=True)
-class Look:
-    """What waits, for maintenance and for people, and which documents cannot be read, by subtask."""
+class BacklogReport:
+    """The snapshot of a shop, and the ids of its malformed documents by subtask."""
 
-    standing: ShopSnapshot
+    snapshot: ShopSnapshot
     malformed_ids: Mapping[str, Sequence[str]]
 
 
 @click.command()
-@click.option("--now", metavar="TIME", help="Judge what is due at this time (ISO 8601), instead of now.")
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of a table.")
+@click.option("--now", metavar="TIME", help="Evaluate what is due at this time (ISO 8601), instead of now.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @reports_errors
 def backlog(now: str | None, as_json: bool) -> None:
-    """Show what waits for each subtask, since when, and what needs manual action. Changes nothing.
+    """Show what is due for each subtask, since when, and what needs manual action. Changes nothing.
 
     What failed permanently is not retried: emails (see `mika-ops email failed`), workflows and account-delete requests.
     Malformed documents are left unchanged until somebody fixes or removes them.
@@ -53,33 +53,33 @@ def backlog(now: str | None, as_json: bool) -> None:
     from mika_ops.assembly import open_shop_database
 
     with open_shop_database(shop) as database:
-        look = looked(database, at, run_options_from(shop.settings))
+        report = read_report(database, at, run_options_from(shop.settings))
     if as_json:
-        click.echo(json.dumps(_facts(look)))
+        click.echo(json.dumps(_report_facts(report)))
         return
-    show(_table(look))
-    for sentence in _sentences(look):
+    show(_backlog_table(report.snapshot))
+    for sentence in _sentences(report):
         click.echo(sentence)
 
 
-def looked(database: Database, now: Timestamp, limits: RunOptions) -> Look:
-    """Look at all that waits: one round trip, and one more for each kind of thing that a person has to look at."""
+def read_report(database: Database, now: Timestamp, limits: RunOptions) -> BacklogReport:
+    """Read the backlog in one round trip, and the ids that need manual action in one more for each kind of them."""
     reader, due = DatabaseBacklog(database), due_selections(now, limits)
-    standing = take_snapshot(reader, limits, now=now, naming=SUBTASK_NAMES)
-    unread = {
-        name: reader.malformed_ids(due[name]) for name, counts in standing.backlog.due.items() if counts.malformed
+    snapshot = take_snapshot(reader, limits, now=now, naming=SUBTASK_NAMES)
+    malformed_ids = {
+        name: reader.malformed_ids(due[name]) for name, counts in snapshot.backlog.due.items() if counts.malformed
     }
-    return Look(standing, unread)
+    return BacklogReport(snapshot, malformed_ids)
 
 
-def _table(look: Look) -> Table:
-    table = Table(title=f"Backlog at {look.standing.now}", title_justify="left", expand=False)
+def _backlog_table(snapshot: ShopSnapshot) -> Table:
+    table = Table(title=f"Backlog at {snapshot.now}", title_justify="left", expand=False)
     table.add_column("subtask", no_wrap=True)
     for name in ("due", "oldest", "malformed", "failed permanently"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in SUBTASK_NAMES:
-        due, failed = look.standing.backlog.due.get(name), look.standing.failed.get(name)
-        age = None if due is None else due.age(look.standing.now)
+        due, failed = snapshot.backlog.due.get(name), snapshot.failed.get(name)
+        age = None if due is None else due.age(snapshot.now)
         cells = [
             "–" if due is None else f"{due.count:,}",
             "–" if age is None else format_age(age),
@@ -90,51 +90,53 @@ def _table(look: Look) -> Table:
     return table
 
 
-def _sentences(look: Look) -> list[str]:
-    standing, backlog = look.standing, look.standing.backlog
-    message = [
-        f"Failed permanently, {name}: {format_ids(ids, standing.failed[name].count)}."
-        for name, ids in standing.failed_ids.items()
+def _sentences(report: BacklogReport) -> list[str]:
+    snapshot, backlog = report.snapshot, report.snapshot.backlog
+    sentences = [
+        f"Failed permanently, {name}: {format_ids(ids, snapshot.failed[name].count)}."
+        for name, ids in snapshot.failed_ids.items()
     ]
-    message += [
+    sentences += [
         f"Malformed, {name}: {format_ids(ids, backlog.due[name].malformed)}; fix or remove them."
-        for name, ids in look.malformed_ids.items()
+        for name, ids in report.malformed_ids.items()
     ]
     if backlog.unreadable:
         ids = format_ids(backlog.unreadable_ids, backlog.unreadable)
-        message.append(f"No JSON objects with a type, so that they are nobody's: {ids}; fix or remove them.")
-    if standing.drift is not None and standing.drift.items:
-        ids = format_ids(standing.drift.ids, standing.drift.items)
-        message.append(f"Stock items whose reserved quantity is not what their active reservations hold: {ids}.")
-    return message
+        sentences.append(f"Not JSON objects with a type, so no subtask processes them: {ids}; fix or remove them.")
+    if snapshot.drift is not None and snapshot.drift.items:
+        ids = format_ids(snapshot.drift.ids, snapshot.drift.items)
+        sentences.append(f"Stock items whose reserved quantity differs from their active reservations: {ids}.")
+    return sentences
 
 
-def _facts(look: Look) -> dict[str, Any]:
+def _report_facts(report: BacklogReport) -> dict[str, Any]:
+    backlog, drift = report.snapshot.backlog, report.snapshot.drift
     return {
-        "now": look.standing.now,
-        "due": look.standing.backlog.total,
-        "subtasks": {name: _facts_of(name, look) for name in SUBTASK_NAMES},
-        "unreadable": look.standing.backlog.unreadable,
-        "unreadable_ids": list(look.standing.backlog.unreadable_ids),
-        "drifting_stock_items": 0 if look.standing.drift is None else look.standing.drift.items,
-        "drifting_stock_item_ids": [] if look.standing.drift is None else list(look.standing.drift.ids),
+        "now": report.snapshot.now,
+        "due": backlog.total,
+        "subtasks": {name: _subtask_facts(name, report) for name in SUBTASK_NAMES},
+        "unreadable": backlog.unreadable,
+        "unreadable_ids": list(backlog.unreadable_ids),
+        "drifting_stock_items": 0 if drift is None else drift.items,
+        "drifting_stock_item_ids": [] if drift is None else list(drift.ids),
     }
 
 
-def _facts_of(name: str, look: Look) -> dict[str, Any] | None:
-    due, failed = look.standing.backlog.due.get(name), look.standing.failed.get(name)
+def _subtask_facts(name: str, report: BacklogReport) -> dict[str, Any] | None:
+    snapshot = report.snapshot
+    due, failed = snapshot.backlog.due.get(name), snapshot.failed.get(name)
     if due is None:
         return None
     facts: dict[str, Any] = {
         "due": due.count,
-        "oldest_seconds": _seconds(due, look.standing.now),
+        "oldest_seconds": _seconds(due, snapshot.now),
         "malformed": due.malformed,
-        "malformed_ids": list(look.malformed_ids.get(name, ())),
+        "malformed_ids": list(report.malformed_ids.get(name, ())),
     }
     if failed is not None:
-        facts["failed_for_good"] = failed.count
-        facts["failed_for_good_oldest_seconds"] = _seconds(failed, look.standing.now)
-        facts["failed_for_good_ids"] = list(look.standing.failed_ids.get(name, ()))
+        facts["failed_permanently"] = failed.count
+        facts["failed_permanently_oldest_seconds"] = _seconds(failed, snapshot.now)
+        facts["failed_permanently_ids"] = list(snapshot.failed_ids.get(name, ()))
     return facts
 
 

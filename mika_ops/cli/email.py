@@ -1,6 +1,6 @@
 """The commands about emails.
 
-Exit codes: 0 it is done, 2 it is not, as the call, a setting or a template is wrong.
+Exit codes: 0 the command succeeded, 2 it did not: the call, a setting or a template is invalid.
 """
 
 from pathlib import Path
@@ -35,16 +35,16 @@ email.add_command(requeue)
     type=click.Path(file_okay=False, path_type=Path),
     default=DEFAULT_FOLDER,
     show_default=True,
-    help="The folder to write into; it is made where it is not there.",
+    help="The folder to write into; it is created if it does not exist.",
 )
 @reports_errors
 def preview(kind: str, purpose: str | None, out: Path) -> None:
     """Write a sample email of a kind into files: its HTML, its text and its subject.
 
-    It looks as the MIKA_ variables say: brand, locale and templates. Nothing is sent, and no database is read.
+    Brand, locale and templates are those of the MIKA_ variables. Nothing is sent, and no database is read.
     """
     if purpose is not None and kind != MAGIC_LINK:
-        fail(f"--purpose is for {MAGIC_LINK} only: leave it out for {kind}")
+        fail(f"--purpose applies to {MAGIC_LINK} only: omit it for {kind}")
     shop = read_shop()
     settings = shop.settings
     from mika_ops.assembly import email_renderer
@@ -63,20 +63,20 @@ def preview(kind: str, purpose: str | None, out: Path) -> None:
     name = kind if kind != MAGIC_LINK else f"{kind}-{purpose or PURPOSES[0]}"
     try:
         envelope = renderer.render(sample, sample_order(kind))
-        _write(envelope, out, name)
+        _write_files(envelope, out, name)
     except (EmailSkipped, EmailUnrenderable) as error:
         fail(str(error))
     except OSError as error:
         fail(f"the preview cannot be written into {out}: {error.strerror}")
 
 
-def _write(envelope: Envelope, folder: Path, name: str) -> None:
+def _write_files(envelope: Envelope, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for what, suffix, content in (
+    for part, suffix, content in (
         ("subject", "subject.txt", f"{envelope.subject}\n"),
         ("text", "txt", envelope.text),
         ("HTML", "html", envelope.html),
     ):
         path = folder / f"{name}.{suffix}"
         path.write_text(content, encoding="utf-8")
-        click.echo(f"{what:8}{path}")
+        click.echo(f"{part:8}{path}")

@@ -16,7 +16,7 @@ P = ParamSpec("P")
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Report an error in one sentence, without a traceback, and exit with 2."""
+    """Have a command report an error in one sentence, without a traceback, and exit with 2."""
 
     @wraps(command)
     def reported(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -29,9 +29,9 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def read_shop() -> Shop:
-    """Return the shop that the environment describes, and warn about variables that look like a setting and are not.
+    """Return the shop that the environment describes, and warn about variables that resemble a setting but are none.
 
-    Raises ``SettingsError`` where a setting is not valid.
+    Raises ``SettingsError`` if a setting is invalid.
     """
     shop = Shop(load_settings())
     from mika_ops.assembly import require_database_for_email

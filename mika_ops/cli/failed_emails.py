@@ -1,7 +1,7 @@
-"""The commands about emails that failed: ``email failed`` lists them, ``email requeue`` puts them back.
+"""The commands about failed emails: ``email failed`` lists them, ``email requeue`` puts them back into the outbox.
 
-Exit codes of ``requeue``: 0 all that was asked for is done, 1 some of it is not (an email named by its id was left
-alone, the answer was no, the database failed half-way), 2 nothing was changed, as the call or a setting is wrong.
+Exit codes of ``requeue``: 0 every email was requeued, 1 at least one was not (it cannot be requeued, the answer was no,
+or the database failed half-way), 2 nothing was changed: the call or a setting is invalid.
 """
 
 import getpass
@@ -13,11 +13,11 @@ from dataclasses import asdict
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mika_ops.cli.errors import fail, read_shop, reports_errors, warn
+from mika_ops.cli.tables import show
 from mika_ops.clock import Clock, utc_now
 from mika_ops.email.dead_letters import (
     DeadLetter,
@@ -38,28 +38,30 @@ from mika_ops.store.errors import DatabaseError
 from mika_ops.timestamps import Timestamp, to_timestamp
 
 SHOWN: Final = 50
-"""Emails in the table where no limit is given: what a person can read."""
+"""Emails in the table if no limit is given: as many as a person can read."""
 
-ASKED_BEFORE_MORE_THAN: Final = 10
+CONFIRMED_ABOVE: Final = 10
+"""The number of emails above which ``requeue`` asks for confirmation."""
+
 LONGEST_NAME: Final = 100
-WIDTH_IN_A_PIPE: Final = 160
-"""Columns of the table where no terminal says how wide it is: an id should stand on one line."""
 
 
 @click.command()
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Emails of this kind only; may be repeated.")
-@click.option("--skipped", is_flag=True, help="List the emails that were not to be sent, instead of the failed ones.")
+@click.option(
+    "--skipped", is_flag=True, help="List the skipped emails, which must not be sent, instead of the failed ones."
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"At most so many, the oldest first: {SHOWN}, or all of --json.",
+    help=f"At most N emails, the oldest first.  [default: {SHOWN}; with --json all]",
 )
-@click.option("--addresses", is_flag=True, help="Show the part of the recipient's address after the @ as well.")
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line.")
+@click.option("--addresses", is_flag=True, help="Also show the domain of the recipient's address.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @reports_errors
 def failed(kinds: tuple[str, ...], skipped: bool, limit: int | None, addresses: bool, as_json: bool) -> None:
-    """List the emails that failed permanently: no attempt is left, and only a person can put them back."""
+    """List the emails that failed permanently: no attempt is left, and no run retries them. Requeue them by hand."""
     _require_text(kinds)
     now = to_timestamp(utc_now())
     selection = rules.skipped_letters(kinds) if skipped else rules.dead_letters(kinds).at(now)
@@ -67,41 +69,40 @@ def failed(kinds: tuple[str, ...], skipped: bool, limit: int | None, addresses: 
         letters = dead_letters(Documents(database, "ops"), selection, limit=limit or (None if as_json else SHOWN))
         if as_json:
             for letter in letters:
-                click.echo(json.dumps(_facts(letter, now, addresses=addresses)))
+                click.echo(json.dumps(_letter_facts(letter, now, addresses=addresses)))
             return
         shown = list(letters)
-        there = DatabaseBacklog(database).read({"dead": selection}, now=now).due["dead"]
+        total = DatabaseBacklog(database).read({"dead": selection}, now=now).due["dead"]
     if shown:
-        console = Console()
-        if not console.is_terminal:
-            console.width = WIDTH_IN_A_PIPE
-        console.print(_table(shown, now, addresses=addresses))
-    click.echo(_in_all(max(there.count, len(shown)), kinds, skipped=skipped, shown=len(shown)))
-    if there.malformed:
-        click.echo(f"{there.malformed} more cannot be read: fix or remove their documents.")
+        show(_letter_table(shown, now, addresses=addresses))
+    click.echo(_total(max(total.count, len(shown)), kinds, skipped=skipped, shown=len(shown)))
+    if total.malformed:
+        click.echo(f"{total.malformed} more cannot be read: fix or remove their documents.")
 
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]…")
-@click.option("--all-failed", is_flag=True, help="Every email that failed permanently, but for magic links of no use.")
+@click.option(
+    "--all-failed", is_flag=True, help="Every email that failed permanently, except magic links that no longer work."
+)
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="With --all-failed: this kind only; may be repeated."
 )
-@click.option("--by", metavar="NAME", help="Who asks for it, as the emails will say; by default your user name.")
-@click.option("--yes", is_flag=True, help=f"Do not ask before more than {ASKED_BEFORE_MORE_THAN} emails.")
+@click.option("--by", metavar="NAME", help="Who requeues, as recorded in the emails.  [default: your user name]")
+@click.option("--yes", is_flag=True, help=f"Do not ask for confirmation above {CONFIRMED_ABOVE} emails.")
 @reports_errors
 def requeue(ids: tuple[str, ...], all_failed: bool, kinds: tuple[str, ...], by: str | None, yes: bool) -> None:
-    """Put emails back into the outbox, as if they were new: those with these ids, or all that failed permanently.
+    """Put emails back into the outbox as if they were new: those with these ids, or all that failed permanently.
 
-    A magic link that has expired, or whose link is gone, helps nobody: named by its id it is put back with a warning,
-    and --all-failed leaves it alone.
+    A magic link that has expired, or whose link is gone, no longer works: it is requeued with a warning if it is named
+    by its id, and --all-failed leaves it out.
     """
     if not ids and not all_failed:
-        fail("nothing to requeue is named: give the ids of emails, or --all-failed")
+        fail("nothing to requeue: give the ids of emails, or --all-failed")
     if ids and all_failed:
         fail("give either the ids of emails or --all-failed, not both")
     if kinds and not all_failed:
-        fail("--kind goes with --all-failed only")
+        fail("--kind applies to --all-failed only")
     _require_text(ids + kinds)
     name = _name(by)
     with _shop() as database:
@@ -110,8 +111,8 @@ def requeue(ids: tuple[str, ...], all_failed: bool, kinds: tuple[str, ...], by: 
         batches = permanently_failed(ops, kinds, now=now) if all_failed else in_batches(list(dict.fromkeys(ids)))
         plan = plan_requeue(ops, batches, now=now)
         wanted = [id_ for id_ in plan.ids if not (all_failed and id_ in plan.useless)]
-        _tell(plan, all_failed=all_failed)
-        if not _is_wanted(len(wanted), yes=yes):
+        _report_plan(plan, all_failed=all_failed)
+        if not _is_confirmed(len(wanted), yes=yes):
             click.echo("Nothing was changed.")
             sys.exit(1)
         requeueing = Requeueing(ops, clock, name)
@@ -123,7 +124,7 @@ def requeue(ids: tuple[str, ...], all_failed: bool, kinds: tuple[str, ...], by: 
                 raise
             was_cut_short = True
             click.echo(f"mika-ops: {error}", err=True)
-    _tell_refused(requeueing.refused)
+    _report_refused(requeueing.refused)
     if requeueing.requeued:
         click.echo(f"Put {_emails(requeueing.requeued)} back into the outbox; the next run sends what is due there.")
     elif all_failed:
@@ -133,7 +134,7 @@ def requeue(ids: tuple[str, ...], all_failed: bool, kinds: tuple[str, ...], by: 
 
 
 def at_a_terminal() -> bool:
-    """Say whether there is somebody to ask."""
+    """Say whether standard input is a terminal, so that a question can be answered."""
     return sys.stdin.isatty()
 
 
@@ -150,7 +151,7 @@ def _name(by: str | None) -> str:
         try:
             by = getpass.getuser()
         except (ImportError, KeyError, OSError):
-            fail("your user name is not known here: say who asks for it with --by NAME")
+            fail("your user name is unknown: say who requeues with --by NAME")
     name = by.strip()
     if not name or not name.isprintable() or len(name) > LONGEST_NAME:
         fail(f"--by must be a name of 1 to {LONGEST_NAME} characters, on one line")
@@ -162,37 +163,37 @@ def _require_text(given: Sequence[str]) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            fail(f"{text!r} is not UTF-8: nothing in the shop is called that")
+            fail(f"{text!r} is not valid UTF-8: no id and no kind contains it")
 
 
-def _is_wanted(number: int, *, yes: bool) -> bool:
-    if number <= ASKED_BEFORE_MORE_THAN or yes:
+def _is_confirmed(number: int, *, yes: bool) -> bool:
+    if number <= CONFIRMED_ABOVE or yes:
         return True
     if not at_a_terminal():
-        fail(f"{_emails(number)} would be put back into the outbox: say --yes, as there is no terminal to ask on")
+        fail(f"{_emails(number)} would be put back into the outbox: confirm with --yes, as there is no terminal")
     return click.confirm(f"Put {_emails(number)} back into the outbox?")
 
 
-def _tell(plan: RequeuePlan, *, all_failed: bool) -> None:
-    _tell_refused(plan.refused)
+def _report_plan(plan: RequeuePlan, *, all_failed: bool) -> None:
+    _report_refused(plan.refused)
     if not all_failed:
         for id_, why in plan.useless.items():
             warn(f"{id_}: {why}")
     elif plan.useless:
         click.echo(
-            f"Left alone: {_counted(len(plan.useless), 'magic link')} of no use, expired or without the link; "
-            "name one by its id to requeue it all the same.",
+            f"Not requeued: {_counted(len(plan.useless), 'magic link')}, expired or without the link; "
+            "to requeue one all the same, give its id.",
             err=True,
         )
 
 
-def _tell_refused(refused: Mapping[str, str]) -> None:
+def _report_refused(refused: Mapping[str, str]) -> None:
     for id_, why in refused.items():
-        # What is no email's id was typed by somebody, and may be an address.
+        # An id that no email has was typed by a person, and may be an address.
         click.echo(f"Not requeued: {redact(id_)}: {why}", err=True)
 
 
-def _table(letters: Sequence[DeadLetter], now: Timestamp, *, addresses: bool) -> Table:
+def _letter_table(letters: Sequence[DeadLetter], now: Timestamp, *, addresses: bool) -> Table:
     table = Table(expand=False)
     table.add_column("id", overflow="fold")
     table.add_column("kind", overflow="fold")
@@ -206,7 +207,7 @@ def _table(letters: Sequence[DeadLetter], now: Timestamp, *, addresses: bool) ->
         cells = [
             letter.id,
             letter.kind or "–",
-            f"{_shown(letter.attempts)} of {_shown(letter.max_attempts)}",
+            f"{_number(letter.attempts)} of {_number(letter.max_attempts)}",
             letter.error or "none recorded",
             "–" if age is None else format_age(age),
             *([_masked(letter)] if addresses else []),
@@ -215,7 +216,7 @@ def _table(letters: Sequence[DeadLetter], now: Timestamp, *, addresses: bool) ->
     return table
 
 
-def _facts(letter: DeadLetter, now: Timestamp, *, addresses: bool) -> dict[str, object]:
+def _letter_facts(letter: DeadLetter, now: Timestamp, *, addresses: bool) -> dict[str, object]:
     age = letter.age(now)
     facts = {**asdict(letter), "age_seconds": None if age is None else round(age.total_seconds())}
     del facts["domain"]
@@ -227,7 +228,7 @@ def _masked(letter: DeadLetter) -> str:
     return "no address" if letter.domain is None else f"…@{letter.domain}"
 
 
-def _in_all(number: int, kinds: Sequence[str], *, skipped: bool, shown: int) -> str:
+def _total(number: int, kinds: Sequence[str], *, skipped: bool, shown: int) -> str:
     of_kinds = f" of kind {' or '.join(kinds)}" if kinds else ""
     if not number:
         return f"No email{of_kinds} {'was skipped' if skipped else 'failed permanently'}."
@@ -244,5 +245,5 @@ def _counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
-def _shown(number: float | None) -> str:
+def _number(number: float | None) -> str:
     return "?" if number is None else f"{number:g}"

@@ -1,4 +1,4 @@
-"""A shop's database as the commands read it."""
+"""What commands read of a shop: its backlog, and the preview of a run."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,9 @@ from mika_ops.timestamps import Timestamp
 
 
 def dry_run(shop: Shop, *, now: Timestamp, subtasks: Sequence[str], limits: Mapping[str, int]) -> RunPreview:
-    """Return what a run would do, changing nothing, without Dagster and its history.
+    """Return what a run would do. Changes nothing, and uses neither Dagster nor its history.
 
-    Raises ``DatabaseError`` where the shop cannot be opened or read.
+    Raises ``DatabaseError`` if the shop cannot be opened or read.
     """
     with open_host(shop) as host:
         return preview(
@@ -29,7 +29,7 @@ def dry_run(shop: Shop, *, now: Timestamp, subtasks: Sequence[str], limits: Mapp
 
 
 def backlog_of(shop: Shop, now: Timestamp) -> Backlog:
-    """Return what is due in the shop's database at ``now``; nothing where none is configured."""
+    """Return what is due in the shop's database at ``now``; an empty backlog if no database is configured."""
     if shop.settings.database_url is None:
         return Backlog()
     limits = run_options_from(shop.settings)

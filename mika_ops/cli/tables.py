@@ -1,4 +1,4 @@
-"""The result of a run and of a dry run: as a table for the terminal, and as JSON values."""
+"""Tables for the terminal, and the results of a run and of a dry run as tables and as JSON values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from mika_ops.subtasks.dry_run import Preview, RunPreview
 from mika_ops.subtasks.outcome import Outcome, Skipped, format_outcome, outcome_facts
 
 WIDTH_IN_A_PIPE: Final = 160
-"""The width of a table with ids if no terminal sets it: an id should fit on one line."""
+"""The least width of a table if no terminal sets it: an id should fit on one line."""
 
 _STYLES: Final = {"completed": "green", "failed": "bold red", "skipped": "yellow"}
 
@@ -72,7 +72,7 @@ def preview_facts(previews: RunPreview) -> dict[str, dict[str, Any]]:
 
 
 def show(table: Table) -> None:
-    """Print a table that holds ids."""
+    """Print a table, in the width of the terminal. In a pipe, ``COLUMNS`` can only make it wider."""
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, WIDTH_IN_A_PIPE)

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from rich.console import Console
 from sqlalchemy import create_engine, inspect
 
 from mika_ops.cli.shop import backlog_of
-from mika_ops.cli.tables import run_table
+from mika_ops.cli.tables import run_table, show
 from mika_ops.clock import utc_now
 from mika_ops.config.shop import Shop
 from mika_ops.demo.embedded_postgres import PostgresNotInstalled, embedded_postgres
-from mika_ops.demo.process_group import attended
+from mika_ops.demo.process_group import run_in_process_group
 from mika_ops.demo.settings import DATABASE_URL_VARIABLE, OUTBOX_VARIABLE, demo_settings
 from mika_ops.demo.shop import demo_shop
 from mika_ops.orchestration.run_once import run_once
@@ -28,7 +27,7 @@ from mika_ops.timestamps import to_timestamp
 DIRECTORY = Path("demo")
 DEFINITIONS = "mika_ops.demo.definitions"
 SUPERSEDED = "Function `dev_command` is superseded"
-"""Dagster recommends another command, which wants a project of its own kind: no concern of who tries the demo."""
+"""Dagster recommends another command, which needs a project of another kind. The demo does not show this warning."""
 Kind = Literal["sqlite", "postgres"]
 
 database_option = click.option(
@@ -38,29 +37,28 @@ database_option = click.option(
 
 @click.group()
 def main() -> None:
-    """A shop of its own to try mika-ops on, in the folder demo/."""
+    """Try mika-ops on a demo shop in the folder demo/."""
 
 
 @main.command()
 @database_option
 def run(database: Kind) -> None:
-    """Make the shop if it is not there, run maintenance once, and show what it did."""
+    """Create the shop if it does not exist, run maintenance once, and show the result."""
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
     logging.getLogger("dagster").setLevel(logging.WARNING)
-    console = Console()
     with _shop(database) as url:
         shop = Shop(demo_settings(url, _outbox(database)))
         now = to_timestamp(utc_now())
-        waiting = backlog_of(shop, now)
-        console.print(f"The demo shop is in {DIRECTORY}/ ({database}). Waiting for maintenance: {waiting.total}.")
+        backlog = backlog_of(shop, now)
+        click.echo(f"The demo shop is in {DIRECTORY}/ ({database}). Waiting for maintenance: {backlog.total}.")
         report = run_once(shop, now=now)
-        console.print(run_table(report.subtasks, backlog_of(shop, now)))
+        show(run_table(report.subtasks, backlog_of(shop, now)))
         skipped = {name for name, outcome in report.subtasks.items() if outcome.status == "skipped"}
-        if not any(due.count for name, due in waiting.due.items() if name not in skipped):
-            console.print("Nothing was due: the last run did it all. `rm -r demo` makes a new shop.")
+        if not any(due.count for name, due in backlog.due.items() if name not in skipped):
+            click.echo("Nothing was due: the last run did all of it. For a new shop, run `rm -r demo` first.")
         emails = len(list(_outbox(database).glob("*.eml")))
-        console.print(f"Emails sent so far: {emails}, as .eml files in {_outbox(database)}/")
-        console.print("See the run in Dagster: make dev, then open http://127.0.0.1:3000", highlight=False)
+        click.echo(f"Emails sent so far: {emails}, as .eml files in {_outbox(database)}/")
+        click.echo("See the run in Dagster: make dev, then open http://127.0.0.1:3000")
     sys.exit(0 if report.success else 1)
 
 
@@ -68,7 +66,7 @@ def run(database: Kind) -> None:
 @database_option
 @click.option("--port", default=3000, show_default=True)
 def dev(database: Kind, port: int) -> None:
-    """Open Dagster's UI on 127.0.0.1, with the schedule running on the demo's shop."""
+    """Open Dagster's UI on 127.0.0.1, with the schedule running on the demo shop."""
     with _shop(database) as url:
         environment = {
             **os.environ,
@@ -76,7 +74,7 @@ def dev(database: Kind, port: int) -> None:
             DATABASE_URL_VARIABLE: url,
             OUTBOX_VARIABLE: str(_outbox(database).absolute()),
         }
-        code = attended(
+        code = run_in_process_group(
             [
                 *(sys.executable, "-W", f"ignore:{SUPERSEDED}", "-m", "dagster", "dev", "--module-name", DEFINITIONS),
                 *("--host", "127.0.0.1", "--port", str(port)),
@@ -88,10 +86,10 @@ def dev(database: Kind, port: int) -> None:
 
 @contextmanager
 def _shop(kind: Kind) -> Iterator[str]:
-    """Yield the URL of the demo's shop, made where it is not there yet."""
+    """Yield the URL of the demo shop, which is created if it does not exist."""
     DIRECTORY.mkdir(exist_ok=True)
     with _server(kind) as url:
-        _make_if_missing(url)
+        _create_if_missing(url)
         yield url
 
 
@@ -107,8 +105,8 @@ def _server(kind: Kind) -> Iterator[str]:
         raise click.ClickException(str(error)) from None
 
 
-def _make_if_missing(url: str) -> None:
-    """Lay a site out and fill it, all or nothing."""
+def _create_if_missing(url: str) -> None:
+    """Create the tables of a site and fill them, in one transaction."""
     engine = create_engine(url)
     with engine.begin() as connection:
         if not inspect(connection).has_table(plugin_storage.name):

@@ -11,16 +11,16 @@ from typing import Final
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS_TO_END: Final = 15.0
-"""How long what the program leaves behind may take to end after SIGTERM, before it is killed."""
+"""How long processes that the program leaves behind may take to end after SIGTERM, before they are killed."""
 
-_LOOK_EVERY_SECONDS: Final = 0.05
+_POLL_INTERVAL_SECONDS: Final = 0.05
 
 
-def attended(command: Sequence[str], environment: Mapping[str, str]) -> int:
+def run_in_process_group(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a program to its end and return its exit code.
 
-    It has a process group of its own. SIGINT, SIGTERM and SIGHUP reach it as SIGINT, which is how ``dagster dev`` is
-    asked to shut its services down; a terminal would send that to the services too, in no order.
+    The program has its own process group. SIGINT, SIGTERM and SIGHUP reach it as SIGINT, at which ``dagster dev`` shuts
+    its services down. Without the group, a terminal would send SIGINT to the services too, in no order.
     """
     asked_to_stop = False
     process: subprocess.Popen[bytes] | None = None
@@ -33,7 +33,7 @@ def attended(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
-        process = subprocess.Popen(command, env=environment, process_group=0)  # noqa: S603 - our own words
+        process = subprocess.Popen(command, env=environment, process_group=0)  # noqa: S603 - the command is a constant
         if asked_to_stop:
             process.send_signal(signal.SIGINT)
         try:
@@ -48,8 +48,8 @@ def attended(command: Sequence[str], environment: Mapping[str, str]) -> int:
 def _end_group(group: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGTERM)
-        give_up_at = time.monotonic() + SECONDS_TO_END
-        while time.monotonic() < give_up_at:
+        deadline = time.monotonic() + SECONDS_TO_END
+        while time.monotonic() < deadline:
             os.killpg(group, 0)
-            time.sleep(_LOOK_EVERY_SECONDS)
+            time.sleep(_POLL_INTERVAL_SECONDS)
         os.killpg(group, signal.SIGKILL)

@@ -64,7 +64,7 @@ def _failed_emails(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResul
     return CheckResult(
         failed.count <= thresholds.check_failed_emails,
         f"{message}; see `mika-ops email failed` for why, and `mika-ops email requeue`" if failed.count else message,
-        {"failed_for_good": failed.count},
+        {"failed_permanently": failed.count},
     )
 
 
@@ -103,7 +103,7 @@ def _workflows_left_stuck(standing: ShopSnapshot, thresholds: Thresholds) -> Che
     return CheckResult(
         count <= thresholds.check_stuck_workflows,
         f"{message}; look at each in the site's admin: {format_ids(ids, failed.count)}" if ids else message,
-        {"failed_for_good": failed.count, "stuck": stuck.count},
+        {"failed_permanently": failed.count, "stuck": stuck.count},
     )
 
 

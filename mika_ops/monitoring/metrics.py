@@ -13,7 +13,7 @@ from mika_ops.subtasks.subtask import Subtask
 
 Metrics: TypeAlias = Mapping[str, float]
 """Numbers by name: ``done`` and ``failed`` items, ``failed_runs``, ``duration_ms``, ``done_per_second``, and of the
-backlog after the run ``due``, ``oldest_age_seconds`` and ``failed_for_good``."""
+backlog after the run ``due``, ``oldest_age_seconds`` and ``failed_permanently``."""
 
 SUMMED: Final = frozenset({"done", "failed", "failed_runs", "runs"})
 """The metrics that are added up over time; of all others the maximum is kept."""
@@ -37,7 +37,7 @@ def subtask_metrics(subtask: Subtask, outcome: Outcome, snapshot: ShopSnapshot |
         metrics["due"] = due.count
         metrics["oldest_age_seconds"] = 0 if age is None else round(age.total_seconds())
     if snapshot is not None and (failed := snapshot.failed.get(subtask.name)) is not None:
-        metrics["failed_for_good"] = failed.count
+        metrics["failed_permanently"] = failed.count
     return metrics
 
 

@@ -174,8 +174,8 @@ except KeyboardInterrupt:
 
 ATTENDANT = """
 import os, sys
-from mika_ops.demo.process_group import attended
-sys.exit(attended([sys.executable, "-c", sys.argv[1]], os.environ))
+from mika_ops.demo.process_group import run_in_process_group
+sys.exit(run_in_process_group([sys.executable, "-c", sys.argv[1]], os.environ))
 """
 
 

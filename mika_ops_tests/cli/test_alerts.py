@@ -15,10 +15,10 @@ def test_a_test_alert_arrives_at_every_address() -> None:
         result = tried(MIKA_ALERT_URLS=f"{one.url}, {another.url}", MIKA_SITE_NAME="Tea House")
 
     assert result.exit_code == 0
-    assert result.stdout == "Taken by number 1 of MIKA_ALERT_URLS.\nTaken by number 2 of MIKA_ALERT_URLS.\n"
+    assert result.stdout == "Accepted by number 1 of MIKA_ALERT_URLS.\nAccepted by number 2 of MIKA_ALERT_URLS.\n"
     for receiver in (one, another):
         (posted,) = receiver.posted
-        assert posted["message"] == "This is a test of the alerts of Tea House: nothing is wrong."
+        assert posted["message"] == "This is a test of the alerts of Tea House: nothing has failed."
         assert posted["type"] == "info"
 
 

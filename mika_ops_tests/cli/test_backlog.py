@@ -112,7 +112,7 @@ def test_what_is_due_is_judged_at_the_time_that_is_given(database: Database, url
     assert facts_of(url, "--now", BEFORE)["due"] == 0
 
 
-def test_what_failed_for_good_is_counted_and_named_beside_its_subtask(database: Database, url: str) -> None:
+def test_what_failed_permanently_is_counted_and_named_beside_its_subtask(database: Database, url: str) -> None:
     put(
         database,
         "ops",
@@ -131,8 +131,8 @@ def test_what_failed_for_good_is_counted_and_named_beside_its_subtask(database: 
         "Failed permanently, stuck_workflows: workflow_1.",
     ]
     emails = facts["subtasks"]["email_outbox"]
-    assert (emails["failed_for_good"], emails["failed_for_good_ids"]) == (2, ["email_2", "email_1"])
-    assert emails["failed_for_good_oldest_seconds"] == 3 * 86_400
+    assert (emails["failed_permanently"], emails["failed_permanently_ids"]) == (2, ["email_2", "email_1"])
+    assert emails["failed_permanently_oldest_seconds"] == 3 * 86_400
     assert facts["due"] == 0
 
 
@@ -154,7 +154,7 @@ def test_malformed_and_unreadable_documents_are_named(database: Database, url: s
     assert row_of(table, "email_outbox") == ["0", "–", "1", "0"]
     assert sentences_of(table) == [
         "Malformed, email_outbox: broken; fix or remove them.",
-        "No JSON objects with a type, so that they are nobody's: nobodys; fix or remove them.",
+        "Not JSON objects with a type, so no subtask processes them: nobodys; fix or remove them.",
     ]
     emails = facts["subtasks"]["email_outbox"]
     assert (emails["malformed"], emails["malformed_ids"]) == (1, ["broken"])

@@ -105,7 +105,7 @@ def test_a_file_that_takes_no_templates_place_is_warned_about(templates: Path) -
     [
         (["newsletter"], "'newsletter' is not one of"),
         (["magic_link", "--purpose", "fun"], "'fun' is not one of"),
-        (["download", "--purpose", "sign_in"], "--purpose is for magic_link only"),
+        (["download", "--purpose", "sign_in"], "--purpose applies to magic_link only"),
         (["magic_link", "--out", "/dev/null/x"], "cannot be written into"),
     ],
 )

@@ -110,7 +110,7 @@ def test_many_named_ids_are_asked_about_too_and_without_a_terminal_refused(call:
 
     assert result.exit_code == 2
     assert result.output == (
-        "mika-ops: 11 emails would be put back into the outbox: say --yes, as there is no terminal to ask on\n"
+        "mika-ops: 11 emails would be put back into the outbox: confirm with --yes, as there is no terminal\n"
     )
     assert with_status(database, "queued") == []
     assert call("requeue", *ids, "--yes").exit_code == 0
@@ -201,20 +201,20 @@ def test_magic_links_of_no_use_are_left_alone_by_all_failed(call: Call, database
     result = call("requeue", "--all-failed")
 
     assert result.exit_code == 0
-    assert result.stderr.startswith("Left alone: 2 magic links of no use, expired or without the link;")
+    assert result.stderr.startswith("Not requeued: 2 magic links, expired or without the link;")
     assert with_status(database, "queued") == ["fresh"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ((), "nothing to requeue is named: give the ids of emails, or --all-failed"),
+        ((), "nothing to requeue: give the ids of emails, or --all-failed"),
         (("email_1", "--all-failed"), "give either the ids of emails or --all-failed, not both"),
-        (("email_1", "--kind", "magic_link"), "--kind goes with --all-failed only"),
+        (("email_1", "--kind", "magic_link"), "--kind applies to --all-failed only"),
         (("email_1", "--by", " "), "--by must be a name of 1 to 100 characters, on one line"),
         (("email_1", "--by", "a\nb"), "--by must be a name of 1 to 100 characters, on one line"),
         (("email_1", "--by", "x" * 101), "--by must be a name of 1 to 100 characters, on one line"),
-        (("email_1", "\udcff"), "'\\udcff' is not UTF-8: nothing in the shop is called that"),
+        (("email_1", "\udcff"), "'\\udcff' is not valid UTF-8: no id and no kind contains it"),
     ],
 )
 def test_a_call_that_is_wrong_changes_nothing(
@@ -235,7 +235,7 @@ def test_where_nobody_knows_the_user_a_name_must_be_given(
     monkeypatch.setattr(getpass, "getuser", nobody)
     put(database, "ops", failed_email())
     assert call("requeue", "email_1").output == (
-        "mika-ops: your user name is not known here: say who asks for it with --by NAME\n"
+        "mika-ops: your user name is unknown: say who requeues with --by NAME\n"
     )
     assert call("requeue", "email_1", "--by", "grace").exit_code == 0
 

@@ -177,19 +177,19 @@ def test_what_is_due_is_judged_at_the_time_that_is_given(database: Database, url
         (["--skip", "stuck_email"], "'stuck_email' is no subtask: did you mean stuck_emails?"),
         (
             ["--only", "stuck_emails", "--skip", "stuck_emails"],
-            "no subtask is left to run: --skip leaves out all that were chosen",
+            "no subtask is left to run: --skip names every subtask that would run",
         ),
         (
             [argument for name in SUBTASK_NAMES for argument in ("--skip", name)],
-            "no subtask is left to run: --skip leaves out all that were chosen",
+            "no subtask is left to run: --skip names every subtask that would run",
         ),
         (["--dry-run", "--now", "yesterday"], "'yesterday' is no time: write ISO 8601, such as 2026-03-01T12:00:00Z"),
         (["--now", "yesterday"], "'yesterday' is no time: write ISO 8601, such as 2026-03-01T12:00:00Z"),
         (["--limit", "email_outbox=-1"], "the limit of email_outbox is -1: it must be 0 or more"),
-        (["--limit", "email_outbox"], "--limit email_outbox: it has no =; write it as email_outbox=25"),
+        (["--limit", "email_outbox"], "--limit email_outbox: the = is missing; write it as email_outbox=25"),
         (
             ["--limit", "email_outbox=all"],
-            "--limit email_outbox=all: 'all' is no whole number; write it as email_outbox=25",
+            "--limit email_outbox=all: 'all' is not an integer; write it as email_outbox=25",
         ),
     ],
 )

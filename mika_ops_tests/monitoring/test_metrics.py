@@ -31,7 +31,7 @@ def test_a_subtask_that_did_something_has_all_metrics() -> None:
         "done_per_second": 60.0,
         "due": 7,
         "oldest_age_seconds": 259_200,
-        "failed_for_good": 2,
+        "failed_permanently": 2,
     }
 
 

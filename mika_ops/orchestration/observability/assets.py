@@ -92,7 +92,7 @@ def _of_shop(chosen: Collection[Outcome], snapshot: ShopSnapshot | None, shop_na
     numbers["duration_ms"] = sum(outcome.duration_ms for outcome in chosen)
     if snapshot is not None:
         numbers["due"] = snapshot.backlog.total
-        numbers["failed_for_good"] = sum(due.count for due in snapshot.failed.values())
+        numbers["failed_permanently"] = sum(due.count for due in snapshot.failed.values())
     return dg.AssetObservation(asset_key(SHOP, shop_name), metadata=numbers)
 
 
