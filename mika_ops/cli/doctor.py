@@ -1,6 +1,6 @@
-"""The command ``mika-ops doctor``: is everything that is configured as it should be? It changes nothing.
+"""The command ``mika-ops doctor``: it tests every configured component, and changes nothing.
 
-Exit codes: 0 nothing is broken, 1 something is, 2 it was not looked, as the call or a setting is wrong.
+Exit codes: 0 nothing is broken, 1 something is, 2 nothing was tested: the call or a setting is invalid.
 """
 
 import json
@@ -28,47 +28,47 @@ _STYLES: Final = {
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON object instead of tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 @reports_errors
 def doctor(as_json: bool) -> None:
-    """Try everything that the MIKA_ variables ask for, and say what a run would make of each subtask. Changes nothing.
+    """Test everything that the MIKA_ variables configure, and forecast each subtask of a run. Changes nothing.
 
-    The database is read and asked what may be written, the mail server is logged in to and sent nothing, and the admin
-    API is called for nothing. Exits with 0 where nothing is broken, 1 where something is.
+    It reads the database and its privileges, logs in to the mail server without sending, and calls the admin API
+    without releasing or replaying anything. Exits with 0 if nothing is broken, and 1 if something is.
     """
     diagnosis = diagnose(read_shop())
     if as_json:
-        click.echo(json.dumps(_facts(diagnosis)))
+        click.echo(json.dumps(_diagnosis_facts(diagnosis)))
     else:
-        _show(diagnosis)
+        _print_diagnosis(diagnosis)
     sys.exit(0 if diagnosis.ok else 1)
 
 
-def _show(diagnosis: Diagnosis) -> None:
-    show(_table("check", "what was found", [(each.name, each.status, each.sentence) for each in diagnosis.checks]))
-    show(_table("subtask", "why not", [(each.name, each.status, each.reason or "") for each in diagnosis.subtasks]))
-    # Below the tables, each on one line: to be copied.
-    for check in diagnosis.checks:
-        for statement in check.statements:
+def _print_diagnosis(diagnosis: Diagnosis) -> None:
+    show(_table("check", "result", [(each.name, each.status, each.sentence) for each in diagnosis.results]))
+    show(_table("subtask", "reason", [(each.name, each.status, each.reason or "") for each in diagnosis.subtasks]))
+    # Below the tables, one statement a line, so that it can be copied.
+    for result in diagnosis.results:
+        for statement in result.statements:
             click.echo(f"{statement};")
 
 
-def _table(what: str, message: str, rows: list[tuple[str, str, str]]) -> Table:
+def _table(subject: str, explanation: str, rows: list[tuple[str, str, str]]) -> Table:
     table = Table(expand=False)
-    table.add_column(what, no_wrap=True)
+    table.add_column(subject, no_wrap=True)
     table.add_column("status", no_wrap=True)
-    table.add_column(message, overflow="fold")
+    table.add_column(explanation, overflow="fold")
     for name, status, sentence in rows:
         table.add_row(Text(name), Text(status, _STYLES[status]), Text(sentence))
     return table
 
 
-def _facts(diagnosis: Diagnosis) -> dict[str, Any]:
+def _diagnosis_facts(diagnosis: Diagnosis) -> dict[str, Any]:
     return {
         "ok": diagnosis.ok,
         "checks": [
             {"name": each.name, "status": each.status, "sentence": each.sentence, "statements": each.statements}
-            for each in diagnosis.checks
+            for each in diagnosis.results
         ],
         "subtasks": [asdict(each) for each in diagnosis.subtasks],
     }

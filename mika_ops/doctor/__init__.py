@@ -1,1 +1,1 @@
-"""Diagnosis of a configuration: every configured component is tried, and nothing is changed."""
+"""Diagnosis of a configuration: probes test every configured component, and change nothing."""

@@ -121,7 +121,7 @@ def test_a_tenth_subtask_needs_one_module_and_one_line(package: Path, sqlite_sit
     assert "expired_exports" in defined["ops"]
     assert "mika/expired_exports" in defined["assets"]
     assert backlog["subtasks"]["expired_exports"]["due"] == 1
-    assert backlog["subtasks"]["expired_exports"]["failed_for_good"] == 1
+    assert backlog["subtasks"]["expired_exports"]["failed_permanently"] == 1
     assert dry_run["subtasks"]["expired_exports"]["ids"] == ["old"]
     assert run["subtasks"]["expired_exports"]["expired"] == 1
     assert run["subtasks"]["expired_exports"]["malformed_ids"] == ["bad"]

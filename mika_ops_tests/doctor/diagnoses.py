@@ -1,4 +1,4 @@
-"""Having the doctor examine a shop, and reading what it found."""
+"""Diagnoses of a shop, and what they say about a probe or a subtask."""
 
 import os
 from collections.abc import Iterator
@@ -11,23 +11,24 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.shop import Shop
-from mika_ops.doctor.diagnosis import Check, Diagnosis, diagnose
+from mika_ops.doctor.diagnosis import Diagnosis, diagnose
+from mika_ops.doctor.probe import ProbeResult
 
 PASSWORD = "canary-5f2c"
 TOKEN = "ec_pat_canary_77aa"
 
 
-def check_of(diagnosis: Diagnosis, name: str) -> Check:
-    (found,) = (check for check in diagnosis.checks if check.name == name)
-    return found
+def result_of(diagnosis: Diagnosis, name: str) -> ProbeResult:
+    (result,) = (result for result in diagnosis.results if result.name == name)
+    return result
 
 
 def status_of(diagnosis: Diagnosis, name: str) -> str:
-    return check_of(diagnosis, name).status
+    return result_of(diagnosis, name).status
 
 
-def expected_of(diagnosis: Diagnosis, status: str) -> list[str]:
-    """Return the names of the subtasks of which this is expected."""
+def forecast(diagnosis: Diagnosis, status: str) -> list[str]:
+    """Return the names of the subtasks with this forecast."""
     return [subtask.name for subtask in diagnosis.subtasks if subtask.status == status]
 
 
@@ -35,13 +36,13 @@ def reason_of(diagnosis: Diagnosis, subtask: str) -> str | None:
     return next(each.reason for each in diagnosis.subtasks if each.name == subtask)
 
 
-def examined(**settings: Any) -> Diagnosis:
+def diagnosed(**settings: Any) -> Diagnosis:
     return diagnose(Shop(isolated_settings(**settings)))
 
 
 @contextmanager
 def connected(url: str) -> Iterator[Connection]:
-    """Open a transaction of somebody else's, with all rights."""
+    """Open another transaction, of a user with all privileges."""
     engine: Engine = create_engine(url)
     with engine.begin() as connection:
         yield connection
@@ -65,8 +66,8 @@ def dumped(url: str) -> dict[str, Any]:
 
 @contextmanager
 def without_privileges() -> Iterator[None]:
-    """Be nobody for a while, where the tests are run by root, who may write everything."""
-    examined()  # What is imported on the way may be root's alone.
+    """Drop root privileges for a while: root may write everything."""
+    diagnosed()  # Imports what only root may be able to read.
     if os.geteuid() != 0:
         yield
         return
@@ -79,7 +80,7 @@ def without_privileges() -> Iterator[None]:
 
 @contextmanager
 def folder_for_everybody() -> Iterator[Path]:
-    """Make a folder that everybody may use, and work there."""
+    """Create a folder that every user may write, and change into it."""
     with TemporaryDirectory(prefix="mika-ops-doctor-") as directory, chdir(directory):
         Path(directory).chmod(0o777)
         yield Path(directory)

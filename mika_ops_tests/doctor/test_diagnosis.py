@@ -1,4 +1,4 @@
-"""What the doctor finds, on real databases, mail servers and sites: and that it leaves them as they are."""
+"""The diagnosis of real databases, mail servers and sites, which it leaves unchanged."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,7 +9,9 @@ import pytest
 
 from mika_ops.config.settings import Settings
 from mika_ops.doctor import diagnosis as diagnosis_module
-from mika_ops.doctor.diagnosis import Check, Diagnosis, Probe
+from mika_ops.doctor.diagnosis import Diagnosis
+from mika_ops.doctor.probe import Probe, ProbeResult
+from mika_ops.doctor.probes import PROBES
 from mika_ops.store.database import Database
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops_testing.admin_api_server import running_site, says
@@ -19,21 +21,21 @@ from mika_ops_testing.smtp_server import accepting, free_port, mail_server, self
 from mika_ops_tests.doctor.diagnoses import (
     PASSWORD,
     TOKEN,
-    check_of,
+    diagnosed,
     dumped,
-    examined,
-    expected_of,
     folder_for_everybody,
+    forecast,
     reason_of,
+    result_of,
     status_of,
     without_privileges,
 )
 
 
 class TestAShopInOrder:
-    def test_everything_that_is_configured_is_tried_and_all_nine_subtasks_run(self, url: str) -> None:
+    def test_every_configured_component_is_tested_and_all_nine_subtasks_run(self, url: str) -> None:
         with mail_server(**accepting("shop", PASSWORD)) as mailroom, running_site() as site:
-            diagnosis = examined(
+            diagnosis = diagnosed(
                 database_url=url,
                 smtp_url=f"smtp://shop:{PASSWORD}@127.0.0.1:{mailroom.port}",
                 email_from="shop@shop.test",
@@ -43,8 +45,8 @@ class TestAShopInOrder:
             )
 
         assert diagnosis.ok
-        assert {check.status for check in diagnosis.checks} == {"ok"}
-        assert expected_of(diagnosis, "runs") == list(SUBTASK_NAMES)
+        assert {result.status for result in diagnosis.results} == {"ok"}
+        assert forecast(diagnosis, "runs") == list(SUBTASK_NAMES)
 
     def test_it_is_left_as_it_is(self, database: Database, url: str, tmp_path: Path) -> None:
         put(database, "ops", email())
@@ -52,8 +54,10 @@ class TestAShopInOrder:
         before = dumped(url)
 
         with mail_server() as mailroom:
-            smtp = examined(database_url=url, smtp_url=f"smtp://127.0.0.1:{mailroom.port}", email_from="shop@shop.test")
-        folder = examined(database_url=url, email_directory=tmp_path / "not" / "made")
+            smtp = diagnosed(
+                database_url=url, smtp_url=f"smtp://127.0.0.1:{mailroom.port}", email_from="shop@shop.test"
+            )
+        folder = diagnosed(database_url=url, email_directory=tmp_path / "not" / "made")
 
         assert smtp.ok
         assert folder.ok
@@ -62,19 +66,19 @@ class TestAShopInOrder:
         assert list(tmp_path.iterdir()) == []
 
     def test_the_database_says_which_it_is(self, kind: DatabaseKind, url: str) -> None:
-        sentence = check_of(examined(database_url=url), "database").sentence
+        sentence = result_of(diagnosed(database_url=url), "database").sentence
         assert sentence.startswith(f"SQLite {sqlite3.sqlite_version}, " if kind == "sqlite" else "Postgres 1")
 
     def test_the_settings_that_are_set_are_named_without_their_values(self, url: str) -> None:
-        sentence = check_of(examined(database_url=url, site_name="Tea House"), "settings").sentence
+        sentence = result_of(diagnosed(database_url=url, site_name="Tea House"), "settings").sentence
         assert sentence == "set: MIKA_DATABASE_URL, MIKA_SITE_NAME"
 
 
 def test_a_shop_with_nothing_configured_is_in_order_and_each_subtask_says_what_to_set() -> None:
-    diagnosis = examined()
+    diagnosis = diagnosed()
 
     assert diagnosis.ok
-    assert expected_of(diagnosis, "skipped") == list(SUBTASK_NAMES)
+    assert forecast(diagnosis, "skipped") == list(SUBTASK_NAMES)
     assert reason_of(diagnosis, "stuck_emails") == "not configured: ops; set MIKA_DATABASE_URL"
     assert status_of(diagnosis, "settings") == "warning"
     assert {status_of(diagnosis, name) for name in ("database", "email", "admin API")} == {"not configured"}
@@ -92,24 +96,24 @@ class TestTheMailServer:
     def broken(self, diagnosis: Diagnosis) -> str:
         """Return the sentence about a mail server that is broken; all else goes on."""
         assert not diagnosis.ok
-        assert [check.name for check in diagnosis.checks if check.status == "broken"] == ["email"]
-        assert (expected_of(diagnosis, "cannot run"), reason_of(diagnosis, "email_outbox")) == (
+        assert [result.name for result in diagnosis.results if result.status == "broken"] == ["email"]
+        assert (forecast(diagnosis, "cannot run"), reason_of(diagnosis, "email_outbox")) == (
             ["email_outbox"],
             "broken: email",
         )
         assert PASSWORD not in str(diagnosis)
-        return check_of(diagnosis, "email").sentence
+        return result_of(diagnosis, "email").sentence
 
     def test_it_is_logged_in_to(self, url: str) -> None:
         with mail_server(**accepting("shop", PASSWORD)) as mailroom:
-            diagnosis = examined(**self.settings(url, mailroom.port))
-        assert "reached, logged in; nothing was sent" in check_of(diagnosis, "email").sentence
+            diagnosis = diagnosed(**self.settings(url, mailroom.port))
+        assert "connected, logged in; nothing was sent" in result_of(diagnosis, "email").sentence
         assert mailroom.connections == mailroom.seen["QUIT"] == 1
         assert mailroom.deliveries == []
 
-    def test_a_login_that_is_wrong_is_told(self, url: str) -> None:
+    def test_a_wrong_login_is_reported(self, url: str) -> None:
         with mail_server(**accepting("shop", "another")) as mailroom:
-            sentence = self.broken(examined(**self.settings(url, mailroom.port)))
+            sentence = self.broken(diagnosed(**self.settings(url, mailroom.port)))
         assert "answered 535 to AUTH" in sentence
         assert "check the user and the password" in sentence
 
@@ -117,22 +121,22 @@ class TestTheMailServer:
         with mail_server(**accepting("shop", PASSWORD)) as mailroom:
             apart = {"smtp_username": "shop", "smtp_password": PASSWORD}
             settings = self.settings(url, mailroom.port, **apart) | {"smtp_url": f"smtp://127.0.0.1:{mailroom.port}"}
-            assert "logged in" in check_of(examined(**settings), "email").sentence
+            assert "logged in" in result_of(diagnosed(**settings), "email").sentence
 
-    def test_a_port_on_which_nobody_listens_is_told(self, url: str) -> None:
-        assert "could not be reached" in self.broken(examined(**self.settings(url, free_port())))
+    def test_a_port_without_a_server_is_reported(self, url: str) -> None:
+        assert "could not be reached" in self.broken(diagnosed(**self.settings(url, free_port())))
 
-    def test_one_that_says_nothing_is_given_up_on_in_time(self, url: str) -> None:
+    def test_a_silent_server_times_out(self, url: str) -> None:
         with silent() as port:
-            told = self.broken(examined(**self.settings(url, port, smtp_connect_timeout_seconds=0.2)))
-        assert "timed out" in told
+            sentence = self.broken(diagnosed(**self.settings(url, port, smtp_connect_timeout_seconds=0.2)))
+        assert "timed out" in sentence
 
-    def test_a_certificate_that_nobody_vouches_for_is_told_and_may_be_accepted(self, url: str, tmp_path: Path) -> None:
+    def test_an_untrusted_certificate_is_reported_and_may_be_accepted(self, url: str, tmp_path: Path) -> None:
         _certificate, context = self_signed(tmp_path)
         with mail_server(tls_context=context, **accepting("shop", PASSWORD)) as mailroom:
             settings = self.settings(url, mailroom.port, scheme="smtp+starttls")
-            refused = examined(**settings)
-            accepted = examined(**settings, smtp_verify_tls=False)
+            refused = diagnosed(**settings)
+            accepted = diagnosed(**settings, smtp_verify_tls=False)
         assert "certificate was not accepted" in self.broken(refused)
         assert status_of(accepted, "email") == "ok"
 
@@ -150,23 +154,23 @@ class TestTheFolderOfEmails:
 
     @pytest.mark.parametrize("name", ["", "made/later"])
     def test_one_that_is_there_or_can_be_made_is_fine(self, name: str, url: str, tmp_path: Path) -> None:
-        assert status_of(examined(database_url=url, email_directory=tmp_path / name), "email") == "ok"
+        assert status_of(diagnosed(database_url=url, email_directory=tmp_path / name), "email") == "ok"
 
     def test_one_that_is_named_from_here_is_fine(self, url: str) -> None:
-        assert status_of(examined(database_url=url, email_directory=Path("outbox")), "email") == "ok"
+        assert status_of(diagnosed(database_url=url, email_directory=Path("outbox")), "email") == "ok"
 
     def test_one_in_a_file_cannot_be_made(self, url: str, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        diagnosis = examined(database_url=url, email_directory=tmp_path / "file" / "outbox")
-        assert "is no folder that can be written" in check_of(diagnosis, "email").sentence
-        assert expected_of(diagnosis, "cannot run") == ["email_outbox"]
+        diagnosis = diagnosed(database_url=url, email_directory=tmp_path / "file" / "outbox")
+        assert "is not a writable folder" in result_of(diagnosis, "email").sentence
+        assert forecast(diagnosis, "cannot run") == ["email_outbox"]
 
-    @pytest.mark.parametrize(("name", "told"), [("", "cannot be written"), ("outbox", "cannot be made")])
-    def test_one_that_may_not_be_written_is_told(self, name: str, told: str, open_folder: Path) -> None:
+    @pytest.mark.parametrize(("name", "problem"), [("", "cannot be written"), ("outbox", "cannot be created")])
+    def test_one_that_may_not_be_written_is_broken(self, name: str, problem: str, open_folder: Path) -> None:
         open_folder.chmod(0o555)
         with without_privileges():
-            diagnosis = examined(database_url="sqlite:///missing.db", email_directory=open_folder / name)
-        assert told in check_of(diagnosis, "email").sentence
+            diagnosis = diagnosed(database_url="sqlite:///missing.db", email_directory=open_folder / name)
+        assert problem in result_of(diagnosis, "email").sentence
 
 
 class TestTemplates:
@@ -177,109 +181,109 @@ class TestTemplates:
             ("magic_link.html.j2", "\n{{ nobody }}", "magic_link: the template magic_link.html.j2, line 2, uses a"),
         ],
     )
-    def test_one_that_does_not_work_is_told(
+    def test_one_that_does_not_work_is_reported(
         self, name: str, source: str, sentence: str, sqlite_sites: Sites, tmp_path: Path
     ) -> None:
         (tmp_path / name).write_text(source)
-        diagnosis = examined(
+        diagnosis = diagnosed(
             database_url=sqlite_sites.new(), email_directory=tmp_path / "outbox", email_templates=tmp_path
         )
-        assert sentence in check_of(diagnosis, "email templates").sentence
-        assert expected_of(diagnosis, "cannot run") == ["email_outbox"]
+        assert sentence in result_of(diagnosis, "email templates").sentence
+        assert forecast(diagnosis, "cannot run") == ["email_outbox"]
 
-    def test_one_that_fails_for_one_purpose_of_a_magic_link_only_is_told(self, tmp_path: Path) -> None:
+    def test_one_that_fails_for_one_purpose_of_a_magic_link_only_is_broken(self, tmp_path: Path) -> None:
         (tmp_path / "magic_link.txt.j2").write_text("{% if purpose == 'checkout' %}{{ nobody }}{% endif %}{{ link }}")
-        assert status_of(examined(email_templates=tmp_path), "email templates") == "broken"
+        assert status_of(diagnosed(email_templates=tmp_path), "email templates") == "broken"
 
     def test_a_file_that_takes_no_templates_place_is_a_warning(self, tmp_path: Path) -> None:
         (tmp_path / "magic-link.html.j2").touch()
-        check = check_of(examined(email_templates=tmp_path), "email templates")
-        assert (check.status, "did you mean magic_link.html.j2?" in check.sentence) == ("warning", True)
+        result = result_of(diagnosed(email_templates=tmp_path), "email templates")
+        assert (result.status, "did you mean magic_link.html.j2?" in result.sentence) == ("warning", True)
 
 
 class TestTheAdminApi:
     def test_a_site_that_takes_the_call_is_fine(self, sqlite_sites: Sites) -> None:
         with running_site() as site:
-            diagnosis = examined(database_url=sqlite_sites.new(), admin_api_url=site.url, admin_api_token=TOKEN)
+            diagnosis = diagnosed(database_url=sqlite_sites.new(), admin_api_url=site.url, admin_api_token=TOKEN)
         (call,) = site.calls
         assert call.headers["authorization"] == f"Bearer {TOKEN}"
         assert status_of(diagnosis, "admin API") == "ok"
-        assert "webhook_retries" in expected_of(diagnosis, "runs")
+        assert "webhook_retries" in forecast(diagnosis, "runs")
 
     def test_without_a_database_it_releases_stock_and_no_more(self) -> None:
         with running_site() as site:
-            diagnosis = examined(admin_api_url=site.url, admin_api_token=TOKEN)
-        assert expected_of(diagnosis, "runs") == ["stock_reservations"]
+            diagnosis = diagnosed(admin_api_url=site.url, admin_api_token=TOKEN)
+        assert forecast(diagnosis, "runs") == ["stock_reservations"]
 
-    def test_a_token_that_is_refused_is_told(self, sqlite_sites: Sites) -> None:
+    def test_a_refused_token_is_reported(self, sqlite_sites: Sites) -> None:
         refusal = says({"error": {"code": "UNAUTHORIZED", "message": f"No {TOKEN}"}}, status=401)
         with running_site() as site:
             site.will(refusal)
-            diagnosis = examined(database_url=sqlite_sites.new(), admin_api_url=site.url, admin_api_token=TOKEN)
-        assert "set MIKA_ADMIN_API_TOKEN" in check_of(diagnosis, "admin API").sentence
-        assert expected_of(diagnosis, "cannot run") == ["webhook_retries"]
+            diagnosis = diagnosed(database_url=sqlite_sites.new(), admin_api_url=site.url, admin_api_token=TOKEN)
+        assert "set MIKA_ADMIN_API_TOKEN" in result_of(diagnosis, "admin API").sentence
+        assert forecast(diagnosis, "cannot run") == ["webhook_retries"]
         assert TOKEN not in str(diagnosis)
 
-    def test_a_site_that_is_not_there_is_told(self) -> None:
-        diagnosis = examined(admin_api_url=f"http://127.0.0.1:{free_port()}", admin_api_token=TOKEN)
+    def test_an_unreachable_site_is_reported(self) -> None:
+        diagnosis = diagnosed(admin_api_url=f"http://127.0.0.1:{free_port()}", admin_api_token=TOKEN)
         assert status_of(diagnosis, "admin API") == "broken"
-        assert "check MIKA_ADMIN_API_URL" in check_of(diagnosis, "admin API").sentence
-        assert expected_of(diagnosis, "cannot run") == ["stock_reservations"]
+        assert "check MIKA_ADMIN_API_URL" in result_of(diagnosis, "admin API").sentence
+        assert forecast(diagnosis, "cannot run") == ["stock_reservations"]
 
 
-def test_whatever_an_examination_raises_is_a_finding_without_what_is_private(monkeypatch: pytest.MonkeyPatch) -> None:
-    def raising(_settings: Settings) -> Iterator[Check]:
-        yield Check("first", "ok", "fine")
+def test_an_exception_of_a_probe_is_a_result_without_private_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(_settings: Settings) -> Iterator[ProbeResult]:
+        yield ProbeResult("first", "ok", "fine")
         raise RuntimeError(f"shop@shop.test at https://shop.test/?t=1 with {TOKEN}")
 
     broken = Probe("second", frozenset(), raising)
-    monkeypatch.setattr(diagnosis_module, "PROBES", (broken, *diagnosis_module.PROBES))
+    monkeypatch.setattr(diagnosis_module, "PROBES", (broken, *PROBES))
 
-    diagnosis = examined()
+    diagnosis = diagnosed()
 
-    assert [(check.name, check.status) for check in diagnosis.checks][:3] == [
+    assert [(result.name, result.status) for result in diagnosis.results][:3] == [
         ("first", "ok"),
         ("second", "broken"),
         ("settings", "warning"),
     ]
-    assert check_of(diagnosis, "second").sentence == "<address> at <link> with <token>"
+    assert result_of(diagnosis, "second").sentence == "<address> at <link> with <token>"
 
 
 def test_the_addresses_of_alerts_are_read_and_nothing_is_sent() -> None:
-    well = examined(alert_urls="json://127.0.0.1:1/hook, mailto://user:hunter2@mail.example")
+    well = diagnosed(alert_urls="json://127.0.0.1:1/hook, mailto://user:hunter2@mail.example")
     assert status_of(well, "alerts") == "ok"
-    assert check_of(well, "alerts").sentence == "2 can be read; `mika-ops alerts test` sends something to each"
-    assert status_of(examined(), "alerts") == "not configured"
+    assert result_of(well, "alerts").sentence == "2 valid addresses; `mika-ops alerts test` sends a test alert to each"
+    assert status_of(diagnosed(), "alerts") == "not configured"
 
 
 def test_an_address_of_alerts_that_is_none_is_broken_and_not_shown() -> None:
-    wrong = examined(alert_urls="json://127.0.0.1:1/hook, nonsense://hunter2")
+    wrong = diagnosed(alert_urls="json://127.0.0.1:1/hook, nonsense://hunter2")
     assert status_of(wrong, "alerts") == "broken"
-    assert check_of(wrong, "alerts").sentence.startswith("MIKA_ALERT_URLS: number 2 is no address")
+    assert result_of(wrong, "alerts").sentence.startswith("MIKA_ALERT_URLS: number 2 is no address")
     assert "hunter2" not in str(wrong)
     assert not wrong.ok
 
 
 class TestWorkers:
-    def test_one_process_is_nothing_to_tell(self) -> None:
-        assert "workers" not in {check.name for check in examined().checks}
+    def test_one_process_is_not_mentioned(self) -> None:
+        assert "workers" not in {result.name for result in diagnosed().results}
 
     def test_shards_that_one_process_would_do_in_turn_are_a_warning(self) -> None:
-        assert status_of(examined(shards=4), "workers") == "warning"
-        assert "of no use with MIKA_EXECUTOR=in_process" in check_of(examined(shards=4), "workers").sentence
+        assert status_of(diagnosed(shards=4), "workers") == "warning"
+        assert "has no effect with MIKA_EXECUTOR=in_process" in result_of(diagnosed(shards=4), "workers").sentence
 
     def test_processes_are_fine(self) -> None:
-        found = check_of(examined(executor="multiprocess", shards=4), "workers")
+        found = result_of(diagnosed(executor="multiprocess", shards=4), "workers")
         assert (found.status, found.sentence) == ("ok", "multiprocess executes runs, in at most 4 shards")
 
     def test_a_broker_that_is_down_keeps_all_from_running(self, url: str) -> None:
         broker = f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0"
-        found = examined(database_url=url, executor="celery", celery_broker_url=broker)
+        found = diagnosed(database_url=url, executor="celery", celery_broker_url=broker)
         assert status_of(found, "workers") == "broken"
-        sentence = check_of(found, "workers").sentence
+        sentence = result_of(found, "workers").sentence
         assert sentence.startswith("the broker of MIKA_CELERY_BROKER_URL cannot be reached (")
         assert PASSWORD not in sentence
-        assert expected_of(found, "runs") == []
+        assert forecast(found, "runs") == []
 
-    def test_celery_without_a_broker_is_told_too(self) -> None:
-        assert "needs MIKA_CELERY_BROKER_URL" in check_of(examined(executor="celery"), "workers").sentence
+    def test_celery_without_a_broker_is_broken(self) -> None:
+        assert "needs MIKA_CELERY_BROKER_URL" in result_of(diagnosed(executor="celery"), "workers").sentence

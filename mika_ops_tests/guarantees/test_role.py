@@ -53,7 +53,7 @@ def test_all_of_maintenance_is_done_as_this_user(url: str) -> None:
 
         assert {outcome.status for outcome in report.subtasks.values()} == {"completed"}
         assert world.broken_promises(interruptions=0) == []
-        assert diagnosis.ok, diagnosis.checks
+        assert diagnosis.ok, diagnosis.results
 
 
 @pytest.mark.parametrize(("right", "table"), PRIVILEGES)

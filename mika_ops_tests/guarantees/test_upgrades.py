@@ -12,7 +12,7 @@ from mika_ops.store.schema.own import acp_idempotency_keys, acp_sessions, own, o
 from mika_ops_testing.builders import BEFORE, acp_session, email, get, put, rows_of
 from mika_ops_testing.shop_at_work import shop_at_work
 from mika_ops_tests.cli.test_run import called
-from mika_ops_tests.doctor.diagnoses import check_of, done_to, examined, expected_of, status_of
+from mika_ops_tests.doctor.diagnoses import diagnosed, done_to, forecast, result_of, status_of
 
 
 def maintained(url: str) -> RunReport:
@@ -55,7 +55,7 @@ def test_tables_of_version_1_are_upgraded_in_place_by_preparing(database: Databa
     older = "the tables of ACP sessions are older than version 2: run `mika-ops db prepare`"
 
     assert failed(maintained(url)) == {"acp_sessions": older}
-    assert check_of(examined(database_url=url), "ACP tables").sentence == older
+    assert result_of(diagnosed(database_url=url), "ACP tables").sentence == older
     assert rows_of(database, acp_sessions)["acp_1"]["expired_at"] is None
 
     assert called("db", "prepare", database_url=url).exit_code == 0
@@ -73,7 +73,7 @@ def test_tables_of_a_newer_mika_ops_are_reported_and_left_alone(database: Databa
     newer = "the tables of ACP sessions are of version 3, made by a newer mika-ops; this one knows 2: upgrade it"
 
     assert failed(maintained(url)) == {"acp_sessions": newer}
-    assert status_of(examined(database_url=url), "ACP tables") == "broken"
+    assert status_of(diagnosed(database_url=url), "ACP tables") == "broken"
     refused = called("db", "prepare", database_url=url)
     assert (refused.exit_code, refused.stderr) == (2, f"mika-ops: {newer}\n")
     assert rows_of(database, acp_sessions)["acp_1"]["expired_at"] is None
@@ -117,10 +117,10 @@ def test_a_site_that_lacks_indexes_is_maintained_all_the_same(database: Database
         assert world.broken_promises(interruptions=0) == []
 
     assert len(dropped) > 2
-    diagnosis = examined(database_url=url)
+    diagnosis = diagnosed(database_url=url)
     assert diagnosis.ok
     assert status_of(diagnosis, "indexes") == ("warning" if "plugin" in prefix else "ok")
-    assert expected_of(diagnosis, "cannot run") == []
+    assert forecast(diagnosis, "cannot run") == []
 
 
 def test_a_document_keeps_the_fields_that_we_do_not_know(database: Database, url: str) -> None:

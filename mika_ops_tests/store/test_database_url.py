@@ -176,7 +176,7 @@ def test_an_unencoded_password_is_refused_everywhere_and_never_quoted(
         with pytest.raises(UnusableDatabase) as refused_opening:
             open_database(url)
         unchecked = load_settings(database_url="sqlite:///shop.db").model_copy(update={"database_url": _secret(url)})
-        said += [str(check) for check in diagnose(Shop(unchecked)).checks]
+        said += [str(result) for result in diagnose(Shop(unchecked)).results]
     for raised in (refused_setting, refused_opening):
         assert str(raised.value).startswith(AMBIGUOUS)
         said += traceback.format_exception(raised.value)
