@@ -166,19 +166,24 @@ class Mail:
 
 @dataclass
 class Site:
-    """The site itself, which finishes a workflow when it replays its webhook. Fits ``AdminApi``."""
+    """The site itself, which finishes a workflow when it replays its webhook. Fits ``AdminApi``.
 
-    answers: dict[str, ReplayedWebhook] = field(default_factory=dict)
+    Idempotent: a call that is repeated with its key, as after a lost answer, returns the first answer.
+    """
+
+    releases: dict[str, ReleasedReservations] = field(default_factory=dict)
+    replays: dict[str, ReplayedWebhook] = field(default_factory=dict)
 
     def release_expired_reservations(self, *, now: Timestamp, idempotency_key: str) -> ReleasedReservations:
-        return release_expired(due=now, now=now, out_of_time=never_out_of_time)
+        if idempotency_key not in self.releases:
+            self.releases[idempotency_key] = release_expired(due=now, now=now, out_of_time=never_out_of_time)
+        return self.releases[idempotency_key]
 
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
-        # Idempotent: repeated with the same key, as after a lost answer, it returns the first answer.
-        if idempotency_key not in self.answers:
+        if idempotency_key not in self.replays:
             done = ops.change([f"workflow_of_{webhook_id}"], _finished).changed
-            self.answers[idempotency_key] = ReplayedWebhook(bool(done), None if done else "there is no such workflow")
-        return self.answers[idempotency_key]
+            self.replays[idempotency_key] = ReplayedWebhook(bool(done), None if done else "there is no such workflow")
+        return self.replays[idempotency_key]
 
 
 def _finished(_id: str, workflow: Document) -> Change[None]:
