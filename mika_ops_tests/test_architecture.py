@@ -172,6 +172,10 @@ def test_subtasks_know_no_database() -> None:
     assert violations(modules_under("subtasks"), "mika_ops.store", "sqlalchemy") == []
 
 
+def test_the_package_does_without_what_tests_it() -> None:
+    assert violations(modules_under(), "mika_ops_testing", "mika_ops_tests", "pytest") == []
+
+
 def test_no_rule_asks_for_the_time() -> None:
     asking = [
         f"{module}:{node.lineno}"

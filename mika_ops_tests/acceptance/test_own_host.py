@@ -1,12 +1,6 @@
 """The host that people copy: it maintains its shop, and its documents behave as the database's do."""
 
-import importlib.util
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -18,27 +12,7 @@ from mika_ops.documents.repository import Change, DocumentRepository
 from mika_ops.orchestration.outcomes import read_outcomes, to_metadata
 from mika_ops.rules import email, workflow
 from mika_ops.subtasks.registry import SUBTASK_NAMES
-from mika_ops_testing.builders import NOW
 from mika_ops_tests.orchestration.fake_host import Broken, run_job
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_host.py"
-
-
-numbers = count()
-
-
-@pytest.fixture
-def shop() -> Iterator[Any]:
-    """Load the example as a module of its own, so that every test has a shop as it was at first."""
-    name = f"own_host_{next(numbers)}"
-    spec = importlib.util.spec_from_file_location(name, EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[name]
 
 
 def run(shop: Any, instance: dg.DagsterInstance | None = None) -> dict[str, dict[str, Any]]:
@@ -192,15 +166,6 @@ def named(workflow_: Document, webhook_id: str) -> Document:
     return {**workflow_, "record": {**workflow_["record"], "subjectId": webhook_id}}
 
 
-def test_a_replay_asked_for_twice_under_one_key_is_done_once(shop: Any) -> None:
-    site = shop.Site()
-    first = site.replay_webhook("webhook_due", idempotency_key="key")
-    finished = document(shop.ops, "workflow_of_webhook_due")
-
-    assert site.replay_webhook("webhook_due", idempotency_key="key") == first
-    assert document(shop.ops, "workflow_of_webhook_due") is finished
-
-
 def test_stock_that_cannot_be_released_fails_the_run_and_reaches_the_alert_sink(shop: Any) -> None:
     del shop.stock.reserved["bowl"]
     with dg.DagsterInstance.ephemeral() as instance:
@@ -223,25 +188,3 @@ def test_stock_that_cannot_be_released_fails_the_run_and_reaches_the_alert_sink(
     (alert,) = shop.alerts
     assert alert.job == "mika_maintenance"
     assert "reservation_old" in alert.sentence
-
-
-def test_a_customer_with_an_orphan_keeps_all_reservations(shop: Any) -> None:
-    shop.stock.reservations["orphan"] = replace(shop.stock.reservations["reservation_bo"], item="gone")
-
-    released = shop.stock.release_customers(["customer_bo", "nobody"], now=NOW)
-
-    assert released["customer_bo"].orphans == ("orphan",)
-    assert (released["customer_bo"].released, released["nobody"].released) == (0, 0)
-    assert shop.stock.reservations["reservation_bo"].released_at is None
-
-
-def test_components_stop_when_their_time_is_used_up_and_report_it(shop: Any) -> None:
-    def out_of_time() -> bool:
-        return True
-
-    clock = SimpleNamespace(scheduled_at=shop.data.TOMORROW)
-    cleaned = shop.host.acp_sessions.clean_up(clock, limit=None, purge_after_hours=1, out_of_time=out_of_time)
-    released = shop.host.reservation_release.release_expired(due=shop.data.TOMORROW, now=NOW, out_of_time=out_of_time)
-
-    assert (cleaned.scanned, cleaned.has_more) == (0, True)
-    assert (released.scanned, released.has_more) == (0, True)
