@@ -18,6 +18,9 @@ PURE := $(addprefix mika_ops_tests/,rules documents alerting/test_incidents.py m
 
 export DAGSTER_HOME ?= $(CURDIR)
 
+# Without bytecode, each of the many processes of a test run compiles again all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo dev test test-fast test-all lint deploy-check bench lock clean
 
 demo: $(READY)

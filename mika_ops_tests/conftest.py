@@ -1,5 +1,6 @@
 """The two databases, for every test that wants one: fresh, laid out as a site's, and empty."""
 
+import atexit
 import gc
 import os
 import signal
@@ -13,6 +14,7 @@ from hypothesis import settings
 from mika_ops.clock import Clock
 from mika_ops.store.database import Database
 from mika_ops.store.opening import open_database
+from mika_ops_testing.reaper import Reaper
 from mika_ops_testing.sites import DatabaseKind, Sites, sites
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -27,17 +29,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pure", action="store_true", help="Leave out every test that uses a database.")
 
 
-def pytest_configure() -> None:
-    """Load the hypothesis profile, and have what the tests start react to interrupts.
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the hypothesis profile, have what the tests start react to interrupts, and leave nothing behind.
 
-    A shell that starts pytest in the background makes it ignore them. No profile has a deadline: no test may fail
-    because a machine is slow.
+    A shell that starts pytest in the background makes it ignore interrupts. No profile has a deadline: no test may
+    fail because a machine is slow. The workers of a run in parallel share the reaper of their controller.
     """
     settings.register_profile("fast", deadline=None, max_examples=20)
     settings.register_profile("thorough", deadline=None)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not hasattr(config, "workerinput"):
+        # Last of all: an embedded Postgres has work to do at exit as well, and it was imported later.
+        atexit.register(Reaper().finish)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

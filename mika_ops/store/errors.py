@@ -20,6 +20,12 @@ from mika_ops.documents.repository import RepositoryUnavailable
 _TRANSIENT_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03"})
 """Serialization failure, deadlock, lock time-out: another try may succeed."""
 
+_ROW_SECURITY_CHECK: Final = "check_enable_rls"
+"""The function of Postgres that refuses a query which row-level security would change: its message is translated."""
+
+ROW_SECURITY_REMEDY: Final = "ALTER ROLE … BYPASSRLS for this user, or use the owner of the tables"
+"""What to do where row-level security is enabled on the shop's tables."""
+
 
 class DatabaseError(Exception):
     """The database refused or cannot be reached. The message holds neither values nor the password."""
@@ -69,6 +75,9 @@ def translated(raised: type[DatabaseError] = DatabaseError) -> Iterator[None]:
 def _said(error: SQLAlchemyError) -> str:
     """Return what the database said, first line only: what follows may quote values."""
     orig = getattr(error, "orig", None)
-    primary = getattr(getattr(orig, "diag", None), "message_primary", None)
+    diagnostics = getattr(orig, "diag", None)
+    primary = getattr(diagnostics, "message_primary", None)
+    if getattr(diagnostics, "source_function", None) == _ROW_SECURITY_CHECK:
+        return f"{primary}, which hides rows of the shop from maintenance: {ROW_SECURITY_REMEDY}"
     said = primary or str(orig or error).strip().partition("\n")[0]
     return said or type(error).__name__

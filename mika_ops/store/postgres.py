@@ -1,5 +1,6 @@
 """Engines for Postgres."""
 
+import codecs
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
@@ -34,7 +35,9 @@ _DEFAULTS: Final = {
 def postgres_engine(database: DatabaseUrl) -> Engine:
     """Return an engine that changes settings for a transaction at most, so that a pooler may stand between."""
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in database.url.query}
-    engine = create_engine(database.url, hide_parameters=True, connect_args=defaults)
+    # Otherwise the role's or the server's encoding decides, in which not every text can be sent.
+    arguments = {**defaults, "client_encoding": "utf8"}
+    engine = create_engine(database.url, hide_parameters=True, connect_args=arguments)
 
     @event.listens_for(engine, "connect")
     def connect(driver: Any, _record: object) -> None:
@@ -42,6 +45,7 @@ def postgres_engine(database: DatabaseUrl) -> Engine:
 
         # As text, each quotation mark of each document in a list would have to be escaped: a third of a write's time.
         driver.adapters.register_dumper(list, ListBinaryDumper)
+        _adapt_texts(driver, driver.info.parameter_status("server_encoding"))
 
     pooled = database.pooled
 
@@ -58,6 +62,8 @@ def postgres_engine(database: DatabaseUrl) -> Engine:
         settings: dict[str, int | str] = {
             "lock_timeout": LOCK_TIMEOUT_MS,
             "statement_timeout": STATEMENT_TIMEOUT_MS,
+            # Policies would hide rows, and maintenance would find nothing due. So Postgres refuses instead.
+            "row_security": "off",
             # To start other processes takes longer than any of our reads, and takes them away from the shop.
             "max_parallel_workers_per_gather": 0,
         }
@@ -72,3 +78,30 @@ def postgres_engine(database: DatabaseUrl) -> Engine:
         connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items()))
 
     return engine
+
+
+def _adapt_texts(driver: Any, server_encoding: str | None) -> None:
+    """Have texts fit a server whose encoding does not hold every character, such as LATIN1.
+
+    One that a mail server said, for example, becomes a question mark: otherwise the database would refuse to record a
+    sent email. What the database holds itself fits. SQL_ASCII takes UTF-8 as it is.
+    """
+    if server_encoding in (None, "UTF8", "SQL_ASCII"):
+        return
+    from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
+
+    try:
+        codec = codecs.lookup(server_encoding.replace("WIN", "cp")).name
+    except LookupError:
+        return
+
+    class FittingDumper(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.encode(codec, errors="replace").decode(codec))
+
+    class FittingBinaryDumper(StrBinaryDumper):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.encode(codec, errors="replace").decode(codec))
+
+    driver.adapters.register_dumper(str, FittingDumper)
+    driver.adapters.register_dumper(str, FittingBinaryDumper)

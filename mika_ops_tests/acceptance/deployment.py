@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final, TypeVar
 
 import click
@@ -137,7 +137,7 @@ def deployed(
         for name, service in _in_order(yaml.safe_load(COMPOSE.read_text())["services"]):
             environment = {key: here(value) for key, value in service["environment"].items()}
             environment.pop("DAGSTER_POSTGRES_PASSWORD_FILE")
-            environment |= {"DAGSTER_POSTGRES_URL": storage, "DAGSTER_HOME": here("/opt/dagster"), **_path()}
+            environment |= {"DAGSTER_POSTGRES_URL": storage, "DAGSTER_HOME": here("/opt/dagster"), **_of_this_process()}
             environment |= more or {}
             if name == "code":
                 environment["MIKA_EMAIL_DIRECTORY"] = str(folder / "emails")
@@ -191,8 +191,9 @@ def _secrets(folder: Path) -> Path:
     return secrets
 
 
-def _path() -> dict[str, str]:
-    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def _of_this_process() -> dict[str, str]:
+    """Return what a service cannot do without; by the folder, the reaper knows what belongs to a test run."""
+    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": gettempdir()}
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-import dagster  # noqa: F401 - which may not be readable any more once the tests have given up their rights
 import psycopg
 import pytest
 from sqlalchemy import make_url
@@ -173,6 +172,7 @@ def test_a_standby_by_mistake_is_told_and_nothing_is_changed(own_server: OwnServ
 def test_a_file_that_may_not_be_written_is_told_and_nothing_is_changed() -> None:
     with folder_for_everybody() as folder, shop_at_work(SqliteSites(folder).new()) as world:
         before = world.state()
+        run_once(Shop(isolated_settings()))  # Imports what only root may read.
         with without_privileges():
             failed = errors(maintained(world, **WITHOUT_THE_SITE))
 
