@@ -77,9 +77,9 @@ def test_hidden_rows_are_refused_to_whoever_reads_and_writes(url: str, role_url:
 def test_the_doctor_names_the_table_and_the_remedy(url: str, role_url: str) -> None:
     hide(url, "mika_stock_events")
 
-    checks = {each.name: each for each in diagnose(Shop(isolated_settings(database_url=role_url))).checks}
-    assert checks["reading"].status == "broken"
-    assert REFUSED.format("mika_stock_events") in checks["reading"].sentence
+    results = {each.name: each for each in diagnose(Shop(isolated_settings(database_url=role_url))).results}
+    assert results["reading"].status == "broken"
+    assert REFUSED.format("mika_stock_events") in results["reading"].sentence
 
 
 def test_a_user_who_bypasses_policies_and_the_owner_see_all(url: str, role_url: str) -> None:
