@@ -12,6 +12,9 @@ from typing import Any
 
 Json = dict[str, Any]
 
+NO_WEBHOOK = "mika-ops-check"
+"""The webhook that the client asks for to check a site."""
+
 DRIP_SECONDS = 0.02
 LONGEST_DRIP = 500
 """Ten seconds of bytes: the longest that a test can hang for a client that does not give up."""
@@ -25,6 +28,11 @@ class Call:
     headers: dict[str, str]
     body: Json
     raw: bytes
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the header, as Mika reads it: trimmed, and empty where there is none."""
+        return self.headers.get("idempotency-key", "").strip()
 
 
 class Exchange:
@@ -110,12 +118,29 @@ def refusal(status: int, code: str = "conflict", message: str = "Try again.", **
     return {"ok": False, "status": status, "error": {"code": code, "message": message, **error}}
 
 
+def no_such_webhook(id_: str) -> Json:
+    """Return Mika's refusal to replay a webhook that does not exist, as it was recorded."""
+    fields = {"webhookId": "Webhook was not found."}
+    return {"success": True, "data": refusal(404, "NOT_FOUND", f"Webhook '{id_}' was not found.", fieldErrors=fields)}
+
+
+def wants_a_key(call: Call) -> Json:
+    """Return Mika's refusal of a call without the header, as it was recorded: the key in the body does not count."""
+    operation = "webhookReplay" if call.path.endswith("replay") else "releaseExpiredReservations"
+    message = f"Mika operation 'admin.{operation}' requires an idempotency key."
+    return {"success": True, "data": refusal(409, "CONFLICT", message)}
+
+
 @dataclass
 class Site:
-    """A site that sends its ``replies`` in order, then repeats the last one."""
+    """A site that sends its ``replies`` in order, then repeats the last one.
+
+    Without replies, it accepts what it knows: every call but one for the webhook of a check, which no site has. A call
+    without a key is refused.
+    """
 
     url: str
-    replies: list[Reply] = field(default_factory=lambda: [says(done())])
+    replies: list[Reply] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     connections: set[tuple[str, int]] = field(default_factory=set)
     reply_to: Callable[[Call], Reply] | None = None
@@ -128,8 +153,12 @@ class Site:
         self.replies = list(replies)
 
     def next_reply(self, call: Call) -> Reply:
+        if not call.key:
+            return says(wants_a_key(call))
         if self.reply_to is not None:
             return self.reply_to(call)
+        if not self.replies:
+            return says(no_such_webhook(NO_WEBHOOK) if call.body.get("webhookId") == NO_WEBHOOK else done())
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 

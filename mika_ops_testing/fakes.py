@@ -35,13 +35,18 @@ class Provider:
 
 @dataclass
 class Api:
-    """An admin API: answers every replay with ``answer`` of the webhook, and every release with ``released``."""
+    """An admin API: answers every replay with ``answer`` of the webhook, and every release with ``released``.
+
+    ``replayed`` and ``releases`` hold the webhook or the time of each call, with its key.
+    """
 
     answer: Callable[[str], ReplayedWebhook] = lambda _webhook_id: ReplayedWebhook(ok=True)
     released: ReleasedReservations = field(default_factory=ReleasedReservations)
     replayed: list[tuple[str, str]] = field(default_factory=list)
+    releases: list[tuple[str, str]] = field(default_factory=list)
 
     def release_expired_reservations(self, *, now: str, idempotency_key: str) -> ReleasedReservations:
+        self.releases.append((now, idempotency_key))
         return self.released
 
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:

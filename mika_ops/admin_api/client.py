@@ -1,7 +1,7 @@
 """Mika's admin API over HTTP: releasing expired reservations, and replaying payment webhooks.
 
-A call that carries an idempotency key is retried where the connection failed or the site says that a retry may help:
-the key stays the same, so that the site does the work once. Source: behaviour, section 10.
+Every call carries the header ``Idempotency-Key``, without which Mika refuses it. A call is retried if the connection
+failed or the site says that a retry may help; its key stays the same. Source: behaviour, section 10.
 """
 
 import json
@@ -9,15 +9,23 @@ import math
 import time
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Final, Self
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from mika_ops.admin_api.responses import AdminApiError, AdminApiUnavailable, data_of, refusal_in, released_in
+from mika_ops.admin_api.responses import (
+    AdminApiError,
+    AdminApiRefusal,
+    AdminApiUnavailable,
+    data_of,
+    refusal_in,
+    released_in,
+)
 from mika_ops.admin_api.transport import AccessToken, SiteConnection
 from mika_ops.clock import utc_now
 from mika_ops.deadline import Deadline
-from mika_ops.ports.admin_api import ReplayedWebhook
+from mika_ops.ports.admin_api import ReplayedWebhook, idempotency_key
 from mika_ops.ports.stock import ReleasedReservations
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 from mika_ops.timestamps import Timestamp
@@ -33,7 +41,8 @@ _PATH: Final = "/_emdash/api/plugins/mika/admin/"
 _RELEASE: Final = "stock/release-expired-reservations"
 _REPLAY: Final = "webhooks/replay"
 
-_BEFORE_ALL_RESERVATIONS: Final[Timestamp] = "1970-01-01T00:00:00.000Z"
+_NO_WEBHOOK: Final = "mika-ops-check"
+"""An id that no webhook has: Mika's own ids begin with ``webhook_``."""
 
 _backoff: Final = wait_exponential_jitter(multiplier=0.5, max=4.0, jitter=0.5)
 
@@ -66,25 +75,38 @@ class MikaAdminApi:
         self._throttled_until = -math.inf
 
     def release_expired_reservations(self, *, now: Timestamp, idempotency_key: str) -> ReleasedReservations:
-        """Have the site release its expired reservations. Raises ``AdminApiError``."""
-        return released_in(self._accepted(_RELEASE, {"now": now, "idempotencyKey": idempotency_key}))
+        """Have the site release the reservations that had expired by ``now``. Raises ``AdminApiError``."""
+        data = self._data(_RELEASE, {"now": now}, idempotency_key)
+        error = refusal_in(_RELEASE, data, redact=self._token.redact)
+        if error is not None:
+            raise AdminApiError(error)
+        return released_in(data)
 
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
         """Have the site replay a payment webhook. Raises ``AdminApiError`` where the site refuses or is not there."""
-        data = self._data(_REPLAY, {"webhookId": webhook_id, "idempotencyKey": idempotency_key})
+        data = self._data(_REPLAY, {"webhookId": webhook_id}, idempotency_key)
         error = refusal_in(_REPLAY, data, redact=self._token.redact)
         return ReplayedWebhook(ok=error is None, error=error)
 
     def check(self) -> None:
-        """Check that the site accepts calls. Changes nothing; one attempt, without an idempotency key.
+        """Check that the site accepts calls, in one attempt. Changes nothing.
 
-        It asks to release what had expired by 1970. No reservation had, so there is nothing to release, yet the call
-        checks all that a real one needs: the address, the certificate, the token, its scope, and Mika's own answer. (A
-        site that used its own clock instead would release what the next run releases anyway.)
+        It asks to replay a webhook that does not exist, which must be answered by Mika's own 404. This verifies all
+        that a real call needs: the address, the certificate, the token, its user's role, its scope, the plugin, the
+        header with the key, and Mika's storage. Mika records no such call (source: behaviour, section 10).
 
         Raises ``AdminApiError`` with the sentence of what is wrong and what to set.
         """
-        self._accepted(_RELEASE, {"now": _BEFORE_ALL_RESERVATIONS})
+        try:
+            self._data(_REPLAY, {"webhookId": _NO_WEBHOOK}, _NO_WEBHOOK, attempts=1)
+        except AdminApiRefusal as refusal:
+            if refusal.is_mika and refusal.status == HTTPStatus.NOT_FOUND:
+                return
+            raise
+        raise AdminApiError(
+            f"the admin API accepted {_REPLAY} of a webhook that does not exist: check {self._names('admin_api_url')}, "
+            "and which version of Mika the site runs"
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -96,21 +118,14 @@ class MikaAdminApi:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _accepted(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
-        data = self._data(call, body)
-        error = refusal_in(call, data, redact=self._token.redact)
-        if error is not None:
-            raise AdminApiError(error)
-        return data
-
-    def _data(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Make a call, in several attempts where its key allows it, and return what Mika answered."""
+    def _data(self, call: str, body: dict[str, Any], key: str, *, attempts: int = ATTEMPTS) -> dict[str, Any]:
+        """Make a call, in several attempts under its key, and return what Mika answered."""
         throttled_for = self._throttled_until - self._timer()
         if throttled_for > 0:
             raise AdminApiError(
                 f"the admin API was not sent {call}: it asks to wait {math.ceil(throttled_for)} s: the next run retries"
             )
-        posted = json.dumps(body).encode()
+        posted, key = json.dumps(body).encode(), idempotency_key(key)
         deadline = Deadline.within(self._timeout_seconds, self._timer)
 
         def is_too_long(state: RetryCallState) -> bool:
@@ -118,21 +133,20 @@ class MikaAdminApi:
             return waited > LONGEST_WAIT_SECONDS or state.upcoming_sleep >= deadline.seconds_left()
 
         retrying = Retrying(
-            stop=lambda state: stop_after_attempt(ATTEMPTS)(state) or is_too_long(state),
+            stop=lambda state: stop_after_attempt(attempts)(state) or is_too_long(state),
             wait=_wait,
             retry=retry_if_exception_type(AdminApiUnavailable),
             sleep=self._sleep,
-            enabled="idempotencyKey" in body,
             reraise=True,
         )
         for attempt in retrying:
             with attempt:
-                return self._attempt(call, posted, deadline)
+                return self._attempt(call, posted, key, deadline)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _attempt(self, call: str, posted: bytes, deadline: Deadline) -> dict[str, Any]:
+    def _attempt(self, call: str, posted: bytes, key: str, deadline: Deadline) -> dict[str, Any]:
         left = max(deadline.seconds_left(), 0.001)
-        answer = self._site.post(call, _PATH + call, posted, within_seconds=left)
+        answer = self._site.post(call, _PATH + call, posted, key=key, within_seconds=left)
         try:
             data = data_of(call, answer, redact=self._token.redact, now=self._now(), names=self._names)
         except AdminApiUnavailable as unavailable:

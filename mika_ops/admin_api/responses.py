@@ -32,6 +32,15 @@ class AdminApiError(Exception):
     """The site refused a call or cannot be reached. The message never holds the token."""
 
 
+class AdminApiRefusal(AdminApiError):
+    """The site answered, and refused. ``status``: Mika's status if ``is_mika``, else the one of HTTP."""
+
+    def __init__(self, message: str, *, status: int, is_mika: bool) -> None:
+        super().__init__(message)
+        self.status = status
+        self.is_mika = is_mika
+
+
 class AdminApiUnavailable(AdminApiError):
     """The same call may succeed later.
 
@@ -59,7 +68,7 @@ def data_of(
     """Return the ``data`` of Mika's envelope, which is at the top of the answer or one level down.
 
     ``redact`` makes what the site says safe to show; ``now`` is what a date in ``Retry-After`` is compared with. Raises
-    ``AdminApiUnavailable`` where a retry may succeed, ``AdminApiError`` for any other refusal.
+    ``AdminApiUnavailable`` where a retry may succeed, ``AdminApiRefusal`` for any other refusal.
     """
     answered = _json_object(answer.body)
     envelope = _envelope(answered)
@@ -72,13 +81,14 @@ def data_of(
     asked = [wait for wait in waits if wait is not None]
     is_temporary = status in _TEMPORARY or _seconds(error.get("retryAfter")) is not None
     wait = max(asked) if asked and is_temporary else None
-    sentence = _sentence(call, status, error, redact, names, is_json=answered is not None, is_mika="ok" in envelope)
+    is_mika = "ok" in envelope
+    sentence = _sentence(call, status, error, redact, names, is_json=answered is not None, is_mika=is_mika)
     if wait is not None:
         sentence += f"; it asks to wait {math.ceil(wait)} s: the next run retries"
     if is_temporary:
         is_throttled = status == HTTPStatus.TOO_MANY_REQUESTS
         raise AdminApiUnavailable(sentence, wait_seconds=wait, throttled=is_throttled)
-    raise AdminApiError(sentence)
+    raise AdminApiRefusal(sentence, status=status, is_mika=is_mika)
 
 
 def refusal_in(call: str, data: dict[str, Any], *, redact: Callable[[str], str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The connection to one site: posts JSON with the access token, to this site only and by a deadline.
+"""The connection to one site: posts JSON with the access token and a key, to this site only and by a deadline.
 
 The answer is read up to a size, and the call ends on time whatever the site does. No error and no log shows the token,
 even where the site repeats it.
@@ -26,6 +26,9 @@ LONGEST_ANSWER_BYTES: Final = 1_000_000
 """More than any answer of the admin API has: a longer one is not read to its end."""
 
 REDIRECTS_FOLLOWED: Final = 3
+
+IDLE_SECONDS: Final = 3.0
+"""How long an idle connection is kept. Node closes it after 5 s: one that is about to be closed is not used again."""
 
 _KEEPS_THE_BODY: Final = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
 """After any other redirect, a client continues with GET and without the body: the call would be lost."""
@@ -85,21 +88,23 @@ class SiteConnection:
                 "X-EmDash-Request": "1",
             },
             follow_redirects=False,
+            limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
         )
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(token)
 
-    def post(self, call: str, path: str, body: bytes, *, within_seconds: float) -> Answer:
+    def post(self, call: str, path: str, body: bytes, *, key: str, within_seconds: float) -> Answer:
         """Post to a path of the site, and return what it answers, whatever its status.
 
-        ``call`` names the call in errors. Raises ``AdminApiUnavailable`` where the connection failed, ``AdminApiError``
-        where it took too long, the certificate is not trusted, it redirects elsewhere, or the answer is too long.
+        ``call`` names the call in errors. ``key`` is the idempotency key, sent with every redirect too. Raises
+        ``AdminApiUnavailable`` where the connection failed, ``AdminApiError`` where it took too long, the certificate
+        is not trusted, it redirects elsewhere, or the answer is too long.
         """
         try:
             with self._cutter.cut_after(within_seconds):
                 url = httpx.URL(self._site_url + path)
                 for _ in range(1 + REDIRECTS_FOLLOWED):
-                    answer, location = self._post_once(call, url, body, within_seconds)
+                    answer, location = self._post_once(call, url, body, key, within_seconds)
                     if location is None:
                         return answer
                     url = self._redirected(call, url, answer.status, location)
@@ -121,11 +126,18 @@ class SiteConnection:
             logging.getLogger(name).removeFilter(self._token)
         self._client.close()
 
-    def _post_once(self, call: str, url: httpx.URL, body: bytes, within_seconds: float) -> tuple[Answer, str | None]:
+    def _post_once(
+        self, call: str, url: httpx.URL, body: bytes, key: str, within_seconds: float
+    ) -> tuple[Answer, str | None]:
         """Post; return the answer and, for a redirect, its location."""
         read = bytearray()
         with self._client.stream(
-            "POST", url, content=body, timeout=within_seconds, extensions={"trace": self._cutter.trace}
+            "POST",
+            url,
+            content=body,
+            headers={"Idempotency-Key": key},
+            timeout=within_seconds,
+            extensions={"trace": self._cutter.trace},
         ) as response:
             if response.has_redirect_location:
                 return Answer(response.status_code, b""), response.headers["Location"]

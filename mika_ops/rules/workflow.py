@@ -89,6 +89,11 @@ def webhook_of(document: Document) -> str | None:
     return subject_id if isinstance(subject_id, str) and subject_id else None
 
 
+def attempts_made(document: Document) -> str:
+    """Return the number of attempts that the workflow has had, as text: it is part of an idempotency key."""
+    return str(record_of(document).get("attemptCount"))
+
+
 def is_exhausted(document: Document) -> bool:
     """Say whether the workflow has no attempt left."""
     record_ = record_of(document)

@@ -5,6 +5,7 @@ from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.host.host import Host
 from mika_ops.subtasks.outcome import SubtaskFailed, SubtaskResult
 from mika_ops.subtasks.subtask import RunOptions, Subtask, required
+from mika_ops.timestamps import to_timestamp
 
 
 class StockReservationsResult(SubtaskResult):
@@ -27,8 +28,9 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> StockReservationsResult
             due=clock.scheduled_at, now=clock.stamp(), out_of_time=limits.out_of_time
         )
     else:
+        now = min(clock.scheduled_at, to_timestamp(clock.now()))
         released = required(host.admin_api).release_expired_reservations(
-            now=clock.scheduled_at, idempotency_key=f"{limits.idempotency_key}:stock_reservations"
+            now=now, idempotency_key=limits.idempotency_key(clock, "stock_reservations", now)
         )
     result = StockReservationsResult(
         reservations_scanned=released.scanned,

@@ -13,6 +13,7 @@ from mika_ops.documents.selection import Selection
 from mika_ops.documents.sharding import Shard
 from mika_ops.host.components import COMPONENTS, configured_in
 from mika_ops.host.host import Host
+from mika_ops.ports.admin_api import idempotency_key
 from mika_ops.redaction import describe_error
 from mika_ops.rules.acp_session import DEFAULT_PURGE_AFTER_HOURS
 from mika_ops.rules.webhook import DEFAULT_RETENTION_DAYS
@@ -35,16 +36,24 @@ class RunOptions:
     """What bounds one subtask in one run.
 
     ``limit``: at most so many documents or rows, exactly as upstream; ``None`` drains until nothing is due or
-    ``out_of_time`` returns true. ``shard``: the part of the work to do, if several workers share it.
+    ``out_of_time`` returns true. ``shard``: the part of the work to do, if several workers share it. ``run_id``: the id
+    of the run, if there is one.
     """
 
     limit: int | None = None
     out_of_time: OutOfTime = never_out_of_time
     shard: Shard | None = None
-    idempotency_key: str = "maintenance"
+    run_id: str | None = None
     raw_payload_retention_days: float = DEFAULT_RETENTION_DAYS
     acp_session_purge_after_hours: float = DEFAULT_PURGE_AFTER_HOURS
     account_delete_scope: AccountDeleteScope = "complete"
+
+    def idempotency_key(self, clock: Clock, *parts: str) -> str:
+        """Return the key of one call of the admin API, which no other run has: ``parts`` tell this run's calls apart.
+
+        A run without an id is known by the time of the call.
+        """
+        return idempotency_key("mika-ops", self.run_id or clock.stamp(), *parts)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> WebhookRetriesResult:
             if workflow.is_exhausted(document):
                 skipped_exhausted += 1
             elif webhook_id is not None and sweep.selection.takes(document):
-                error = _replay(admin_api, webhook_id, idempotency_key=f"{limits.idempotency_key}:{webhook_id}")
+                key = limits.idempotency_key(clock, webhook_id, workflow.attempts_made(document))
+                error = _replay(admin_api, webhook_id, idempotency_key=key)
                 if error is None:
                     retried += 1
                 else:

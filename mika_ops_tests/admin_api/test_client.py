@@ -62,7 +62,8 @@ def test_a_release_is_posted_to_the_sites_admin_api(site: Site, site_path: str) 
     (call,) = site.calls
     prefix = site_path.rstrip("/")
     assert call.path == f"{prefix}/_emdash/api/plugins/mika/admin/stock/release-expired-reservations"
-    assert call.body == {"now": NOW, "idempotencyKey": "run_1:stock_reservations"}
+    assert call.body == {"now": NOW}
+    assert call.key == "run_1:stock_reservations"
 
 
 def test_a_replay_is_posted_to_the_sites_admin_api(site: Site) -> None:
@@ -70,7 +71,8 @@ def test_a_replay_is_posted_to_the_sites_admin_api(site: Site) -> None:
 
     (call,) = site.calls
     assert call.path == "/_emdash/api/plugins/mika/admin/webhooks/replay"
-    assert call.body == {"webhookId": "webhook_1", "idempotencyKey": "run_1:webhook_1"}
+    assert call.body == {"webhookId": "webhook_1"}
+    assert call.key == "run_1:webhook_1"
 
 
 def test_a_call_bears_the_token_and_says_that_it_speaks_json(site: Site) -> None:
@@ -228,13 +230,14 @@ def test_a_token_of_any_form_is_hidden_where_the_site_repeats_it(site: Site, tok
     assert "<token>" in str(answered.error)
 
 
-def test_a_check_asks_for_the_release_of_what_expired_by_1970_which_nothing_had(site: Site) -> None:
+def test_a_check_asks_for_a_webhook_that_no_site_has(site: Site) -> None:
     check(site)
 
     (call,) = site.calls
-    assert call.path.endswith("/stock/release-expired-reservations")
+    assert call.path.endswith("/webhooks/replay")
     assert call.headers["authorization"] == f"Bearer {TOKEN}"
-    assert call.body == {"now": "1970-01-01T00:00:00.000Z"}
+    assert call.body == {"webhookId": "mika-ops-check"}
+    assert call.key == "mika-ops-check"
 
 
 @pytest.mark.parametrize(
@@ -245,8 +248,8 @@ def test_a_check_asks_for_the_release_of_what_expired_by_1970_which_nothing_had(
         (404, b"<html>Not found</html>", "set MIKA_ADMIN_API_URL"),
         (404, {"error": {"code": "NOT_FOUND", "message": "No such plugin"}}, "set MIKA_ADMIN_API_URL"),
         (200, b"<html>Welcome</html>", "set MIKA_ADMIN_API_URL"),
-        (200, done("unsupported", message="Stock is kept elsewhere."), "Stock is kept elsewhere."),
-        (503, b"down for maintenance", "answered stock/release-expired-reservations with 503"),
+        (200, done("completed"), "accepted webhooks/replay of a webhook that does not exist"),
+        (503, b"down for maintenance", "answered webhooks/replay with 503"),
     ],
 )
 def test_a_check_that_finds_something_wrong_says_what_to_set(site: Site, status: int, body: Any, remedy: str) -> None:

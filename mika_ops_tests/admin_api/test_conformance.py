@@ -17,7 +17,7 @@ class TestMikaAdminApi(AdminApiConformance):
         answers: dict[str, Reply] = {}
 
         def reply_to(call: Call) -> Reply:
-            return answers.setdefault(call.body["idempotencyKey"], self.reply_to(call, len(answers) + 1))
+            return answers.setdefault(call.key, self.reply_to(call, len(answers) + 1))
 
         site.reply_to = reply_to
         with api_of(site.url) as api:

@@ -60,6 +60,7 @@ def test_a_redirect_that_keeps_the_body_is_followed_on_the_same_site(site: Site,
     first, second = site.calls
     assert second.path.endswith("moved?x=1")
     assert second.raw == first.raw
+    assert second.key == first.key == "run_1:webhook_1"
     assert second.headers["authorization"] == f"Bearer {TOKEN}"
 
 

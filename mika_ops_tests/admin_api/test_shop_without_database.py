@@ -43,10 +43,8 @@ def test_a_shop_with_the_admin_api_alone_releases_its_stock_and_skips_the_rest_w
     assert all("not configured: " in str(outcome["reason"]) for outcome in facts.values())
     assert len(facts) == len(SUBTASK_NAMES) - 1
     (call,) = site.calls
-    assert call.body == {
-        "now": "2026-03-01T12:00:00.000Z",
-        "idempotencyKey": f"{report.run_id}:stock_reservations",
-    }
+    assert call.body == {"now": "2026-03-01T12:00:00.000Z"}
+    assert call.key == f"mika-ops:{report.run_id}:stock_reservations:2026-03-01T12:00:00.000Z"
 
 
 def test_a_release_that_the_site_refuses_fails_the_run_with_its_sentence(site: Site) -> None:
@@ -98,6 +96,6 @@ def test_a_replay_that_goes_wrong_in_any_way_counts_as_failed_by_its_id_and_the_
     failed = sorted(result_of(outcome).named_ids()["failed_ids"])
     assert [line.partition(": ")[0] for line in failed] == sorted(replies)
     assert any(line.endswith("it asks to wait 60 s: the next run retries") for line in failed)
-    keys = {call.body["webhookId"]: call.body["idempotencyKey"] for call in site.calls}
-    assert keys == {f"webhook_of_{name}": f"{report.run_id}:webhook_of_{name}" for name in names}
+    keys = {call.body["webhookId"]: call.key for call in site.calls}
+    assert keys == {f"webhook_of_{name}": f"mika-ops:{report.run_id}:webhook_of_{name}:0" for name in names}
     assert report.success

@@ -16,6 +16,7 @@ from mika_ops.store.database import Database
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops_testing.admin_api_server import running_site, says
 from mika_ops_testing.builders import email, put
+from mika_ops_testing.recorded_admin_api import RecordedSite, recorded
 from mika_ops_testing.sites import DatabaseKind, Sites
 from mika_ops_testing.smtp_server import accepting, free_port, mail_server, self_signed, silent
 from mika_ops_tests.doctor.diagnoses import (
@@ -209,6 +210,26 @@ class TestTheAdminApi:
         assert call.headers["authorization"] == f"Bearer {TOKEN}"
         assert status_of(diagnosis, "admin API") == "ok"
         assert "webhook_retries" in forecast(diagnosis, "runs")
+
+    def test_a_recorded_site_is_asked_for_nothing_that_it_records(self) -> None:
+        with running_site() as site:
+            site.reply_to = recorded_site = RecordedSite(TOKEN)
+            diagnosis = diagnosed(admin_api_url=site.url, admin_api_token=TOKEN)
+        sentence = (
+            "the site accepts our calls: token, role, scope, key header and storage work; the test changed nothing"
+        )
+        assert result_of(diagnosis, "admin API").sentence == sentence
+        assert (len(site.calls), recorded_site.ran) == (1, [])
+
+    @pytest.mark.parametrize(
+        "name", ["check-by-unknown-webhook-no-header", "replay-storage-missing", "release-scope-missing"]
+    )
+    def test_a_recorded_site_without_header_storage_or_scope_is_broken(self, name: str) -> None:
+        with running_site() as site:
+            site.will(recorded(name))
+            diagnosis = diagnosed(admin_api_url=site.url, admin_api_token=TOKEN)
+        assert status_of(diagnosis, "admin API") == "broken"
+        assert forecast(diagnosis, "cannot run") == ["stock_reservations"]
 
     def test_without_a_database_it_releases_stock_and_no_more(self) -> None:
         with running_site() as site:

@@ -13,6 +13,7 @@ from mika_ops.subtasks import stock_reservations
 from mika_ops.subtasks.outcome import SubtaskFailed
 from mika_ops.subtasks.stock_reservations import StockReservationsResult
 from mika_ops.subtasks.subtask import RunOptions
+from mika_ops.timestamps import to_timestamp
 from mika_ops_testing.builders import put_rows, reservation, rows_of, stock_item
 from mika_ops_testing.fakes import Api, host_of
 
@@ -29,6 +30,21 @@ def test_a_host_with_only_the_admin_api_has_it_release(clock: Clock) -> None:
     api = Api(released=ReleasedReservations(scanned=4, released=3, stock_items=2))
     result = stock_reservations.run(Host(admin_api=api), clock, RunOptions())
     assert result == StockReservationsResult(reservations_scanned=4, reservations_released=3, stock_items=2)
+
+
+def test_a_run_planned_for_later_has_only_released_what_has_expired_by_now(clock: Clock) -> None:
+    api = Api()
+    planned = replace(clock, scheduled_at="2199-01-01T00:00:00.000Z")
+    stock_reservations.run(Host(admin_api=api), planned, RunOptions(run_id="run_1"))
+    now = to_timestamp(clock.now())
+    assert api.releases == [(now, f"mika-ops:run_1:stock_reservations:{now}")]
+
+
+def test_a_run_planned_for_earlier_has_released_what_had_expired_then(clock: Clock) -> None:
+    api = Api()
+    planned = replace(clock, scheduled_at="2001-01-01T00:00:00.000Z")
+    stock_reservations.run(Host(admin_api=api), planned, RunOptions(run_id="run_1"))
+    assert api.releases[0][0] == planned.scheduled_at
 
 
 def test_orphans_fail_the_subtask_by_id_after_all_others_are_released(database: Database, clock: Clock) -> None:

@@ -1,7 +1,10 @@
 """Retrying payment webhooks: each due one is replayed once, whether or not the others succeed."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 from mika_ops.clock import Clock
-from mika_ops.documents.document import with_record
+from mika_ops.documents.document import Document, with_record
 from mika_ops.documents.repository import Change
 from mika_ops.ports.admin_api import ReplayedWebhook
 from mika_ops.rules.workflow import MIRRORED
@@ -10,12 +13,13 @@ from mika_ops.store.documents import Documents
 from mika_ops.subtasks import webhook_retries
 from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.subtasks.webhook_retries import WebhookRetriesResult
+from mika_ops.timestamps import to_datetime
 from mika_ops_testing.builders import AFTER, BEFORE, NOW, put, workflow
 from mika_ops_testing.fakes import Api, host_of
 
 
 def retry(database: Database, api: Api, clock: Clock, limit: int | None = None) -> WebhookRetriesResult:
-    return webhook_retries.run(host_of(database, api=api), clock, RunOptions(limit=limit, idempotency_key="run_1"))
+    return webhook_retries.run(host_of(database, api=api), clock, RunOptions(limit=limit, run_id="run_1"))
 
 
 def due(id_: str) -> dict[str, object]:
@@ -53,11 +57,31 @@ def test_a_replay_that_changes_nothing_does_not_keep_the_rest_waiting(database: 
     assert len(set(api.replayed)) == 130
 
 
-def test_each_replay_carries_a_key_of_its_run_and_its_webhook(database: Database, clock: Clock) -> None:
-    put(database, "ops", due("workflow_1"))
+def test_each_replay_carries_a_key_of_its_run_its_webhook_and_its_attempt(database: Database, clock: Clock) -> None:
+    put(database, "ops", workflow("workflow_1", nextAttemptAt=BEFORE, attemptCount=3))
     api = Api()
     retry(database, api, clock)
-    assert api.replayed == [("webhook_of_workflow_1", "run_1:webhook_of_workflow_1")]
+    assert api.replayed == [("webhook_of_workflow_1", "mika-ops:run_1:webhook_of_workflow_1:3")]
+
+
+def test_the_same_webhook_has_another_key_in_each_run_and_after_each_attempt(database: Database, clock: Clock) -> None:
+    put(database, "ops", due("workflow_1"))
+    api = Api(lambda _id: ReplayedWebhook(ok=False))
+    times = iter(range(9))
+    ticking = replace(clock, now=lambda: to_datetime(NOW) + timedelta(milliseconds=next(times)))
+
+    def attempt_fails(_id: str, document: Document) -> Change[None]:
+        made = document["record"]["attemptCount"] + 1
+        return Change(with_record(document, {"attemptCount": made}, mirrored=MIRRORED, now=NOW), None)
+
+    retry(database, api, clock)
+    Documents(database, "ops").change(["workflow_1"], attempt_fails)
+    retry(database, api, clock)
+    for _ in range(2):
+        webhook_retries.run(host_of(database, api=api), ticking, RunOptions())
+
+    keys = [key for _, key in api.replayed]
+    assert len(keys) == len(set(keys)) == 4
 
 
 def test_a_workflow_without_a_webhook_is_passed_over(database: Database, clock: Clock) -> None:

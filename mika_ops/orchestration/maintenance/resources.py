@@ -34,7 +34,7 @@ SHOP_RESOURCE: Final = "shop"
 class RunPlan:
     """What one run does: which subtasks it runs, at which time it evaluates what is due, and within which limits."""
 
-    run_id: str
+    run_id: str | None
     clock: Clock
     selected: frozenset[str]
     limits: Mapping[str, int]
@@ -49,7 +49,7 @@ class RunPlan:
             limit=limit if shard is None else shard.share_of(limit),
             shard=shard,
             out_of_time=self.budget.out_of_time_for(subtask),
-            idempotency_key=self.run_id,
+            run_id=self.run_id,
         )
 
 
@@ -105,7 +105,7 @@ def _run_plan(shop: Shop) -> dg.ResourceDefinition:
         planned = chosen.get("now") or (run.tags.get(SCHEDULED_AT_TAG) if run else None)
         selected = tuple(name for name in SUBTASK_NAMES if name in (chosen["subtasks"] or SUBTASK_NAMES))
         return RunPlan(
-            run_id=run.run_id if run else "unrecorded",
+            run_id=run.run_id if run else None,
             clock=Clock.at(require_time(planned) if planned else utc_now()),
             selected=frozenset(selected),
             limits={**shop.settings.limits, **chosen["limits"]},
