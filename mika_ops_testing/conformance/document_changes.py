@@ -16,7 +16,7 @@ from mika_ops_testing.conformance.threads import at_once
 
 Note = TypeVar("Note")
 
-A_MOMENT_SECONDS = 0.2
+A_MOMENT_SECONDS = 0.5
 """How long a rule waits for another writer, which may have to wait for that rule in turn."""
 
 ROUNDS = 15

@@ -1,11 +1,15 @@
 """Runs a conformance suite on a component and returns which of its tests fail, and with what message."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
+
+Fixtures: TypeAlias = Mapping[str, Callable[[], Any]]
+"""By fixture, a function that returns its value for one test."""
 
 
 def names_of_tests(suite: type) -> list[str]:
@@ -13,13 +17,10 @@ def names_of_tests(suite: type) -> list[str]:
     return [name for name, _ in inspect.getmembers(suite, inspect.isfunction) if name.startswith("test_")]
 
 
-def failures(test_class: type, make: Mapping[str, Any]) -> dict[str, str]:
-    """Run every test of a class. ``make`` holds, by fixture, a function that returns its value for one test.
-
-    Return the failed tests with their first messages.
-    """
+def failures(test_class: type, make: Fixtures, *, only: str | None = None) -> dict[str, str]:
+    """Run every test of a class, or one of them; return those that failed, with their first messages."""
     failed: dict[str, str] = {}
-    for name in names_of_tests(test_class):
+    for name in names_of_tests(test_class) if only is None else [only]:
         for arguments in cases_of(getattr(test_class, name)):
             message = failure(test_class(), name, arguments, make)
             if message is not None:
@@ -27,7 +28,7 @@ def failures(test_class: type, make: Mapping[str, Any]) -> dict[str, str]:
     return failed
 
 
-def failure(test: Any, name: str, arguments: Mapping[str, Any], make: Mapping[str, Any]) -> str | None:
+def failure(test: Any, name: str, arguments: Mapping[str, Any], make: Fixtures) -> str | None:
     """Run one test with these arguments; return its message if it fails."""
     method = getattr(test, name)
     wanted = [parameter for parameter in inspect.signature(method).parameters if parameter not in arguments]
@@ -51,3 +52,21 @@ def cases_of(test: Any) -> Iterator[dict[str, Any]]:
             names = [mark.args[0]] if isinstance(mark.args[0], str) else mark.args[0]
             arguments |= dict(zip(names, (row,) if len(names) == 1 else row, strict=True))
         yield arguments
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A component that breaks a promise, the test that it must fail, and words of the message."""
+
+    suite: type
+    test: str
+    words: str
+    make: Fixtures
+
+    def check(self) -> None:
+        """Fail unless the test of that promise fails with these words."""
+        message = failures(self.suite, self.make, only=self.test).get(self.test, "no failure")
+        assert self.words in message
+
+    def __str__(self) -> str:
+        return f"{self.suite.__name__}-{self.test}-{self.words}"

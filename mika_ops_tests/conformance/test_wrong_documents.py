@@ -1,13 +1,11 @@
 """A document repository that breaks a promise fails the test of that promise, with what to do."""
 
-from typing import Any
-
 import pytest
 
 from examples.own_host_documents import Documents
 from mika_ops_testing.conformance import DocumentRepositoryConformance
 from mika_ops_tests.conformance import wrong_documents as wrong
-from mika_ops_tests.conformance.running import failures, names_of_tests
+from mika_ops_tests.conformance.running import Wrong, failures, names_of_tests
 
 EXPECTED: list[tuple[type[Documents], str, str]] = [
     (wrong.LacksRead, "test_it_has_the_methods_of_the_port", "without the method read(ids)"),
@@ -71,19 +69,9 @@ EXPECTED: list[tuple[type[Documents], str, str]] = [
 """A wrong repository, the test that it must fail, and words of the message."""
 
 
-@pytest.fixture(scope="module")
-def failed() -> dict[type[Documents], dict[str, str]]:
-    """Return the failures of each wrong repository."""
-    return {}
-
-
 @pytest.mark.parametrize(("repository", "test", "words"), EXPECTED)
-def test_a_wrong_repository_fails_the_test_of_its_promise(
-    repository: Any, test: str, words: str, failed: dict[Any, dict[str, str]]
-) -> None:
-    if repository not in failed:
-        failed[repository] = failures(DocumentRepositoryConformance, {"make_repository": lambda: repository})
-    assert words in failed[repository].get(test, "no failure")
+def test_a_wrong_repository_fails_the_test_of_its_promise(repository: type[Documents], test: str, words: str) -> None:
+    Wrong(DocumentRepositoryConformance, test, words, {"make_repository": lambda: repository}).check()
 
 
 def test_a_right_repository_passes() -> None:

@@ -1,6 +1,6 @@
 """Document repositories that are wrong, each in one way."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -287,6 +287,3 @@ class ClaimsForBoth(Changing):
 
 class LacksRead(Documents):
     read = None  # type: ignore[assignment]
-
-
-Wrong = Callable[..., Documents]
