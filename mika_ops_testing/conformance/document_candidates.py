@@ -126,8 +126,10 @@ class CandidatesConformance:
 
     def test_a_page_after_the_last_place_is_empty(self, make_repository: MakeRepository) -> None:
         """`candidates`: empty after the last document."""
-        found = candidates(make_repository(*SHOP), DUE_EMAILS, after=Candidate("z", "z"), limit=5)
-        expect_equal(found, [], "return nothing after the last candidate: a sweep ends there")
+        repository = make_repository(*SHOP)
+        for selection in OF_MAINTENANCE.values():
+            found = candidates(repository, selection, after=Candidate("z", "z"), limit=5)
+            expect_equal(found, [], "return nothing after the last candidate: a sweep ends there")
 
     def test_finding_candidates_changes_nothing(self, make_repository: MakeRepository) -> None:
         """`candidates`: changes nothing."""

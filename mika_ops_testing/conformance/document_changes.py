@@ -12,6 +12,7 @@ from mika_ops.documents.sweep import BATCH
 from mika_ops_testing.builders import email
 from mika_ops_testing.conformance.document_candidates import MakeRepository
 from mika_ops_testing.conformance.expectations import expect, expect_equal
+from mika_ops_testing.conformance.selections import DUE_EMAILS, candidates
 from mika_ops_testing.conformance.threads import at_once
 
 Note = TypeVar("Note")
@@ -26,8 +27,10 @@ UNKNOWN = {
     "long integer": 123456789012345678901234567890,
     "fraction": 0.1,
     "large float": 1e21,
+    "small float": 1e-7,
+    "negative": -0.5,
     "text": "größer, 大きい, 𝄞",
-    "escapes": 'quote " backslash \\ slash / tab \t newline \n \u2028',
+    "escapes": 'quote " backslash \\ slash / tab \t newline \n \u2028\u2029',
     "statement": "'; DROP TABLE _plugin_storage; -- :name %s %(name)s ?",
     "nothing": None,
     "flag": True,
@@ -238,7 +241,8 @@ class ChangesConformance:
 
         def work(worker: int) -> None:
             for _ in range(ROUNDS):
-                workers[worker].change(["a", "b"], add_one, wait=True)
+                changed = list(workers[worker].change(["a", "b"], add_one, wait=True).changed)
+                expect_equal(changed, ["a", "b"], "with `wait`, wait for a document that another worker is changing")
 
         at_once(work, len(workers))
         counts = {id_: document.get("count") for id_, document in repository.read(["a", "b"]).items()}
@@ -261,6 +265,9 @@ class ChangesConformance:
         at_once(work, len(workers))
         twice = set(claimed[0]) & set(claimed[1])
         expect_equal(twice, set(), "two workers claimed the same document: an email would be sent twice")
+        left = [candidate.id for candidate in candidates(repository, DUE_EMAILS, limit=len(ids))]
+        advice = "a document must be in Changes.changed, or stay as it is for the next run"
+        expect_equal(sorted([*claimed[0], *claimed[1], *left]), ids, advice)
 
 
 def read(repository: DocumentRepository, *ids: str) -> dict[str, Document]:

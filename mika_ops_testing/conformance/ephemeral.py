@@ -7,7 +7,7 @@ import pytest
 
 from mika_ops.deadline import never_out_of_time
 from mika_ops.ports.ephemeral import EphemeralPurge, EphemeralRepository
-from mika_ops_testing.builders import AFTER, BEFORE, LATER, NOW
+from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, LATER, NOW
 from mika_ops_testing.conformance.expectations import expect_equal, expect_port, required
 from mika_ops_testing.conformance.shop_data import EphemeralRow
 
@@ -34,7 +34,7 @@ class EphemeralPurgeConformance:
         """The port: `purge_expired` exists."""
         expect_port(make_ephemeral(), EphemeralPurge)
 
-    @pytest.mark.parametrize(("expires_at", "purged"), [(BEFORE, 1), (NOW, 1), (AFTER, 0)])
+    @pytest.mark.parametrize(("expires_at", "purged"), [(EARLIER, 1), (BEFORE, 1), (NOW, 1), (AFTER, 0), (LATER, 0)])
     def test_a_row_is_purged_at_its_end(self, expires_at: str, purged: int, make_ephemeral: MakeEphemeral) -> None:
         """`purge_expired`: rows with `expires_at <= due`, to the millisecond."""
         rows = make_ephemeral(EphemeralRow("a", self.kinds[0], expires_at=expires_at))

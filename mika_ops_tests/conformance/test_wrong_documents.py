@@ -64,6 +64,8 @@ EXPECTED: list[tuple[type[Documents], str, str]] = [
     (wrong.TrustsSeen, "test_a_document_that_was_changed_since_it_was_seen_loses_no_update", "compare `seen` with"),
     (wrong.OverwritesAConcurrentChange, "test_another_writers_change_is_not_overwritten", "(compare-and-swap)"),
     (wrong.LosesEveryThirdUpdate, "test_no_update_of_several_workers_is_lost", "updates of two workers were lost"),
+    (wrong.LeavesEveryThirdChange, "test_no_update_of_several_workers_is_lost", "with `wait`, wait for a document"),
+    (wrong.ReportsTheFirstAlone, "test_two_workers_never_claim_the_same_document", "must be in Changes.changed"),
     (wrong.ClaimsForBoth, "test_two_workers_never_claim_the_same_document", "an email would be sent twice"),
 ]
 """A wrong repository, the test that it must fail, and words of the message."""

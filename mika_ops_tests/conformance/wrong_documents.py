@@ -273,6 +273,23 @@ class LosesEveryThirdUpdate(Changing):
         return changes
 
 
+class LeavesEveryThirdChange(Changing):
+    """Leaves documents although it was to wait for them."""
+
+    calls = 0
+
+    def changed(self, ids: Sequence[str], rule: Rule[Note]) -> Changes[Note]:
+        self.calls += 1
+        return Changes(left=ids) if self.calls % 3 == 0 else self.right(ids, rule)
+
+
+class ReportsTheFirstAlone(Changing):
+    def changed(self, ids: Sequence[str], rule: Rule[Note]) -> Changes[Note]:
+        changes = self.right(ids, rule)
+        first = list(changes.changed)[:1]
+        return replace(changes, changed={id_: changes.changed[id_] for id_ in first})
+
+
 class ClaimsForBoth(Changing):
     """Reports what the rule would have made of the document as it was first."""
 

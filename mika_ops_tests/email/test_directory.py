@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mika_ops.email.directory import FileSink
-from mika_ops.ports.email import EmailSender
 from mika_ops_tests.email.builders import envelope
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
@@ -18,10 +17,6 @@ NOON = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 
 def sink(directory: Path) -> FileSink:
     return FileSink(directory, sender="Tea House <shop@exämple.test>", now=lambda: NOON)
-
-
-def test_it_is_a_sender(tmp_path: Path) -> None:
-    assert isinstance(sink(tmp_path), EmailSender)
 
 
 def test_the_email_is_written_whole(tmp_path: Path) -> None:

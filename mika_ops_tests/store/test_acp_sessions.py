@@ -12,7 +12,7 @@ from sqlalchemy import update
 from mika_ops.clock import Clock
 from mika_ops.deadline import never_out_of_time
 from mika_ops.documents.document import ABSENT, Document
-from mika_ops.ports.acp_sessions import AcpSessionCleanup, CleanedSessions
+from mika_ops.ports.acp_sessions import CleanedSessions
 from mika_ops.store import acp_sessions as acp_sessions_module
 from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.database import Database
@@ -44,14 +44,6 @@ def sessions(store: AcpSessionStore) -> dict[str, Document]:
 
 def key(name: str, session_id: str) -> Document:
     return {"key": name, "session_id": session_id, "created_at": EARLIER}
-
-
-def test_the_store_fits_the_port(store: AcpSessionStore) -> None:
-    assert isinstance(store, AcpSessionCleanup)
-
-
-def test_an_empty_store_needs_no_work(clean: Clean) -> None:
-    assert clean() == CleanedSessions()
 
 
 def test_putting_nothing_is_allowed(store: AcpSessionStore) -> None:
@@ -103,17 +95,6 @@ def test_a_session_is_purged_with_its_idempotency_keys(store: AcpSessionStore, c
     assert set(rows_of(store.database, acp_idempotency_keys)) == {"k3", "k4"}
 
 
-def test_a_session_that_is_due_for_both_is_purged(store: AcpSessionStore, clean: Clean) -> None:
-    store.put([acp_session(purgeAt=BEFORE)])
-    assert clean() == CleanedSessions(scanned=1, purged=1)
-
-
-@pytest.mark.parametrize("status", ["completed", "canceled", "ready_for_payment"])
-def test_a_session_is_purged_whatever_its_status(status: str, store: AcpSessionStore, clean: Clean) -> None:
-    store.put([acp_session(status=status, purgeAt=NOW, expiresAt=ABSENT)])
-    assert clean().purged == 1
-
-
 @pytest.mark.parametrize(
     "session",
     [
@@ -130,22 +111,6 @@ def test_a_session_that_needs_no_work_is_not_even_scanned(
     store.put([session])
     assert clean() == CleanedSessions()
     assert sessions(store) == {"acp_1": session}
-
-
-def test_live_sessions_do_not_use_up_the_limit(store: AcpSessionStore, clean: Clean) -> None:
-    live = [acp_session(f"live_{number}", expiresAt=LATER, updatedAt=EARLIER) for number in range(5)]
-    store.put([*live, acp_session("old", updatedAt=BEFORE)])
-    assert clean(limit=1) == CleanedSessions(scanned=1, expired=1)
-
-
-@pytest.mark.parametrize(
-    ("limit", "scanned", "has_more"), [(0, 0, True), (1, 1, True), (2, 2, True), (3, 3, False), (4, 3, False)]
-)
-def test_a_limit_is_obeyed_exactly(
-    limit: int, scanned: int, has_more: bool, store: AcpSessionStore, clean: Clean
-) -> None:
-    store.put([acp_session(id_) for id_ in "abc"])
-    assert clean(limit=limit) == CleanedSessions(scanned, expired=scanned, has_more=has_more)
 
 
 def test_without_work_a_limit_of_zero_leaves_no_more(clean: Clean) -> None:

@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import Barrier
 
 import pytest
 from sqlalchemy import Connection, select, text
 
 from mika_ops.documents.document import Document
 from mika_ops.documents.repository import Change
-from mika_ops.documents.sweep import Sweep
 from mika_ops.rules import email as email_rules
 from mika_ops.store import database as database_module
 from mika_ops.store import postgres as postgres_module
@@ -46,45 +44,6 @@ def locked(database: Database, *ids: str) -> Iterator[Callable[[], None]]:
 
 def sent_once(_id: str, document: Document) -> Change[None] | None:
     return Change({**document, "status": "sent"}, None) if document["status"] == "queued" else None
-
-
-def test_two_workers_never_change_the_same_document(lasting_url: str) -> None:
-    start = Barrier(2)
-
-    def work() -> list[str]:
-        with open_database(lasting_url) as database:
-            ops = Documents(database, "ops")
-            start.wait()
-            changed: list[str] = []
-            for ids in Sweep(ops, email_rules.DUE.at(NOW), "test").batches(7):
-                changed += ops.change(ids, sent_once).changed
-            return changed
-
-    with open_database(lasting_url) as database, ThreadPoolExecutor(2) as pool:
-        put(database, "ops", *map(email, IDS))
-        one, other = (future.result() for future in [pool.submit(work), pool.submit(work)])
-        left = Documents(database, "ops").candidates(email_rules.DUE.at(NOW), after=None, limit=len(IDS))
-    assert not set(one) & set(other)
-    assert {*one, *other, *(candidate.id for candidate in left)} == set(IDS)
-
-
-def test_no_change_of_another_is_lost(lasting_url: str) -> None:
-    start, rounds = Barrier(2), 15
-
-    def count(_id: str, document: Document) -> Change[None]:
-        return Change({**document, "count": document.get("count", 0) + 1}, None)
-
-    def work() -> None:
-        with open_database(lasting_url) as database:
-            start.wait()
-            for _ in range(rounds):
-                assert len(Documents(database, "ops").change(["a", "b"], count, wait=True).changed) == 2
-
-    with open_database(lasting_url) as database, ThreadPoolExecutor(2) as pool:
-        put(database, "ops", email("a"), email("b"))
-        for future in [pool.submit(work), pool.submit(work)]:
-            future.result()
-        assert [get(database, "ops", id_)["count"] for id_ in ("a", "b")] == [2 * rounds, 2 * rounds]
 
 
 @pytest.mark.parametrize("kind", ["postgres"], indirect=True)

@@ -10,12 +10,12 @@ from hypothesis import given
 from sqlalchemy import event, select, update
 
 from mika_ops.documents.document import Document, MalformedDocument
-from mika_ops.documents.repository import Candidate, Change, DocumentRepository
+from mika_ops.documents.repository import Change
 from mika_ops.rules import email as email_rules
 from mika_ops.store.database import Database
 from mika_ops.store.documents import MANY, Documents
 from mika_ops.store.schema.site import plugin_storage
-from mika_ops_testing.builders import BEFORE, EARLIER, NOW, email, get, put, put_raw, webhook
+from mika_ops_testing.builders import EARLIER, NOW, email, get, put, put_raw
 from mika_ops_tests.documents.arbitrary import json_objects
 from mika_ops_tests.store.arbitrary import on_a_database
 
@@ -37,15 +37,6 @@ def marked(_id: str, document: Document) -> Change[None]:
     return Change({**document, "mark": True}, None)
 
 
-def test_documents_fit_the_port(ops: Documents) -> None:
-    assert isinstance(ops, DocumentRepository)
-
-
-def test_documents_are_read_by_id(ops: Documents) -> None:
-    put(ops.database, "ops", email("a"), email("b"), email("c"))
-    assert ops.read(["a", "c"]) == {"a": email("a"), "c": email("c")}
-
-
 def test_what_is_not_there_or_no_object_is_left_out_when_read(ops: Documents) -> None:
     put(ops.database, "ops", email("a"))
     put_raw(ops.database, "ops", ("list", "[1]"), ("text", '"a"'), ("null", "null"))
@@ -56,18 +47,6 @@ def test_reading_or_changing_nothing_asks_the_database_nothing(ops: Documents) -
     ops.database.close()
     assert ops.read([]) == {}
     assert ops.change([], marked).changed == {}
-
-
-def test_what_the_rule_returns_is_written(ops: Documents) -> None:
-    put(ops.database, "ops", email("a"), email("b"))
-    ops.change(["a", "b"], lambda id_, document: Change({**document, "seen": id_}, None))
-    assert [get(ops.database, "ops", id_)["seen"] for id_ in ("a", "b")] == ["a", "b"]
-
-
-def test_each_change_is_reported_with_its_note_in_the_order_asked_for(ops: Documents) -> None:
-    put(ops.database, "ops", email("a"), email("b"), email("c"))
-    changes = ops.change(["c", "a", "b"], lambda id_, document: Change(document, id_.upper()))
-    assert [(id_, change.note) for id_, change in changes.changed.items()] == [("c", "C"), ("a", "A"), ("b", "B")]
 
 
 def test_a_document_that_is_as_it_was_seen_is_changed(ops: Documents) -> None:
@@ -214,11 +193,6 @@ def test_a_note_without_a_document_is_reported_and_nothing_is_written(ops: Docum
     assert rows(ops.database) == before
 
 
-def test_a_document_that_is_gone_is_left(ops: Documents) -> None:
-    put(ops.database, "ops", email("a"))
-    assert list(ops.change(["gone", "a"], marked).left) == ["gone"]
-
-
 def test_a_document_that_the_rule_calls_malformed_is_reported_and_left_alone(ops: Documents) -> None:
     put(ops.database, "ops", email("a"), email("b"), email("c"))
     before = rows(ops.database)
@@ -295,53 +269,11 @@ def test_another_plugins_documents_are_not_read(ops: Documents) -> None:
     assert ops.read(["a"]) == {}
 
 
-def test_candidates_go_on_after_the_last_one_even_where_that_has_been_changed_since(ops: Documents) -> None:
-    put(ops.database, "ops", *(email(id_, nextAttemptAt=BEFORE) for id_ in "abc"))
-    (first,) = ops.candidates(email_rules.DUE.at(NOW), after=None, limit=1)
-    ops.change([first.id], lambda _id, document: Change({**document, "status": "sent"}, None))
-    rest = ops.candidates(email_rules.DUE.at(NOW), after=first, limit=9)
-    assert [candidate.id for candidate in rest] == ["b", "c"]
-
-
-def test_a_candidate_says_by_what_it_is_sorted_and_whether_it_can_be_read(ops: Documents) -> None:
-    put(ops.database, "ops", email("a", nextAttemptAt=BEFORE), email("b", attemptCount="one"), webhook("c"))
-    assert ops.candidates(email_rules.DUE.at(NOW), after=None, limit=9) == [
-        Candidate("b", "", malformed=True),
-        Candidate("a", BEFORE),
-    ]
-
-
 def test_a_thousand_documents_are_changed_at_once(ops: Documents) -> None:
     ids = [f"email_{number:04}" for number in range(1_000)]
     put(ops.database, "ops", *map(email, ids))
     assert len(ops.change(ids, marked).changed) == 1_000
     assert all(document["mark"] for document in ops.read(ids).values())
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        9007199254740993,
-        123456789012345678901234567890,
-        0.1,
-        1e21,
-        1e-7,
-        -0.5,
-        "größer, 大きい, 𝄞",
-        'quote " backslash \\ slash / tab \t newline \n',
-        "'; DROP TABLE _plugin_storage; -- :name %s %(name)s ?",
-        "\u2028\u2029",
-        None,
-        {"nested": [{"deep": [[[]]]}], "": ""},
-    ],
-)
-def test_what_we_do_not_know_survives_a_change(value: Any, ops: Documents) -> None:
-    put(ops.database, "ops", email("a", unknown=value, top={"unknown": value}))
-    ops.change(["a"], marked)
-    document = get(ops.database, "ops", "a")
-    assert document["mark"] is True
-    for found in (document["unknown"], document["record"]["unknown"]):
-        assert (found, type(found)) == (value, type(value))
 
 
 def test_keys_keep_their_order(ops: Documents) -> None:

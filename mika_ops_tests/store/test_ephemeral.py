@@ -3,12 +3,11 @@
 import pytest
 
 from mika_ops.deadline import never_out_of_time
-from mika_ops.ports.ephemeral import EphemeralRepository
 from mika_ops.store import ephemeral as store
 from mika_ops.store.database import Database
 from mika_ops.store.ephemeral import EphemeralRows
 from mika_ops.store.schema.site import ephemeral_records
-from mika_ops_testing.builders import AFTER, BEFORE, EARLIER, LATER, NOW, ephemeral, put_rows, rows_of
+from mika_ops_testing.builders import BEFORE, EARLIER, LATER, NOW, ephemeral, put_rows, rows_of
 
 KINDS = ("token", "rate_limit", "lock", "nonce", "cache_marker")
 
@@ -26,17 +25,6 @@ def purge(rows: EphemeralRows) -> int:
     return rows.purge_expired(due=NOW, out_of_time=never_out_of_time)
 
 
-def test_the_rows_fit_the_port(rows: EphemeralRows) -> None:
-    assert isinstance(rows, EphemeralRepository)
-
-
-@pytest.mark.parametrize(("expires_at", "purged"), [(EARLIER, 1), (BEFORE, 1), (NOW, 1), (AFTER, 0), (LATER, 0)])
-def test_a_row_is_purged_at_its_end(expires_at: str, purged: int, rows: EphemeralRows) -> None:
-    put_rows(rows.database, ephemeral_records, ephemeral(expires_at=expires_at))
-    assert purge(rows) == purged
-    assert len(left(rows)) == 1 - purged
-
-
 def test_rows_are_purged_whatever_their_kind_or_status(rows: EphemeralRows) -> None:
     every = [
         ephemeral(f"{kind}:{status}", kind=kind, status=status) for kind in KINDS for status in ("pending", "used")
@@ -44,10 +32,6 @@ def test_rows_are_purged_whatever_their_kind_or_status(rows: EphemeralRows) -> N
     put_rows(rows.database, ephemeral_records, *every)
     assert purge(rows) == len(every)
     assert left(rows) == set()
-
-
-def test_purging_nothing_is_zero(rows: EphemeralRows) -> None:
-    assert purge(rows) == 0
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
@@ -70,18 +54,6 @@ def test_the_oldest_are_purged_first_until_time_is_spent(rows: EphemeralRows, mo
     assert left(rows) == {"newest"}
 
 
-def test_nothing_is_purged_without_time(rows: EphemeralRows) -> None:
-    put_rows(rows.database, ephemeral_records, ephemeral())
-    assert rows.purge_expired(due=NOW, out_of_time=lambda: True) == 0
-    assert left(rows) == {"token:1"}
-
-
-def test_only_tokens_and_cache_markers_are_a_persons(rows: EphemeralRows) -> None:
-    put_rows(rows.database, ephemeral_records, *(ephemeral(kind_, kind=kind_, subject_hash="ada") for kind_ in KINDS))
-    assert rows.delete_tokens(["ada"]) == {"ada": 2}
-    assert left(rows) == {"rate_limit", "lock", "nonce"}
-
-
 def test_tokens_are_deleted_whenever_they_end_and_whatever_their_status(rows: EphemeralRows) -> None:
     put_rows(
         rows.database,
@@ -90,21 +62,6 @@ def test_tokens_are_deleted_whenever_they_end_and_whatever_their_status(rows: Ep
         ephemeral("b", subject_hash="ada", status="used", expires_at=EARLIER),
     )
     assert rows.delete_tokens(["ada"]) == {"ada": 2}
-
-
-def test_deleted_tokens_are_counted_by_subject(rows: EphemeralRows) -> None:
-    subjects = {"a": "user:ada", "b": "user:ada", "c": "email:x", "d": "user:bob", "e": None}
-    put_rows(
-        rows.database, ephemeral_records, *(ephemeral(key, subject_hash=subject) for key, subject in subjects.items())
-    )
-    assert rows.delete_tokens(["user:ada", "email:x", "nobody"]) == {"user:ada": 2, "email:x": 1}
-    assert left(rows) == {"d", "e"}
-
-
-def test_without_subjects_no_token_is_deleted(rows: EphemeralRows) -> None:
-    put_rows(rows.database, ephemeral_records, ephemeral(subject_hash=None), ephemeral("b", subject_hash="ada"))
-    assert rows.delete_tokens([]) == {}
-    assert len(left(rows)) == 2
 
 
 def test_all_tokens_of_a_person_are_deleted_however_many(rows: EphemeralRows, monkeypatch: pytest.MonkeyPatch) -> None:

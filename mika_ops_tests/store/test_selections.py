@@ -215,9 +215,3 @@ def test_the_database_finds_a_persons_documents_by_what_the_selection_says(
             assert found == expected(selection, batch)
 
     holds()
-
-
-@pytest.mark.parametrize("selection", [pair[0] for pair in DUE.values()], ids=DUE)
-def test_a_page_after_the_last_candidate_is_empty(selection: Selection, database: Database) -> None:
-    documents = Documents(database, "ops")
-    assert documents.candidates(selection, after=Candidate("z", "z"), limit=5) == []

@@ -11,7 +11,7 @@ from sqlalchemy import delete, update
 
 from mika_ops.deadline import never_out_of_time
 from mika_ops.documents.document import Document
-from mika_ops.ports.stock import CustomerReservations, ReleasedReservations, ReservationRelease, StockRepository
+from mika_ops.ports.stock import CustomerReservations, ReleasedReservations
 from mika_ops.store import stock
 from mika_ops.store.database import Database
 from mika_ops.store.schema.site import stock_events, stock_items
@@ -46,15 +46,6 @@ def event(rows: StockRows, id_: str = "event_1") -> Document:
 
 def item(rows: StockRows, id_: str = "stock_1") -> Document:
     return rows_of(rows.database, stock_items)[id_]
-
-
-def test_the_rows_fit_the_ports(rows: StockRows) -> None:
-    assert isinstance(rows, ReservationRelease)
-    assert isinstance(rows, StockRepository)
-
-
-def test_nothing_to_release_is_nothing(rows: StockRows) -> None:
-    assert release(rows) == ReleasedReservations()
 
 
 @pytest.mark.parametrize(("expires_at", "released"), [(BEFORE, 1), (NOW, 1), (AFTER, 0), (None, 0)])
@@ -240,15 +231,6 @@ def test_a_customers_reservations_are_released_whenever_they_end(rows: StockRows
 
 def test_customers_without_reservations_are_not_listed(rows: StockRows) -> None:
     assert rows.release_customers(["ada", "bob"], now=NOW) == {}
-
-
-def test_each_customers_releases_are_counted_apart(rows: StockRows) -> None:
-    events = [reservation(f"event_{number}", customer_id="ada" if number else "bob") for number in range(4)]
-    fill(rows, [stock_item(quantity_reserved=4)], events)
-    assert rows.release_customers(["ada", "bob"], now=NOW) == {
-        "ada": CustomerReservations(3),
-        "bob": CustomerReservations(1),
-    }
 
 
 def test_a_customer_with_an_orphan_keeps_all_and_keeps_nobody_else(rows: StockRows) -> None:

@@ -3,16 +3,12 @@
 import pytest
 
 from mika_ops.email.smtp.errors import MailServerUnavailable, SendFailed
-from mika_ops.ports.email import EmailSender
 from mika_ops_testing.smtp_server import HANG, HANG_UP, TAKEN, free_port, mail_server
 from mika_ops_tests.email.builders import envelope
 from mika_ops_tests.email.smtp.sending import NOON, failure, sender
 
 
 class TestSending:
-    def test_it_is_a_sender(self) -> None:
-        assert isinstance(sender(25), EmailSender)
-
     def test_the_email_arrives_as_it_was_written(self) -> None:
         text = "Zoë 李小龙\n.\n..two dots\n"
         with mail_server() as mailroom, sender(mailroom.port) as smtp:
