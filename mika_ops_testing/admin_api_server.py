@@ -1,7 +1,9 @@
 """A site's admin API on real sockets, whose answers and network faults a test controls."""
 
 import json
+import socket
 import ssl
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -61,6 +63,11 @@ class Exchange:
     def hang_up(self) -> None:
         self._handler.close_connection = True
 
+    def reset(self) -> None:
+        """Close the connection so that the client is told at once that it is lost."""
+        self._handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.hang_up()
+
 
 Reply = Callable[[Exchange], None]
 
@@ -76,6 +83,10 @@ def redirects(status: int, location: str) -> Reply:
 
 def hangs_up(exchange: Exchange) -> None:
     exchange.hang_up()
+
+
+def resets(exchange: Exchange) -> None:
+    exchange.reset()
 
 
 def hangs_up_mid_answer(exchange: Exchange) -> None:

@@ -1,21 +1,24 @@
 """Mika's admin API over HTTP: releasing expired reservations, and replaying payment webhooks.
 
 Every call carries the header ``Idempotency-Key``, without which Mika refuses it. A call is retried if the connection
-failed or the site says that a retry may help; its key stays the same. Source: behaviour, section 10.
+failed or the site says that a retry may help, and repeated until its deadline while its first attempt still runs on the
+site; its key stays the same. Source: behaviour, section 10.
 """
 
 import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final, Self
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from mika_ops.admin_api.responses import (
     AdminApiError,
+    AdminApiInProgress,
     AdminApiRefusal,
     AdminApiUnavailable,
     data_of,
@@ -36,6 +39,9 @@ ATTEMPTS: Final = 3
 
 LONGEST_WAIT_SECONDS: Final = 10.0
 """How long one call waits between its attempts, in total: what takes longer is left to the next run."""
+
+IN_PROGRESS_SECONDS: Final = 2.0
+"""The longest wait before the site is asked again about a call that it is still doing."""
 
 _PATH: Final = "/_emdash/api/plugins/mika/admin/"
 _RELEASE: Final = "stock/release-expired-reservations"
@@ -99,8 +105,8 @@ class MikaAdminApi:
         """
         try:
             self._data(_REPLAY, {"webhookId": _NO_WEBHOOK}, _NO_WEBHOOK, attempts=1)
-        except AdminApiRefusal as refusal:
-            if refusal.is_mika and refusal.status == HTTPStatus.NOT_FOUND:
+        except AdminApiRefusal as error:
+            if error.refusal.is_mika and error.refusal.status == HTTPStatus.NOT_FOUND:
                 return
             raise
         raise AdminApiError(
@@ -127,13 +133,8 @@ class MikaAdminApi:
             )
         posted, key = json.dumps(body).encode(), idempotency_key(key)
         deadline = Deadline.within(self._timeout_seconds, self._timer)
-
-        def is_too_long(state: RetryCallState) -> bool:
-            waited = state.idle_for + state.upcoming_sleep
-            return waited > LONGEST_WAIT_SECONDS or state.upcoming_sleep >= deadline.seconds_left()
-
         retrying = Retrying(
-            stop=lambda state: stop_after_attempt(attempts)(state) or is_too_long(state),
+            stop=_Patience(attempts, deadline).is_over,
             wait=_wait,
             retry=retry_if_exception_type(AdminApiUnavailable),
             sleep=self._sleep,
@@ -157,7 +158,30 @@ class MikaAdminApi:
         return data
 
 
+@dataclass
+class _Patience:
+    """When a call is given up: after some failed attempts and waits, but at its deadline where it is in progress."""
+
+    attempts: int
+    deadline: Deadline
+    failed: int = 0
+    waited: float = 0.0
+
+    def is_over(self, state: RetryCallState) -> bool:
+        """Say so after an attempt that did not succeed; ``state`` has the wait before the next one."""
+        if not isinstance(_error_in(state), AdminApiInProgress):
+            self.failed += 1
+            self.waited += state.upcoming_sleep
+        is_exhausted = self.failed >= self.attempts or self.waited > LONGEST_WAIT_SECONDS
+        return is_exhausted or state.upcoming_sleep >= self.deadline.seconds_left()
+
+
 def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome is not None else None
+    error = _error_in(state)
     asked = error.wait_seconds if isinstance(error, AdminApiUnavailable) else None
-    return max(asked or 0.0, _backoff(state))
+    pause = min(_backoff(state), IN_PROGRESS_SECONDS) if isinstance(error, AdminApiInProgress) else _backoff(state)
+    return max(asked or 0.0, pause)
+
+
+def _error_in(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None

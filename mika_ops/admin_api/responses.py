@@ -12,8 +12,12 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
+from mika_ops.admin_api.refusals import Refusal, remedy_for
 from mika_ops.ports.stock import ReleasedReservations
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
+
+LONGEST_WORDS: Final = 200
+"""How much is shown of what a site says about a refusal, in characters: what to do about it comes after that."""
 
 _ACCEPTED: Final = ("completed", "queued", "running")
 """The statuses of a call that the site accepted; ``failed`` and ``unsupported`` are refusals."""
@@ -33,12 +37,11 @@ class AdminApiError(Exception):
 
 
 class AdminApiRefusal(AdminApiError):
-    """The site answered, and refused. ``status``: Mika's status if ``is_mika``, else the one of HTTP."""
+    """The site answered, and would answer the same call in the same way."""
 
-    def __init__(self, message: str, *, status: int, is_mika: bool) -> None:
+    def __init__(self, message: str, refusal: Refusal) -> None:
         super().__init__(message)
-        self.status = status
-        self.is_mika = is_mika
+        self.refusal = refusal
 
 
 class AdminApiUnavailable(AdminApiError):
@@ -51,6 +54,10 @@ class AdminApiUnavailable(AdminApiError):
         super().__init__(message)
         self.wait_seconds = wait_seconds
         self.throttled = throttled
+
+
+class AdminApiInProgress(AdminApiUnavailable):
+    """The first call with this key still runs on the site."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,8 @@ def data_of(
     """Return the ``data`` of Mika's envelope, which is at the top of the answer or one level down.
 
     ``redact`` makes what the site says safe to show; ``now`` is what a date in ``Retry-After`` is compared with. Raises
-    ``AdminApiUnavailable`` where a retry may succeed, ``AdminApiRefusal`` for any other refusal.
+    ``AdminApiInProgress`` where the first call with the key still runs, ``AdminApiUnavailable`` where a retry may
+    succeed, ``AdminApiRefusal`` for any other refusal.
     """
     answered = _json_object(answer.body)
     envelope = _envelope(answered)
@@ -76,19 +84,30 @@ def data_of(
     if envelope.get("ok") is True and is_success:
         return _object(envelope.get("data"))
     error = _object(envelope.get("error")) or _object((answered or {}).get("error"))
-    status = _status_in(envelope) if envelope.get("ok") is False and is_success else answer.status
+    refusal = Refusal(
+        call,
+        _status_in(envelope) if envelope.get("ok") is False and is_success else answer.status,
+        _text(error.get("code")),
+        _text(error.get("message")),
+        {str(name): _text(value) for name, value in _object(error.get("fieldErrors")).items()},
+        is_json=answered is not None,
+        is_mika="ok" in envelope,
+    )
+    remedy = remedy_for(refusal)
+    reaction = "give up" if remedy is None else remedy.reaction
     waits = (_seconds(error.get("retryAfter")), _seconds_of_header(answer.retry_after, now))
     asked = [wait for wait in waits if wait is not None]
-    is_temporary = status in _TEMPORARY or _seconds(error.get("retryAfter")) is not None
-    wait = max(asked) if asked and is_temporary else None
-    is_mika = "ok" in envelope
-    sentence = _sentence(call, status, error, redact, names, is_json=answered is not None, is_mika=is_mika)
+    asks_to_wait = refusal.status in _TEMPORARY or _seconds(error.get("retryAfter")) is not None
+    wait = max(asked) if asked and asks_to_wait else None
+    sentence = _sentence(refusal, redact) + ("" if remedy is None else f"; {remedy.words(names)}")
     if wait is not None:
         sentence += f"; it asks to wait {math.ceil(wait)} s: the next run retries"
-    if is_temporary:
-        is_throttled = status == HTTPStatus.TOO_MANY_REQUESTS
+    if reaction == "wait":
+        raise AdminApiInProgress(sentence, wait_seconds=wait)
+    if reaction == "retry" or asks_to_wait:
+        is_throttled = refusal.status == HTTPStatus.TOO_MANY_REQUESTS
         raise AdminApiUnavailable(sentence, wait_seconds=wait, throttled=is_throttled)
-    raise AdminApiRefusal(sentence, status=status, is_mika=is_mika)
+    raise AdminApiRefusal(sentence, refusal)
 
 
 def refusal_in(call: str, data: dict[str, Any], *, redact: Callable[[str], str]) -> str | None:
@@ -125,31 +144,14 @@ def _envelope(answered: dict[str, Any] | None) -> dict[str, Any]:
     return _object(answered.get("data"))
 
 
-def _sentence(
-    call: str,
-    status: int,
-    error: dict[str, Any],
-    redact: Callable[[str], str],
-    names: SettingNames,
-    *,
-    is_json: bool,
-    is_mika: bool,
-) -> str:
-    if not is_json:
-        sentence = f"the admin API answered {call} with {status} and no JSON object"
-    else:
-        details = (redact(str(error[key])) for key in ("code", "message") if error.get(key))
-        sentence = f"the admin API refused {call}: {', '.join([str(status), *details])}"
-    return sentence + _remedy(status, names, is_json=is_json, is_mika=is_mika)
-
-
-def _remedy(status: int, names: SettingNames, *, is_json: bool, is_mika: bool) -> str:
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return f"; set {names('admin_api_token')} to an EmDash access token that is valid and has the scope admin"
-    # Mika's own 404 is about what was asked for, a webhook for example; any other means that nothing of Mika is there.
-    if not is_mika and (status == HTTPStatus.NOT_FOUND or (status < HTTPStatus.BAD_REQUEST and not is_json)):
-        return f"; set {names('admin_api_url')} to the address of the site on which Mika runs"
-    return ""
+def _sentence(refusal: Refusal, redact: Callable[[str], str]) -> str:
+    if not refusal.is_json:
+        return f"the admin API answered {refusal.call} with {refusal.status} and no JSON object"
+    words = ", ".join([str(refusal.status), *(redact(text) for text in (refusal.code, refusal.message) if text)])
+    if refusal.field_errors:
+        words += f" ({'; '.join(redact(f'{name}: {error}') for name, error in refusal.field_errors.items())})"
+    shown = words if len(words) <= LONGEST_WORDS else f"{words[: LONGEST_WORDS - 1]}…"
+    return f"the admin API refused {refusal.call}: {shown}"
 
 
 def _status_in(envelope: dict[str, Any]) -> int:
@@ -175,6 +177,10 @@ def _seconds(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -19,18 +19,24 @@ Waits = list[float]
 
 
 class Timer:
-    """A timer that stands still unless a test moves it."""
+    """A timer that stands still unless a test moves it, or the client sleeps by it."""
 
-    seconds = 100.0
+    def __init__(self, waits: Waits | None = None) -> None:
+        self.seconds = 100.0
+        self.waits = [] if waits is None else waits
 
     def __call__(self) -> float:
         return self.seconds
 
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.seconds += seconds
+
 
 def api_of(url: str, waits: Waits | None = None, *, timeout_seconds: float = IN_TIME, **options: Any) -> MikaAdminApi:
-    slept = [] if waits is None else waits
-    options = {"token": TOKEN, "now": lambda: NOW, **options}
-    return MikaAdminApi(url, timeout_seconds=timeout_seconds, sleep=slept.append, **options)
+    timer = Timer(waits)
+    options = {"token": TOKEN, "now": lambda: NOW, "timer": timer, "sleep": timer.sleep, **options}
+    return MikaAdminApi(url, timeout_seconds=timeout_seconds, **options)
 
 
 def replay(url: str, waits: Waits | None = None, **options: Any) -> None:

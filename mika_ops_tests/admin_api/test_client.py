@@ -154,10 +154,10 @@ def test_an_envelope_that_is_ok_is_not_believed_where_the_http_status_is_an_erro
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_token_is_reported_with_what_to_set(site: Site, status: int) -> None:
-    site.will(says({"error": {"code": "UNAUTHORIZED", "message": "Not signed in"}}, status=status))
+    site.will(says({"error": {"code": "NO_ACCESS", "message": "Not signed in"}}, status=status))
 
     assert refused(site).endswith(
-        f": {status}, UNAUTHORIZED, Not signed in; "
+        f": {status}, NO_ACCESS, Not signed in; "
         "set MIKA_ADMIN_API_TOKEN to an EmDash access token that is valid and has the scope admin"
     )
 
@@ -166,7 +166,8 @@ def test_a_site_without_mikas_admin_api_is_reported_with_what_to_set(site: Site)
     site.will(says({"error": {"code": "NOT_FOUND", "message": "Route not found"}}, status=404))
 
     assert refused(site).endswith(
-        ": 404, NOT_FOUND, Route not found; set MIKA_ADMIN_API_URL to the address of the site on which Mika runs"
+        ": 404, NOT_FOUND, Route not found; the plugin Mika is disabled or not installed there: enable it in EmDash's "
+        "admin, or set MIKA_ADMIN_API_URL to the address of the site on which Mika runs"
     )
 
 
@@ -238,7 +239,7 @@ def test_a_check_asks_for_a_webhook_that_no_site_has(site: Site) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "remedy"),
     [
-        (401, {"error": {"code": "UNAUTHORIZED", "message": "Not signed in"}}, "set MIKA_ADMIN_API_TOKEN"),
+        (401, {"error": {"code": "INVALID_TOKEN", "message": "Invalid"}}, "set MIKA_ADMIN_API_TOKEN"),
         (403, refusal(403, "forbidden", "Scope missing"), "has the scope admin"),
         (404, b"<html>Not found</html>", "set MIKA_ADMIN_API_URL"),
         (404, {"error": {"code": "NOT_FOUND", "message": "No such plugin"}}, "set MIKA_ADMIN_API_URL"),

@@ -48,13 +48,14 @@ def test_a_shop_with_the_admin_api_alone_releases_its_stock_and_skips_the_rest_w
 
 
 def test_a_release_that_the_site_refuses_fails_the_run_with_its_sentence(site: Site) -> None:
-    site.will(says({"error": {"code": "UNAUTHORIZED", "message": f"Unknown token {TOKEN}"}}, status=401))
+    site.will(says({"error": {"code": "INVALID_TOKEN", "message": f"Unknown token {TOKEN}"}}, status=401))
 
     report = run(site)
 
     assert not report.success
     error = report.errors["stock_reservations"]
-    assert "401, UNAUTHORIZED, Unknown token <token>; set MIKA_ADMIN_API_TOKEN" in error
+    assert "401, INVALID_TOKEN, Unknown token <token>; the token is unknown or expired" in error
+    assert "set MIKA_ADMIN_API_TOKEN" in error
     assert TOKEN not in str(report)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mika_ops.admin_api import transport
 from mika_ops.admin_api.client import AdminApiError
-from mika_ops.admin_api.transport import LONGEST_ANSWER_BYTES
+from mika_ops.admin_api.transport import IDLE_SECONDS, LONGEST_ANSWER_BYTES
 from mika_ops_testing.admin_api_server import (
     Exchange,
     Reply,
@@ -22,6 +23,7 @@ from mika_ops_testing.admin_api_server import (
     is_silent,
     redirects,
     refusal,
+    resets,
     running_site,
     says,
 )
@@ -47,6 +49,35 @@ def test_a_connection_is_reused_after_a_refusal_too(site: Site) -> None:
         api.replay_webhook("webhook_1", idempotency_key="k")
 
     assert len(site.connections) == 1
+
+
+@pytest.mark.parametrize("fault", [hangs_up, resets], ids=["closed", "reset"])
+def test_a_reused_connection_that_is_closed_as_a_call_is_sent_costs_one_attempt(
+    site: Site, waits: Waits, fault: Reply
+) -> None:
+    site.will(says(done()), fault, says(done()))
+
+    with api_of(site.url, waits) as api:
+        assert [api.replay_webhook(f"webhook_{n}", idempotency_key=f"key_{n}").ok for n in range(2)] == [True, True]
+
+    assert [call.key for call in site.calls] == ["key_0", "key_1", "key_1"]
+    assert len(site.connections) == 2
+    assert len(waits) == 1
+
+
+def test_a_connection_is_not_reused_after_so_long_that_node_is_about_to_close_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node_closes_after_seconds = 5.0
+    assert node_closes_after_seconds - 1 > IDLE_SECONDS
+    monkeypatch.setattr(transport, "IDLE_SECONDS", 0.01)
+
+    with api_of(site.url) as api:
+        for _ in range(2):
+            api.replay_webhook("webhook_1", idempotency_key="k")
+            time.sleep(0.05)
+
+    assert len(site.connections) == 2
 
 
 def test_a_site_that_refuses_the_connection_is_retried_and_reported_with_what_to_check(waits: Waits) -> None:

@@ -119,7 +119,7 @@ def faulty(
         mailroom = stack.enter_context(mail_server(tls_context=context, **login))
         site = stack.enter_context(running_site())
         if fault == "wrong token":
-            site.will(says({"error": {"code": "UNAUTHORIZED", "message": f"{TOKEN} of ada@shop.test"}}, status=401))
+            site.will(says({"error": {"code": "INVALID_TOKEN", "message": f"{TOKEN} of ada@shop.test"}}, status=401))
         nowhere = make_url(postgres_sites.new()).set(database="nowhere", password=PASSWORD)
         databases = {
             "no file": "sqlite:///missing.db",

@@ -237,7 +237,7 @@ class TestTheAdminApi:
         assert forecast(diagnosis, "runs") == ["stock_reservations"]
 
     def test_a_refused_token_is_reported(self, sqlite_sites: Sites) -> None:
-        refusal = says({"error": {"code": "UNAUTHORIZED", "message": f"No {TOKEN}"}}, status=401)
+        refusal = says({"error": {"code": "INVALID_TOKEN", "message": f"No {TOKEN}"}}, status=401)
         with running_site() as site:
             site.will(refusal)
             diagnosis = diagnosed(database_url=sqlite_sites.new(), admin_api_url=site.url, admin_api_token=TOKEN)
