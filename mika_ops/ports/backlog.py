@@ -76,7 +76,7 @@ class BacklogInspector(Protocol):
     """A backlog reader that also answers what the health checks ask beyond counts."""
 
     def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
-        """Return the ids of the first documents that match a selection, in its order."""
+        """Return the ids of the first documents that match a selection, without malformed ones, in its order."""
         ...
 
     def stock_drift(self) -> StockDrift:

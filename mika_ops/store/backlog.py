@@ -22,8 +22,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Text
 
+from mika_ops.documents.repository import Candidate
 from mika_ops.documents.selection import Selection, top
-from mika_ops.documents.sweep import IDS_NAMED
+from mika_ops.documents.sweep import IDS_NAMED, PAGE
 from mika_ops.ports.backlog import Backlog, Due, StockDrift
 from mika_ops.store.acp_sessions import is_due as acp_sessions_due
 from mika_ops.store.database import Database
@@ -72,8 +73,16 @@ class DatabaseBacklog:
 
     def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
         """Return the ids of the first documents that a selection takes and can read, in its order."""
-        page = Documents(self.database, selection.collection).candidates(selection, after=None, limit=limit)
-        return [candidate.id for candidate in page if not candidate.malformed]
+        documents, ids = Documents(self.database, selection.collection), list[str]()
+        after: Candidate | None = None
+        wanted = limit
+        while len(ids) < limit:
+            page = documents.candidates(selection, after=after, limit=wanted)
+            ids += [candidate.id for candidate in page if not candidate.malformed]
+            if len(page) < wanted:
+                break
+            after, wanted = page[-1], PAGE  # Malformed documents come first, perhaps many.
+        return ids[:limit]
 
     def stock_drift(self) -> StockDrift:
         """Hold the reserved quantities of all stock items against their active reservations, in one statement."""

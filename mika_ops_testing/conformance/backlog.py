@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mika_ops.ports.backlog import Backlog, BacklogReader, Due
+from mika_ops.ports.backlog import Backlog, BacklogInspector, BacklogReader, Due, NamesRows
 from mika_ops_testing.builders import AFTER, EARLIER, LATER, NOW, acp_session
 from mika_ops_testing.conformance.expectations import expect, expect_equal, expect_port, expect_type, required
 from mika_ops_testing.conformance.selections import OF_MAINTENANCE, SHOP, expected_candidates
@@ -73,6 +73,31 @@ class BacklogReaderConformance:
         """`read`: counts, and changes nothing: read again, the backlog is the same."""
         reader = make_backlog(ShopData(ops=SHOP, reservations=[Reservation("a")], ephemeral=[EphemeralRow("a")]))
         expect_equal(read(reader), read(reader), "reading the backlog must not change it")
+
+    @pytest.mark.parametrize("case", OF_MAINTENANCE)
+    def test_the_first_documents_are_named_in_order(self, case: str, make_backlog: MakeBacklog) -> None:
+        """`BacklogInspector.first_documents`: the first documents that match, in order, without malformed ones."""
+        reader = make_backlog(ShopData(ops=SHOP))
+        if not isinstance(reader, BacklogInspector):
+            pytest.skip("to include this test, give your reader the optional methods of BacklogInspector")
+        expected = [each.id for each in expected_candidates(OF_MAINTENANCE[case], SHOP) if not each.malformed]
+        for limit in (1, len(SHOP)):
+            found = list(reader.first_documents(OF_MAINTENANCE[case], limit=limit))
+            advice = "name the first documents that selection.takes accepts, by selection.sort_key, at most `limit`"
+            expect_equal(found, expected[:limit], advice)
+
+    @pytest.mark.parametrize("case", ROWS)
+    def test_the_first_rows_are_named(self, case: str, make_backlog: MakeBacklog) -> None:
+        """`NamesRows.first_ids`: the ids of the rows that are due; empty if the key of the rows is a secret."""
+        reader = make_backlog(ROWS[case])
+        if not isinstance(reader, NamesRows):
+            pytest.skip("to include this test, give your reader the optional method first_ids")
+        for limit in (1, 9):
+            found = list(reader.first_ids(case, now=NOW, limit=limit))
+            secret = case == "ephemeral_records"
+            expected = [] if secret else ["a", "b"][:limit]
+            advice = "no ids: the keys are secrets" if secret else "name the rows that are due, at most `limit`"
+            expect_equal(sorted(found), expected, advice)
 
 
 def read(reader: BacklogReader) -> Backlog:

@@ -22,6 +22,7 @@ from mika_ops.ports import (
     SenderThrottled,
     SenderUnavailable,
     SendResult,
+    StockDrift,
 )
 from mika_ops.rules.acp_session import expired, is_expired, is_purgeable
 from mika_ops_testing.conformance import EphemeralRow, Reservation, ShopData
@@ -185,6 +186,25 @@ class Counter:
             "acp_sessions": len(Sessions(*self.shop.acp_sessions).due(now)),
         }
         return Backlog({**due, **{name: Due(count) for name, count in rows.items()}})
+
+    def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
+        found = Documents(*self.shop.ops).candidates(selection, after=None, limit=1_000)
+        return [candidate.id for candidate in found if not candidate.malformed][:limit]
+
+    def stock_drift(self) -> StockDrift:
+        return StockDrift()
+
+    def first_ids(self, subtask: str, *, now: str, limit: int) -> Sequence[str]:
+        return self.ids(subtask, now)[:limit]
+
+    def ids(self, subtask: str, now: str) -> Sequence[str]:
+        match subtask:
+            case "stock_reservations":
+                return [each.id for each in self.shop.reservations if each.expires_at <= now]
+            case "acp_sessions":
+                return [str(each["id"]) for each in Sessions(*self.shop.acp_sessions).due(now)]
+            case _:
+                return []
 
     def documents(self, selection: Selection) -> Due:
         found = Documents(*self.shop.ops).candidates(selection, after=None, limit=1_000)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from examples.own_host_documents import Documents
 from mika_ops.documents.selection import Selection
 from mika_ops.ports import Alert, AlertSink, Backlog, Due, ReleasedReservations, ReplayedWebhook
 from mika_ops_testing.builders import LATER
@@ -176,6 +177,27 @@ class PurgesWhileCounting(Answering):
         return backlog
 
 
+class NamesMalformed(Counter):
+    def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
+        found = Documents(*self.shop.ops).candidates(selection, after=None, limit=limit)
+        return [candidate.id for candidate in found]
+
+
+class NamesAllDocuments(Counter):
+    def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
+        return super().first_documents(selection, limit=1_000)
+
+
+class NamesSecrets(Counter):
+    def ids(self, subtask: str, now: str) -> Sequence[str]:
+        return super().ids(subtask, now) or [row.key for row in self.shop.ephemeral]
+
+
+class NamesAllRows(Counter):
+    def ids(self, subtask: str, now: str) -> Sequence[str]:
+        return super().ids(subtask, LATER)
+
+
 def wrong_reader(test: str, words: str, reader: Callable[[ShopData], object]) -> Wrong:
     return Wrong(BacklogReaderConformance, test, words, {"make_backlog": lambda: reader})
 
@@ -188,6 +210,10 @@ READERS = [
     wrong_reader("test_the_documents_of_a_selection_are_counted", "answer for every key", LeavesOutSelections),
     wrong_reader("test_rows_that_are_due_are_counted_or_left_out", "that are due at `now`", CountsAllRows),
     wrong_reader("test_the_oldest_is_a_time_or_unknown", "that is reached at `now`", KnowsTheFuture),
+    wrong_reader("test_the_first_documents_are_named_in_order", "selection.takes accepts", NamesMalformed),
+    wrong_reader("test_the_first_documents_are_named_in_order", "at most `limit`", NamesAllDocuments),
+    wrong_reader("test_the_first_rows_are_named", "the keys are secrets", NamesSecrets),
+    wrong_reader("test_the_first_rows_are_named", "name the rows that are due", NamesAllRows),
     wrong_reader("test_reading_changes_nothing", "must not change it", PurgesWhileCounting),
 ]
 
