@@ -1,1 +1,1 @@
-"""Builders, fakes and servers that the tests and the benchmarks share."""
+"""Builders, fakes and servers that the tests and the benchmarks share; ``conformance`` is public, for hosts."""

@@ -5,6 +5,8 @@ protocols. Methods are called from one thread at a time, except those of documen
 the outbox calls from several threads at once. A method may raise any exception: the subtask that called it then ends
 *failed* with the error's message, and the other subtasks continue. Times are texts (``mika_ops.timestamps``). No method
 may put an address, a link or a token into the message of an error.
+
+``mika_ops_testing.conformance`` has tests that a host inherits to hold its components against these ports.
 """
 
 from mika_ops.deadline import OutOfTime, never_out_of_time

@@ -16,6 +16,7 @@ from mika_ops_testing.conformance.admin_api import AdminApiConformance
 from mika_ops_testing.conformance.alert_sink import AlertSinkConformance
 from mika_ops_testing.conformance.backlog import BacklogReaderConformance
 from mika_ops_testing.conformance.documents import DocumentRepositoryConformance
+from mika_ops_testing.conformance.email_composer import EmailComposerConformance
 from mika_ops_testing.conformance.email_outbox import EmailOutboxConformance
 from mika_ops_testing.conformance.email_sender import EmailSenderConformance
 from mika_ops_testing.conformance.ephemeral import EphemeralPurgeConformance, EphemeralRepositoryConformance
@@ -28,6 +29,7 @@ __all__ = [
     "AlertSinkConformance",
     "BacklogReaderConformance",
     "DocumentRepositoryConformance",
+    "EmailComposerConformance",
     "EmailOutboxConformance",
     "EmailSenderConformance",
     "EphemeralPurgeConformance",

@@ -7,7 +7,8 @@ import pytest
 
 from mika_ops.clock import Clock
 from mika_ops.deadline import never_out_of_time
-from mika_ops.ports.email import DrainedOutbox, EmailOutbox
+from mika_ops.documents.sharding import Shard
+from mika_ops.ports.email import DrainedOutbox, EmailOutbox, ShardableOutbox
 from mika_ops.timestamps import to_datetime
 from mika_ops_testing.builders import AFTER, NOW, email
 from mika_ops_testing.conformance.expectations import expect_equal, expect_port, expect_type, required
@@ -61,6 +62,15 @@ class EmailOutboxConformance:
         done = drain(make_outbox(email("a"), email("b", attemptCount="none"), email("c")))
         found = done.sent, done.malformed, list(done.malformed_ids)
         expect_equal(found, (2, 1, ["b"]), "count and name an email that cannot be read, and send the others")
+
+    def test_the_shards_of_an_outbox_send_every_email_once(self, make_outbox: MakeOutbox) -> None:
+        """`ShardableOutbox.for_shard`: several workers drain it, one shard each, and share the work."""
+        outbox = make_outbox(*(email(f"email_{number}") for number in range(20)))
+        if not isinstance(outbox, ShardableOutbox):
+            pytest.skip("to include this test, give your outbox the optional method for_shard(shard)")
+        sent = [drain(outbox.for_shard(Shard(index, 2))).sent for index in range(2)]
+        expect_equal(sum(sent), 20, "all shards together must send every email, each once")
+        expect_equal(drain(outbox).sent, 0, "leave nothing that no shard sends")
 
 
 def drain(

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from mika_ops.documents.document import Document
+from mika_ops.email.content.renderer import Brand, EmailRenderer
 from mika_ops.email.directory import FileSink
 from mika_ops.email.outbox.outbox import LeasedOutbox
 from mika_ops.email.smtp.sender import SmtpSender
 from mika_ops.store.database import Database
 from mika_ops_testing.builders import put
-from mika_ops_testing.conformance import EmailOutboxConformance, EmailSenderConformance
+from mika_ops_testing.conformance import EmailComposerConformance, EmailOutboxConformance, EmailSenderConformance
 from mika_ops_testing.conformance.email_sender import RECIPIENT
 from mika_ops_testing.fakes import Provider, outbox_of
 from mika_ops_testing.smtp_server import free_port, mail_server
@@ -46,6 +47,12 @@ class TestFileSink(EmailSenderConformance):
     @pytest.fixture
     def sender(self, tmp_path: Path) -> FileSink:
         return FileSink(tmp_path, sender="Tea House <shop@shop.test>")
+
+
+class TestEmailRenderer(EmailComposerConformance):
+    @pytest.fixture
+    def composer(self) -> EmailRenderer:
+        return EmailRenderer(Brand())
 
 
 class TestLeasedOutbox(EmailOutboxConformance):
