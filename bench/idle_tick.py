@@ -13,7 +13,7 @@ from bench.shops import LINES, Shops, fill
 from mika_ops.config.loading import isolated_settings
 from mika_ops.config.shop import Shop
 from mika_ops.documents.document import Document
-from mika_ops.scheduling.tick import BacklogProbe, PendingWork
+from mika_ops.scheduling.backlog_probe import BacklogProbe, PendingWork
 from mika_ops.store.database import Database
 from mika_ops.store.migrate import prepare_indexes
 from mika_ops.store.opening import open_database

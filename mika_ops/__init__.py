@@ -3,16 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mika_ops.component import MikaMaintenance
-    from mika_ops.config.settings import Settings
-    from mika_ops.host.host import EmailOverrides, Host
-    from mika_ops.host.lazy import lazily
-    from mika_ops.host.validation import from_function
-    from mika_ops.orchestration.definitions import build_definitions
+    from mika_ops.component import MikaMaintenance as MikaMaintenance
+    from mika_ops.config.settings import Settings as Settings
+    from mika_ops.host.host import EmailOverrides as EmailOverrides
+    from mika_ops.host.host import Host as Host
+    from mika_ops.host.lazy import lazily as lazily
+    from mika_ops.host.validation import from_function as from_function
+    from mika_ops.orchestration.definitions import build_definitions as build_definitions
 
-__all__ = ["EmailOverrides", "Host", "MikaMaintenance", "Settings", "build_definitions", "from_function", "lazily"]
-
-_HOMES = {
+_MODULES = {
     "EmailOverrides": "mika_ops.host.host",
     "Host": "mika_ops.host.host",
     "MikaMaintenance": "mika_ops.component",
@@ -21,17 +20,20 @@ _HOMES = {
     "from_function": "mika_ops.host.validation",
     "lazily": "mika_ops.host.lazy",
 }
+"""The module of each public name."""
+
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when asked for: importing a rule or the CLI's help must not import Dagster.
-    if name in _HOMES:
+    # Imported at the first use: importing a rule or the CLI's help must not import Dagster.
+    if name in _MODULES:
         from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    # Dagster's dg finds the component by looking through the names of this module.
+    # Dagster's dg lists the names of this module to find the component.
     return [*globals(), *__all__]

@@ -1,4 +1,4 @@
-"""Assembling a host from settings: opening what is configured, and closing it again."""
+"""Assembles a host from settings: opens the configured components, and closes them again."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -36,25 +36,25 @@ DATABASE_COMPONENTS: Final = frozenset(COMPONENTS) - {"email_outbox", "admin_api
 """The components that a configured database supplies."""
 
 SINK_SENDER: Final = "mika-ops <mika-ops@localhost>"
-"""The sender of emails that are written into a folder where none is set."""
+"""The sender of emails that are written into a folder if none is set."""
 
 
 def configured_components(shop: Shop) -> frozenset[str]:
-    """Return which pieces of ``Host`` there will be, supplied or asked for by the settings, without opening any."""
+    """Return the names of the components that the host supplies or the settings configure. Opens nothing."""
     settings, supplied = shop.settings, shop.supplied
-    pieces = {name for name in COMPONENTS if getattr(supplied, name) is not None}
+    components = {name for name in COMPONENTS if getattr(supplied, name) is not None}
     if settings.database_url is not None:
-        pieces |= DATABASE_COMPONENTS
+        components |= DATABASE_COMPONENTS
     if settings.admin_api_url is not None:
-        pieces.add("admin_api")
+        components.add("admin_api")
     senders = (supplied.email.sender, settings.smtp_url, settings.email_directory)
-    if any(sender is not None for sender in senders) and pieces >= {"ops", "ledger"}:
-        pieces.add("email_outbox")
-    return frozenset(pieces)
+    if any(sender is not None for sender in senders) and components >= {"ops", "ledger"}:
+        components.add("email_outbox")
+    return frozenset(components)
 
 
 def require_database_for_email(shop: Shop) -> None:
-    """Raise ``SettingsError`` where the settings say how to send emails and nothing holds an outbox to send from."""
+    """Raise ``SettingsError`` if the settings configure sending emails without a database that holds the outbox."""
     sends = shop.settings.smtp_url is not None or shop.settings.email_directory is not None
     if sends and "email_outbox" not in configured_components(shop):
         raise SettingsError(f"emails are configured without {shop.names('database_url')}, where the outbox is")
@@ -63,8 +63,8 @@ def require_database_for_email(shop: Shop) -> None:
 def open_shop_database(shop: Shop) -> Database:
     """Open the shop's database, changing nothing.
 
-    Raises ``SettingsError`` where none is configured, and ``UnusableDatabase`` where it cannot be reached or does not
-    belong to a Mika site.
+    Raises ``SettingsError`` if none is configured, and ``UnusableDatabase`` if it cannot be reached or does not belong
+    to a Mika site.
     """
     settings = shop.settings
     if settings.database_url is None:
@@ -74,15 +74,15 @@ def open_shop_database(shop: Shop) -> Database:
 
 @contextmanager
 def open_host(shop: Shop) -> Iterator[Host]:
-    """Open what the settings ask for, changing nothing, and close it at the end; what is ``supplied`` comes first.
+    """Open the components of a shop, changing nothing, and close them at the end; supplied components take precedence.
 
-    Raises ``UnusableDatabase`` where the database cannot be reached or is no Mika site's, and ``InvalidHost`` where a
-    piece that a host has made does not fit its port.
+    Raises ``UnusableDatabase`` if the database cannot be reached or does not belong to a Mika site, and ``InvalidHost``
+    if a component that was created lazily does not fit its port.
     """
     with ExitStack() as stack:
         supplied = resolve_host(shop.supplied)
-        own = {name: piece for name in COMPONENTS if (piece := getattr(supplied, name)) is not None}
-        host = replace(_opened(shop, stack), email=supplied.email, **own)
+        given = {name: value for name in COMPONENTS if (value := getattr(supplied, name)) is not None}
+        host = replace(_open_from_settings(shop, stack), email=supplied.email, **given)
         if host.email_outbox is None and host.ops is not None and host.ledger is not None:
             sender = host.email.sender if host.email.sender is not None else _sender(shop, stack)
             if sender is not None:
@@ -90,8 +90,8 @@ def open_host(shop: Shop) -> Iterator[Host]:
         yield host
 
 
-def _opened(shop: Shop, stack: ExitStack) -> Host:
-    """Open what the settings ask for, the outbox apart."""
+def _open_from_settings(shop: Shop, stack: ExitStack) -> Host:
+    """Open what the settings configure, except the outbox."""
     admin_api = stack.enter_context(admin_api_of(shop)) if shop.settings.admin_api_url is not None else None
     if shop.settings.database_url is None:
         return Host(admin_api=admin_api)
@@ -126,7 +126,7 @@ def _sender(shop: Shop, stack: ExitStack) -> EmailSender | None:
 
 
 def smtp_sender(shop: Shop) -> SmtpSender | None:
-    """Return what sends by the mail server of the settings, or ``None`` where they name none. Connects to nothing."""
+    """Return the sender for the mail server of the settings, or ``None`` if they name none. Does not connect."""
     settings = shop.settings
     if settings.smtp_url is None or settings.email_from is None:
         return None
@@ -163,7 +163,7 @@ def _outbox(
 
 
 def email_renderer(shop: Shop, parts: EmailOverrides = NO_OVERRIDES) -> EmailComposer:
-    """Return what makes the shop's emails; its templates are read when the first email needs them."""
+    """Return the renderer of the shop's emails, with the overrides of its host."""
     from mika_ops.email.content.renderer import EmailRenderer
 
     settings = shop.settings
@@ -178,7 +178,7 @@ def email_renderer(shop: Shop, parts: EmailOverrides = NO_OVERRIDES) -> EmailCom
 
 
 class LazyComposer:
-    """Loads the templates with the first email: a run without any, as most are, need not wait for them."""
+    """Loads the templates with the first email: most runs send none, and do not wait for them."""
 
     def __init__(self, shop: Shop, parts: EmailOverrides) -> None:
         self._shop = shop
@@ -197,7 +197,7 @@ class LazyComposer:
 
 @contextmanager
 def admin_api_of(shop: Shop) -> Iterator["MikaAdminApi"]:
-    """Open the client of the admin API that the settings name. Calls nothing."""
+    """Open the client of the admin API that the settings name. Makes no call."""
     from mika_ops.admin_api.client import MikaAdminApi
 
     settings = shop.settings

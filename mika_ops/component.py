@@ -1,4 +1,4 @@
-"""Maintenance as a Dagster component: a shop, or several, described in the YAML of a ``dg`` project."""
+"""Maintenance as a Dagster component: one shop or several, configured in the YAML of a ``dg`` project."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from mika_ops.setting_names import PLAIN_NAMES
 logger: Final = logging.getLogger(__name__)
 
 _Value: TypeAlias = str | int | float | bool | list[str] | dict[str, int] | None
-"""What YAML may hold for a setting; the settings themselves say what each takes."""
+"""The types of a setting in YAML; the settings validate the values."""
 
 _SETTINGS: Final[dict[str, Any]] = {
     name: (Annotated[_Value, dg.Resolver.default(description=field.description)], None)
@@ -32,7 +32,7 @@ _SETTINGS: Final[dict[str, Any]] = {
 
 
 class GivenSettings(dg.Model, dg.Resolvable):
-    """The settings of a shop: its variables in small letters, without the prefix."""
+    """The settings of a shop: its variables in lower case, without the prefix."""
 
 
 ShopSettings: type[GivenSettings] = create_model("ShopSettings", __base__=GivenSettings, **_SETTINGS)
@@ -70,11 +70,11 @@ class MikaMaintenance(dg.Component, dg.Model, dg.Resolvable):
     host: Annotated[str | None, dg.Resolver.default(description=_HOST)] = None
     settings: ShopSettings = Field(default_factory=ShopSettings, repr=False)
     shops: Annotated[
-        Sequence[Shop], dg.Resolver.default(description="Several shops, in the place of the fields above.")
+        Sequence[Shop], dg.Resolver.default(description="Several shops, instead of the fields above.")
     ] = ()
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
-        """Return the definitions of every shop. Raises ``SettingsError`` where one of them cannot be used."""
+        """Return the definitions of every shop. Raises ``SettingsError`` if one of them is invalid."""
         if not self.shops:
             return _definitions(self.name, self.host, self.settings)
         if self.name is not None or self.host is not None or _given(self.settings):
@@ -89,11 +89,11 @@ def _definitions(name: str | None, host: str | None, given: GivenSettings) -> dg
     for sentence in unknown_variables(shop=name):
         logger.warning(sentence)
     settings = load_settings(shop=name, **_given(given))
-    return build_definitions(name=name, settings=settings, host=None if host is None else _imported(host))
+    return build_definitions(name=name, settings=settings, host=None if host is None else _import_host(host))
 
 
 def _given(settings: GivenSettings) -> Mapping[str, Any]:
-    """Return what the YAML gives. Raises ``SettingsError`` for a value that is none, such as a variable not set."""
+    """Return the settings in the YAML. Raises ``SettingsError`` for an empty value, such as of an unset variable."""
     given = settings.model_dump(include=settings.model_fields_set)
     empty = [name for name, value in given.items() if value is None]
     if empty:
@@ -101,8 +101,8 @@ def _given(settings: GivenSettings) -> Mapping[str, Any]:
     return given
 
 
-def _imported(place: str) -> Host:
-    """Return the host that stands at ``module.name``. Raises ``SettingsError`` where there is none."""
+def _import_host(place: str) -> Host:
+    """Import the host ``module.name``. Raises ``SettingsError`` if there is none."""
     module, _, name = place.rpartition(".")
     try:
         found = getattr(import_module(module), name)

@@ -1,6 +1,6 @@
 """Delivering alerts: over the addresses of ``MIKA_ALERT_URLS``, by Apprise, or into the log.
 
-The addresses hold passwords and tokens, so nothing here shows one, and what Apprise logs meanwhile is kept back.
+The addresses hold passwords and tokens, so no message shows one, and what Apprise logs meanwhile is withheld.
 """
 
 import logging
@@ -25,10 +25,10 @@ from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 logger: Final = logging.getLogger("mika_ops.alerts")
 
 SOCKET_SECONDS: Final = 10.0
-"""The longest that connecting, or waiting for the next bytes, may take, whatever the address asks for."""
+"""The longest that connecting, or waiting for the next bytes, may take, whatever the address sets."""
 
 SEND_SECONDS: Final = 15.0
-"""The longest that one delivery may take: a server that answers a byte at a time keeps nobody waiting."""
+"""The longest that one delivery may take, even if a server answers byte by byte."""
 
 _SHORTEST_SECRET: Final = 3
 _ALERT_LOGGERS: Final = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
@@ -39,21 +39,21 @@ class NotDelivered(Exception):
 
 
 class LoggedAlerts:
-    """Logs every alert: an error where something is wrong, else an information. Fits ``mika_ops.ports.AlertSink``."""
+    """Logs every alert, as an error or, if it is a recovery or a test, as information. Fits ``AlertSink``."""
 
     def send(self, alert: Alert) -> None:
-        """Log an alert, and its link where it has one."""
+        """Log an alert, with its link if it has one."""
         level = logging.INFO if alert.kind in ("recovered", "test") else logging.ERROR
         logger.log(level, "%s", _body(alert, " "))
 
 
 class AppriseAlerts:
-    """Delivers alerts over one of the addresses. Fits ``mika_ops.ports.AlertSink``."""
+    """Delivers alerts to one of the addresses. Fits ``AlertSink``."""
 
     def __init__(
         self, url: SecretStr, *, number: int = 1, names: SettingNames = PLAIN_NAMES, send_seconds: float = SEND_SECONDS
     ) -> None:
-        """``number``: which of the variable's addresses it is, from 1. Raises ``SettingsError`` for one that is none.
+        """``number``: the position of the address in the variable, from 1. Raises ``SettingsError`` if it is invalid.
 
         ``send_seconds``: the longest that one delivery may take.
         """
@@ -61,7 +61,7 @@ class AppriseAlerts:
         self._url = url
         self._name = f"number {number} of {variable}"
         self._send_seconds = send_seconds
-        with _kept_back():
+        with _withheld_logs():
             if _plugin(url) is None:
                 raise SettingsError(
                     f"{variable}: number {number} is no address that Apprise knows, or lacks a part: see "
@@ -69,32 +69,32 @@ class AppriseAlerts:
                 )
 
     def send(self, alert: Alert) -> None:
-        """Deliver an alert. Raises ``NotDelivered`` where the receiver did not take it, or not in time."""
+        """Deliver an alert. Raises ``NotDelivered`` if the receiver did not accept it, or not in time."""
         try:
-            taken, reasons = run_within(self._send_seconds, lambda: self._delivered(alert))
+            accepted, reasons = run_within(self._send_seconds, lambda: self._notify(alert))
         except TimeoutError:
             raise NotDelivered(f"{self._name} took longer than {self._send_seconds:g} seconds") from None
-        if not taken:
-            why = f": {self._safe(reasons[0])}" if reasons else ""
-            raise NotDelivered(f"{self._name} did not take it{why}")
+        if not accepted:
+            reason = f": {self._safe(reasons[0])}" if reasons else ""
+            raise NotDelivered(f"{self._name} did not accept it{reason}")
 
-    def _delivered(self, alert: Alert) -> tuple[bool, list[str]]:
+    def _notify(self, alert: Alert) -> tuple[bool, list[str]]:
         import apprise
 
         kind = {"opened": "failure", "reminder": "warning", "recovered": "success", "test": "info"}[alert.kind]
-        with _kept_back() as reasons:
+        with _withheld_logs() as reasons:
             try:
-                # Made anew for each alert: a plugin that is kept waits for seconds between two of them.
+                # A new plugin for each alert: a plugin that is reused waits for seconds between two alerts.
                 plugin = _plugin(self._url)
-                taken = plugin is not None and plugin.notify(
+                accepted = plugin is not None and plugin.notify(
                     body=_body(alert, "\n"), title=alert.title or alert.job, notify_type=apprise.NotifyType(kind)
                 )
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 return False, [*reasons, str(error) or type(error).__name__]
-            return bool(taken), reasons
+            return bool(accepted), reasons
 
     def _safe(self, reason: str) -> str:
-        """Return what Apprise says without any part of the address, for all of them may be secrets."""
+        """Return Apprise's reason without any part of the address, because each part may be a secret."""
         url = self._url.get_secret_value().partition("://")[2]
         parts = {
             part for text in (url, unquote(url)) for part in (*re.split(r"\W+", text), *re.split(r"[/:?&=]", text))
@@ -108,8 +108,7 @@ class AppriseAlerts:
 def channels(shop: Shop) -> Sequence[AlertSink]:
     """Return the channels of the settings: one for each address of ``MIKA_ALERT_URLS``, or the log if there is none.
 
-    Raises ``SettingsError``, naming the variable and the number of the
-    wrong address and nothing of it.
+    Raises ``SettingsError``, which names the variable and the position of an invalid address, and no part of it.
     """
     urls = enumerate(shop.settings.alert_urls, start=1)
     return [AppriseAlerts(url, number=number, names=shop.names) for number, url in urls] or [LoggedAlerts()]
@@ -131,7 +130,7 @@ def _plugin(url: SecretStr) -> Any:
 
 
 class _Delivery(threading.local):
-    """Whether this thread is delivering an alert, and what was logged of it."""
+    """Whether this thread is delivering an alert, and the warnings that were logged meanwhile."""
 
     reasons: list[str] | None = None
 
@@ -140,9 +139,9 @@ _delivery: Final = _Delivery()
 
 
 @contextmanager
-def _kept_back() -> Iterator[list[str]]:
-    """Keep what this thread's delivery logs out of the log; yield its warnings as they come."""
-    _loaded()
+def _withheld_logs() -> Iterator[list[str]]:
+    """Withhold from the log what this thread's delivery logs; yield the list of its warnings."""
+    _load_apprise()
     before, _delivery.reasons = _delivery.reasons, []
     try:
         yield _delivery.reasons
@@ -151,8 +150,8 @@ def _kept_back() -> Iterator[list[str]]:
 
 
 @cache
-def _loaded() -> None:
-    """Load Apprise with its plugins, one of which uses what Python is about to drop, and listen to what they log."""
+def _load_apprise() -> None:
+    """Import Apprise with its plugins, one of which uses a deprecated module, and filter what they log."""
     for name in _ALERT_LOGGERS:
         logging.getLogger(name).addFilter(_is_elsewhere)
     with warnings.catch_warnings():

@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict
 from mika_ops.ports.alerts import AlertKind
 
 RUN: Final = "run"
-"""The incident of runs that fail as a whole, by no subtask's fault: no subtask has this name."""
+"""The incident of runs that fail without a failed subtask as the cause. No subtask has this name."""
 
 
 NO_RUNS: Final = "no_runs"
-"""The incident of no finished run at all."""
+"""The incident that no run finishes."""
 
 
 LONGEST_COOLDOWN: Final = timedelta(days=1)
@@ -32,7 +32,7 @@ SKIP_ACCEPTED_AFTER: Final = timedelta(days=7)
 
 
 FLAPS_BEFORE_DAMPING: Final = 2
-"""How often an incident that comes back within the cooldown is notified at once; after that, once a cooldown."""
+"""How often an incident that reopens within the cooldown is notified at once; after that, once for each cooldown."""
 
 
 class IncidentKind(StrEnum):
@@ -47,11 +47,11 @@ class IncidentKind(StrEnum):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What one finished run says: how its subtasks ended, and whether it ``failed``.
+    """How one run and its subtasks ended.
 
-    ``blamed``: the subtasks whose failure failed the run; ``failing_checks``: those whose failing is an error,
-    ``passing_checks``: all others. A subtask that the run left out, or a check without a result, is in none
-    of the sets. A ``canceled`` run says only that runs do finish.
+    ``run_failing_subtasks``: the subtasks whose failure fails a run. ``failing_checks``: the failed checks that are
+    errors; ``passing_checks``: all others. A subtask that was not chosen, or a check without a result, is in none of
+    the sets. A ``canceled`` run shows only that runs finish.
     """
 
     run_id: str
@@ -61,13 +61,13 @@ class FinishedRun:
     failed_subtasks: frozenset[str] = frozenset()
     skipped_subtasks: frozenset[str] = frozenset()
     completed_subtasks: frozenset[str] = frozenset()
-    blamed: frozenset[str] = frozenset()
+    run_failing_subtasks: frozenset[str] = frozenset()
     failing_checks: frozenset[str] = frozenset()
     passing_checks: frozenset[str] = frozenset()
 
 
 class ChannelState(BaseModel):
-    """What one channel knows of an incident: how many messages since it opened, the last when, and whether its end."""
+    """What one channel was sent of an incident: how many notifications since it opened, the last one when, its end."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -77,16 +77,16 @@ class ChannelState(BaseModel):
 
 
 class Incident(BaseModel):
-    """Something that is wrong, or was until ``ended``; it is kept for a cooldown, for it may come back.
+    """A failure that lasts, or lasted until ``ended``. It is kept for a cooldown, because it may reopen.
 
-    ``times``: the runs that showed it since ``first_seen``; ``run_id``: the newest of them, ``failed_run`` whether that
-    run failed; ``ended_by``: the run that showed its end; ``kind_since``: since when the trouble is of this kind;
-    ``reopened``: how often it came back; ``tracks``: by channel.
+    ``times``: how many runs showed it since ``first_seen``; ``run_id``: the newest of them, and ``failed_run`` whether
+    that run failed; ``ended_by``: the run that showed its end; ``kind_since``: since when it is of this kind;
+    ``reopened``: how often it reopened; ``tracks``: the state of each channel.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    trouble: IncidentKind
+    kind: IncidentKind
     first_seen: datetime
     last_seen: datetime
     kind_since: datetime
@@ -100,18 +100,22 @@ class Incident(BaseModel):
 
 
 class MonitorState(BaseModel):
-    """What is known of a job. ``heard``: when a run last finished, or the watch began; ``ran``: what used to run."""
+    """The state of a job.
+
+    ``last_finished_at``: when a run last finished, or when monitoring began. ``seen_running``: the subtasks that have
+    run, rather than being skipped.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    heard: datetime
-    ran: tuple[str, ...] = ()
+    last_finished_at: datetime
+    seen_running: tuple[str, ...] = ()
     incidents: dict[str, Incident] = {}
 
 
 @dataclass(frozen=True)
 class Notification:
-    """What one channel is to be notified of now.
+    """A notification that is due on one channel.
 
     ``key``: the name of the subtask or the check, ``run`` or ``no_runs``.
     """
@@ -123,43 +127,49 @@ class Notification:
 
     @property
     def run_id(self) -> str | None:
-        """The run to look at: the newest that showed the trouble, or the one that showed its end."""
+        """The run that the alert links to: the newest that showed the incident, or the one that showed its end."""
         return self.incident.ended_by if self.kind == "recovered" else self.incident.run_id
 
 
 OverdueAt = Callable[[datetime], datetime]
-"""Says until when a run must have finished, given when the last one did."""
+"""Returns the time by which a run must have finished, given when the last one did."""
 
 
 def apply_runs(
     state: MonitorState,
-    observations: Iterable[FinishedRun],
+    runs: Iterable[FinishedRun],
     *,
     now: datetime,
     cooldown: timedelta,
     channels: int = 1,
     overdue_at: OverdueAt | None = None,
 ) -> MonitorState:
-    """Return the state after some finished runs, oldest first, and after the time that has passed.
+    """Return the state after these finished runs, oldest first, and after the time that has passed.
 
     ``channels``: how many there are. ``overdue_at``: ``None`` where no runs are expected.
     """
-    ran, heard = set(state.ran), state.heard
+    seen_running, last_finished_at = set(state.seen_running), state.last_finished_at
     incidents = {key: _for_channels(incident, channels) for key, incident in state.incidents.items()}
-    for seen in observations:
-        heard = max(heard, seen.at)
-        _end(incidents, NO_RUNS, seen.at, seen.run_id, cooldown)
-        if not seen.canceled:
-            _apply_run(seen, ran, incidents, cooldown, channels)
-    if overdue_at is not None and now >= overdue_at(heard) and _is_over(incidents.get(NO_RUNS)):
-        _open(incidents, NO_RUNS, IncidentKind.NO_RUNS, FinishedRun("", heard), cooldown, channels)
+    for run in runs:
+        last_finished_at = max(last_finished_at, run.at)
+        _end(incidents, NO_RUNS, run.at, run.run_id, cooldown)
+        if not run.canceled:
+            _apply_run(run, seen_running, incidents, cooldown, channels)
+    if overdue_at is not None and now >= overdue_at(last_finished_at) and not _is_open(incidents.get(NO_RUNS)):
+        _open(incidents, NO_RUNS, IncidentKind.NO_RUNS, FinishedRun("", last_finished_at), cooldown, channels)
     for key, incident in list(incidents.items()):
-        accepted = incident.trouble is IncidentKind.SUBTASK_SKIPPED and now - incident.kind_since >= SKIP_ACCEPTED_AFTER
+        accepted = incident.kind is IncidentKind.SUBTASK_SKIPPED and now - incident.kind_since >= SKIP_ACCEPTED_AFTER
         if accepted:
-            ran.discard(key)
+            seen_running.discard(key)
         if accepted or _is_expired(incident, now, cooldown):
             del incidents[key]
-    return state.model_copy(update={"heard": heard, "ran": tuple(sorted(ran)), "incidents": incidents})
+    return state.model_copy(
+        update={
+            "last_finished_at": last_finished_at,
+            "seen_running": tuple(sorted(seen_running)),
+            "incidents": incidents,
+        }
+    )
 
 
 def without_no_runs(state: MonitorState) -> MonitorState:
@@ -170,7 +180,7 @@ def without_no_runs(state: MonitorState) -> MonitorState:
 
 
 def due_notifications(state: MonitorState, *, now: datetime, cooldown: timedelta) -> Iterator[Notification]:
-    """Yield the notifications that each channel is due at ``now``, the opening of an incident before its end."""
+    """Yield the notifications that are due on each channel at ``now``, the opening of an incident before its end."""
     for key, incident in state.incidents.items():
         for channel, track in enumerate(incident.tracks):
             if track.closed or _is_damped(incident, track, now, cooldown):
@@ -183,65 +193,65 @@ def due_notifications(state: MonitorState, *, now: datetime, cooldown: timedelta
                 yield Notification("recovered", key, incident, channel)
 
 
-def mark_notified(state: MonitorState, message: Notification, *, now: datetime) -> MonitorState:
-    """Return the state after a message was delivered."""
-    incident = state.incidents[message.key]
+def mark_notified(state: MonitorState, notification: Notification, *, now: datetime) -> MonitorState:
+    """Return the state after a notification was delivered."""
+    incident = state.incidents[notification.key]
     tracks = list(incident.tracks)
-    if message.kind == "recovered":
-        tracks[message.channel] = ChannelState(at=now, closed=True)
+    if notification.kind == "recovered":
+        tracks[notification.channel] = ChannelState(at=now, closed=True)
     else:
-        tracks[message.channel] = ChannelState(sent=tracks[message.channel].sent + 1, at=now)
+        tracks[notification.channel] = ChannelState(sent=tracks[notification.channel].sent + 1, at=now)
     changed = incident.model_copy(update={"tracks": tuple(tracks)})
-    return state.model_copy(update={"incidents": state.incidents | {message.key: changed}})
+    return state.model_copy(update={"incidents": state.incidents | {notification.key: changed}})
 
 
 def _apply_run(
-    seen: FinishedRun, ran: set[str], incidents: dict[str, Incident], cooldown: timedelta, channels: int
+    run: FinishedRun, seen_running: set[str], incidents: dict[str, Incident], cooldown: timedelta, channels: int
 ) -> None:
-    if seen.failed and not seen.failed_subtasks & seen.blamed:
-        _open(incidents, RUN, IncidentKind.RUN_FAILED, seen, cooldown, channels)
+    if run.failed and not run.failed_subtasks & run.run_failing_subtasks:
+        _open(incidents, RUN, IncidentKind.RUN_FAILED, run, cooldown, channels)
     else:
-        _end(incidents, RUN, seen.at, seen.run_id, cooldown)
-    for name in sorted(seen.failed_subtasks):
-        _open(incidents, name, IncidentKind.SUBTASK_FAILED, seen, cooldown, channels)
-    for name in sorted(seen.skipped_subtasks & ran):
-        _open(incidents, name, IncidentKind.SUBTASK_SKIPPED, seen, cooldown, channels)
-    for name in sorted(seen.failing_checks):
-        _open(incidents, name, IncidentKind.CHECK_FAILED, seen, cooldown, channels)
-    for name in sorted(seen.completed_subtasks | seen.passing_checks):
-        _end(incidents, name, seen.at, seen.run_id, cooldown)
-    ran |= seen.failed_subtasks | seen.completed_subtasks
+        _end(incidents, RUN, run.at, run.run_id, cooldown)
+    for name in sorted(run.failed_subtasks):
+        _open(incidents, name, IncidentKind.SUBTASK_FAILED, run, cooldown, channels)
+    for name in sorted(run.skipped_subtasks & seen_running):
+        _open(incidents, name, IncidentKind.SUBTASK_SKIPPED, run, cooldown, channels)
+    for name in sorted(run.failing_checks):
+        _open(incidents, name, IncidentKind.CHECK_FAILED, run, cooldown, channels)
+    for name in sorted(run.completed_subtasks | run.passing_checks):
+        _end(incidents, name, run.at, run.run_id, cooldown)
+    seen_running |= run.failed_subtasks | run.completed_subtasks
 
 
 def _open(
     incidents: dict[str, Incident],
     key: str,
-    trouble: IncidentKind,
-    seen: FinishedRun,
+    kind: IncidentKind,
+    run: FinishedRun,
     cooldown: timedelta,
     channels: int,
 ) -> None:
-    """Open an incident, or have one go on: a known one, or one that comes back before it is forgotten."""
+    """Open an incident, continue one, or reopen one that ended and has not expired."""
     newest: dict[str, Any] = {
-        "trouble": trouble,
-        "last_seen": seen.at,
-        "run_id": seen.run_id or None,
-        "failed_run": seen.failed,
+        "kind": kind,
+        "last_seen": run.at,
+        "run_id": run.run_id or None,
+        "failed_run": run.failed,
     }
     before = incidents.get(key)
-    if before is None or _is_expired(before, seen.at, cooldown):
+    if before is None or _is_expired(before, run.at, cooldown):
         tracks = (ChannelState(),) * channels
-        incidents[key] = Incident(first_seen=seen.at, kind_since=seen.at, tracks=tracks, **newest)
+        incidents[key] = Incident(first_seen=run.at, kind_since=run.at, tracks=tracks, **newest)
         return
     newest["times"] = before.times + 1
-    if before.trouble is not trouble:
-        newest["kind_since"] = seen.at
+    if before.kind is not kind:
+        newest["kind_since"] = run.at
     if before.ended is not None:
         newest |= {
             "ended": None,
             "ended_by": None,
             "reopened": before.reopened + 1,
-            "kind_since": seen.at,
+            "kind_since": run.at,
             "tracks": tuple(ChannelState(at=track.at) if track.closed else track for track in before.tracks),
         }
     incidents[key] = before.model_copy(update=newest)
@@ -251,7 +261,7 @@ def _end(incidents: dict[str, Incident], key: str, at: datetime, run_id: str, co
     incident = incidents.get(key)
     if incident is None or incident.ended is not None:
         return
-    # What was held back and has ended by itself needs no notification.
+    # A damped incident that has ended needs no notification.
     tracks = tuple(
         ChannelState(at=track.at, closed=True) if _is_damped(incident, track, at, cooldown) else track
         for track in incident.tracks
@@ -259,8 +269,8 @@ def _end(incidents: dict[str, Incident], key: str, at: datetime, run_id: str, co
     incidents[key] = incident.model_copy(update={"ended": at, "ended_by": run_id, "tracks": tracks})
 
 
-def _is_over(incident: Incident | None) -> bool:
-    return incident is None or incident.ended is not None
+def _is_open(incident: Incident | None) -> bool:
+    return incident is not None and incident.ended is None
 
 
 def _is_expired(incident: Incident, now: datetime, cooldown: timedelta) -> bool:
@@ -272,19 +282,19 @@ def _is_expired(incident: Incident, now: datetime, cooldown: timedelta) -> bool:
 
 
 def _is_damped(incident: Incident, track: ChannelState, now: datetime, cooldown: timedelta) -> bool:
-    """Say whether a channel is spared for now: the incident comes and goes, and the channel has just heard of it."""
+    """Say whether a channel is not notified for now: the incident flaps, and was notified within the cooldown."""
     flaps = incident.reopened > FLAPS_BEFORE_DAMPING and track.sent == 0
     return flaps and track.at is not None and now < track.at + cooldown
 
 
 def _wait(cooldown: timedelta, sent: int) -> timedelta:
-    """Return the wait after so many messages: the cooldown, doubled by each, up to a day or to itself if longer."""
+    """Return the wait after so many notifications: the cooldown, doubled each time, up to a day or the cooldown."""
     doublings = min(sent - 1, 20)
     return max(cooldown, min(cooldown * (1 << doublings), LONGEST_COOLDOWN))
 
 
 def _for_channels(incident: Incident, channels: int) -> Incident:
-    """Return the incident with a track for each channel; a new channel need not hear of what is over already."""
+    """Return the incident with a state for each channel; a new channel is not notified of what has ended already."""
     if len(incident.tracks) == channels:
         return incident
     new = (ChannelState(closed=incident.ended is not None),) * (channels - len(incident.tracks))

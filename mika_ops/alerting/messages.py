@@ -1,4 +1,4 @@
-"""Alerts in words: the title and the sentence of a notification."""
+"""The text of alerts: the title and the sentence of a notification."""
 
 from datetime import UTC, datetime
 
@@ -8,43 +8,43 @@ from mika_ops.ports.alerts import Alert
 from mika_ops.timestamps import to_timestamp
 
 
-def alert_of(message: Notification, *, job: str, cause: str | None = None, url: str | None = None) -> Alert:
-    """Put a message into a sentence. ``cause``: what the newest run said, safe to be kept; ``url``: a link to it."""
-    incident = message.incident
-    worded = _recovered if message.kind == "recovered" else _troubled
+def alert_of(notification: Notification, *, job: str, cause: str | None = None, url: str | None = None) -> Alert:
+    """Return a notification as an alert. ``cause``: of the newest run, redacted; ``url``: a link to that run."""
+    incident = notification.incident
+    sentence = _recovered if notification.kind == "recovered" else _failing
     return Alert(
         job=job,
-        run_id=message.run_id or "",
-        sentence=worded(message, job, cause),
-        kind=message.kind,
-        title=f"{job}: {_title(message)}",
-        incident=message.key,
-        subtask=_subtask_of(message),
+        run_id=notification.run_id or "",
+        sentence=sentence(notification, job, cause),
+        kind=notification.kind,
+        title=f"{job}: {_title(notification)}",
+        incident=notification.key,
+        subtask=_subtask_of(notification),
         first_seen=to_timestamp(incident.first_seen),
         times=incident.times,
         url=url,
     )
 
 
-def _title(message: Notification) -> str:
-    if message.kind == "recovered":
-        if message.key == NO_RUNS:
+def _title(notification: Notification) -> str:
+    if notification.kind == "recovered":
+        if notification.key == NO_RUNS:
             return "runs again"
-        return f"{message.key} passes again" if _is_check(message) else f"{message.key} works again"
+        return f"{notification.key} passes again" if _is_check(notification) else f"{notification.key} works again"
     title = {
         IncidentKind.RUN_FAILED: "run failed",
-        IncidentKind.SUBTASK_FAILED: f"{message.key} failed",
-        IncidentKind.SUBTASK_SKIPPED: f"{message.key} is skipped",
-        IncidentKind.CHECK_FAILED: f"{message.key} fails",
+        IncidentKind.SUBTASK_FAILED: f"{notification.key} failed",
+        IncidentKind.SUBTASK_SKIPPED: f"{notification.key} is skipped",
+        IncidentKind.CHECK_FAILED: f"{notification.key} fails",
         IncidentKind.NO_RUNS: "no run finishes",
-    }[message.incident.trouble]
-    return f"still: {title}" if message.kind == "reminder" else title
+    }[notification.incident.kind]
+    return f"still: {title}" if notification.kind == "reminder" else title
 
 
-def _troubled(message: Notification, job: str, cause: str | None) -> str:
-    incident, name = message.incident, message.key
+def _failing(notification: Notification, job: str, cause: str | None) -> str:
+    incident, name = notification.incident, notification.key
     because = f": {cause}" if cause else ""
-    match incident.trouble:
+    match incident.kind:
         case IncidentKind.RUN_FAILED:
             what = f"{job} run {incident.run_id} failed{because}"
         case IncidentKind.SUBTASK_FAILED if incident.failed_run:
@@ -58,40 +58,40 @@ def _troubled(message: Notification, job: str, cause: str | None) -> str:
         case IncidentKind.NO_RUNS:
             since = _minute(incident.last_seen)
             return (
-                f"{'Still: ' if message.kind == 'reminder' else ''}{job}: no run has finished since {since}. "
-                "See whether its schedule is on, Dagster's daemon lives, and no run waits in the queue."
+                f"{'Still: ' if notification.kind == 'reminder' else ''}{job}: no run has finished since {since}. "
+                "Check that its schedule is on, that Dagster's daemon runs, and that no run is stuck in the queue."
             )
-    ended = "" if incident.ended is None else f"; it was over at {_minute(incident.ended)}"
+    ended = "" if incident.ended is None else f"; ended at {_minute(incident.ended)}"
     how_often = "once" if incident.times == 1 else f"{incident.times} times"
-    still = "Still: " if message.kind == "reminder" else ""
+    still = "Still: " if notification.kind == "reminder" else ""
     return f"{still}{what} (first seen {_minute(incident.first_seen)}, {how_often}{ended})"
 
 
-def _recovered(message: Notification, job: str, _cause: str | None) -> str:
-    incident = message.incident
-    assert incident.ended is not None  # noqa: S101 - what is over has an end
-    if message.key == NO_RUNS:
+def _recovered(notification: Notification, job: str, _cause: str | None) -> str:
+    incident = notification.incident
+    assert incident.ended is not None  # noqa: S101 - an incident recovers when it has ended
+    if notification.key == NO_RUNS:
         return (
             f"{job} runs again: run {incident.ended_by} finished at {_minute(incident.ended)}; "
             f"before, none had since {_minute(incident.last_seen)}"
         )
-    what = job if message.key == RUN else f"{job}: {message.key}"
+    what = job if notification.key == RUN else f"{job}: {notification.key}"
     how_often = "once" if incident.times == 1 else f"{incident.times} times"
-    works = "passes" if _is_check(message) else "works"
+    works = "passes" if _is_check(notification) else "works"
     return (
         f"{what} {works} again since run {incident.ended_by} at {_minute(incident.ended)} "
         f"(first seen {_minute(incident.first_seen)}, {how_often})"
     )
 
 
-def _is_check(message: Notification) -> bool:
-    return message.incident.trouble is IncidentKind.CHECK_FAILED
+def _is_check(notification: Notification) -> bool:
+    return notification.incident.kind is IncidentKind.CHECK_FAILED
 
 
-def _subtask_of(message: Notification) -> str | None:
-    if _is_check(message):
-        return next((check.subtask for check in CHECKS if check.name == message.key), None)
-    return None if message.key in (RUN, NO_RUNS) else message.key
+def _subtask_of(notification: Notification) -> str | None:
+    if _is_check(notification):
+        return next((check.subtask for check in CHECKS if check.name == notification.key), None)
+    return None if notification.key in (RUN, NO_RUNS) else notification.key
 
 
 def _minute(moment: datetime) -> str:

@@ -1,17 +1,17 @@
-"""Reading what a person writes about when to run: cron strings and time zones, as Dagster takes them."""
+"""Validates cron strings and time zones, as Dagster accepts them."""
 
 from typing import Final
 from zoneinfo import ZoneInfo
 
 EVERY_MINUTE: Final = "* * * * *"
-"""The schedule of maintenance where no other is set."""
+"""The schedule of maintenance if no other is set."""
 
 
 def require_cron(cron: str) -> str:
     """Return a cron string that Dagster can schedule. Raises ``ValueError`` for another."""
     if cron == EVERY_MINUTE:
         return cron
-    # Loaded for a schedule of one's own only: most commands need no Dagster.
+    # Imported only for another schedule: most commands need no Dagster.
     from dagster import DagsterInvalidDefinitionError, ScheduleDefinition
 
     try:

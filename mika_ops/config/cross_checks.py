@@ -1,4 +1,4 @@
-"""What settings must be together: each check returns a sentence if they do not fit."""
+"""Conditions across several settings: each check returns a sentence if it does not hold."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
@@ -58,4 +58,4 @@ CROSS_CHECKS: Final[Sequence[Callable[["Settings", SettingNames], str | None]]] 
     _admin_api_is_whole,
     _lease_outlasts_sending,
 )
-"""What settings must be together. Each returns a sentence where they do not fit, or ``None``."""
+"""The conditions. Each returns a sentence if it does not hold, or ``None``."""

@@ -1,4 +1,4 @@
-"""Who does the work of a run: one process, several, or workers on other machines."""
+"""What executes a run: one process, several, or workers on other machines."""
 
 from importlib.util import find_spec
 from typing import Final, Literal, TypeAlias
@@ -13,11 +13,11 @@ ExecutorName: TypeAlias = Literal["in_process", "multiprocess", "celery", "k8s"]
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 
 _EXTRAS: Final = {"celery": "dagster_celery", "k8s": "dagster_k8s"}
-"""The module that an executor needs, where it comes with an extra of its own name."""
+"""The module that an executor needs, if it comes with an extra of the same name."""
 
 
 class ExecutorSettings(BaseModel):
-    """How a run is spread. The settings have each as a variable."""
+    """How a run is distributed. Each is a setting."""
 
     executor: ExecutorName = Field(
         "in_process",
@@ -49,7 +49,7 @@ class ExecutorSettings(BaseModel):
 
 
 def missing_requirement(workers: ExecutorSettings, names: SettingNames = PLAIN_NAMES) -> str | None:
-    """Say what the executor misses and how to supply it, or return ``None`` where it has all."""
+    """Return what the executor lacks and how to supply it, or ``None`` if it has all."""
     name = workers.executor
     if name in _EXTRAS and find_spec(_EXTRAS[name]) is None:
         return f"{names('executor')}={name} needs an extra: pip install 'mika-ops[{name}]'"
@@ -59,7 +59,7 @@ def missing_requirement(workers: ExecutorSettings, names: SettingNames = PLAIN_N
 
 
 def broker_problem(workers: ExecutorSettings, names: SettingNames = PLAIN_NAMES) -> str | None:
-    """Say why the broker cannot be used, or return ``None`` where it answers."""
+    """Return why the broker cannot be used, or ``None`` if it answers."""
     from kombu.connection import Connection
 
     url = "" if workers.celery_broker_url is None else workers.celery_broker_url.get_secret_value()

@@ -1,4 +1,4 @@
-"""Reading settings from the environment, from ``.env`` and from files."""
+"""Loads settings from the environment, from ``.env`` and from files."""
 
 import os
 import re
@@ -24,10 +24,10 @@ RENAMED_SETTINGS: Final[Mapping[str, str]] = {"alert_silence_minutes": "alert_no
 
 
 def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
-    """Read the settings from the environment, a ``.env`` file and files of secrets; ``overrides`` come first.
+    """Load the settings from the environment, a ``.env`` file and files of secrets; ``overrides`` take precedence.
 
-    ``shop``: the name of one shop among several; its variables start with ``MIKA_EU_`` where its name is ``eu``. Raises
-    ``SettingsError`` with one sentence for each variable that is wrong.
+    ``shop``: the name of one shop among several; the variables of the shop ``eu`` start with ``MIKA_EU_``. Raises
+    ``SettingsError`` with one sentence for each invalid variable.
     """
     names = SettingNames(prefix_of(shop))
     if removed := [name for name in RENAMED_SETTINGS if name in overrides]:
@@ -50,22 +50,22 @@ def load_settings(*, shop: str | None = None, **overrides: Any) -> Settings:
 
 
 def prefix_of(shop: str | None) -> str:
-    """Return what a shop's variables start with. Raises ``SettingsError`` for a name that no shop can have."""
+    """Return the prefix of a shop's variables. Raises ``SettingsError`` for an invalid name of a shop."""
     return PREFIX if shop is None else f"{PREFIX}{require_shop_name(shop).upper()}_"
 
 
 def require_shop_name(name: str) -> str:
-    """Return a shop's name. Raises ``SettingsError`` for one that cannot be part of a job's and a variable's name."""
+    """Return a shop's name. Raises ``SettingsError`` if it cannot be part of the name of a job and of a variable."""
     if re.fullmatch(r"[a-z][a-z0-9_]*", name) is None:
         raise SettingsError(f"{name!r} is no name of a shop: write small letters, digits and _, such as eu")
     return name
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None, *, shop: str | None = None) -> list[str]:
-    """Say which variables look like settings and are none: most are typing errors.
+    """Return a warning for each variable that resembles a setting but is none: most are typing errors.
 
-    ``environment``: by default what ``load_settings`` reads, files too. ``shop``: look at the variables of this shop
-    among several; one that ends like a setting may be another shop's, and is not reported.
+    ``environment``: by default what ``load_settings`` reads, including files. ``shop``: check the variables of this
+    shop among several. One that ends like a setting may belong to another shop, and is not reported.
     """
     prefix = prefix_of(shop)
     variables = _variables() if environment is None else environment
@@ -120,5 +120,5 @@ class _IsolatedSettings(Settings):
 
 
 def isolated_settings(**values: Any) -> Settings:
-    """Return settings of these values alone, whatever the environment says: for the demo and for tests."""
+    """Return settings with these values only, independent of the environment: for the demo and for tests."""
     return _IsolatedSettings(**values)

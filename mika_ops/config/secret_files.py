@@ -1,4 +1,4 @@
-"""Settings that stand in files, as Docker and Kubernetes mount secrets: one value each, by its variable's name."""
+"""Settings in files, as Docker and Kubernetes mount secrets: one file for each variable, with its name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ DIRECTORY_FIELD: Final = "secrets_directory"
 
 
 class UnreadSecret(Exception):
-    """A file that is there and cannot be read. The message names its variable, and not what it holds."""
+    """A file exists and cannot be read. The message names its variable, and not its content."""
 
 
 class SecretFiles(SecretsSettingsSource):
@@ -20,13 +20,13 @@ class SecretFiles(SecretsSettingsSource):
 
     @classmethod
     def in_place_of(cls, source: PydanticBaseSettingsSource) -> Self:
-        """Return one that reads the same settings, under the same prefix, as a source of pydantic's."""
+        """Return a source that reads the same settings, with the same prefix, as a source of pydantic."""
         return cls(source.settings_cls, env_prefix=getattr(source, "env_prefix", None))
 
     def __call__(self) -> dict[str, Any]:
-        """Return what the files hold, without white space around it; an empty one is as if it were not there.
+        """Return the contents of the files, without surrounding white space; an empty file counts as missing.
 
-        A path that is not a folder holds nothing: the validation of the setting reports it.
+        A path that is not a folder yields nothing: the validation of the setting reports it.
         """
         self.secrets_dir = self.current_state.get(DIRECTORY_FIELD)
         if self.secrets_dir is None or not Path(self.secrets_dir).is_dir():
@@ -34,17 +34,17 @@ class SecretFiles(SecretsSettingsSource):
         return {name: value for name, value in super().__call__().items() if value != ""}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Read one file. Raises ``UnreadSecret`` with a sentence where it cannot be read."""
+        """Read one file. Raises ``UnreadSecret`` if it cannot be read."""
         try:
             return super().get_field_value(field, field_name)
         except (OSError, UnicodeDecodeError) as error:
-            why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+            reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
             variable = f"{self.env_prefix}{field_name}".upper()
-            raise UnreadSecret(f"{variable}: its file in {self.secrets_dir} cannot be read: {why}") from None
+            raise UnreadSecret(f"{variable}: its file in {self.secrets_dir} cannot be read: {reason}") from None
 
 
 def secret_names(variables: Mapping[str, str | None], prefix: str) -> set[str]:
-    """Return the names of the files in the folder that variables with this prefix name; none where there is none."""
+    """Return the names of the files in the folder of secrets, which a variable with this prefix names."""
     wanted = f"{prefix}{DIRECTORY_FIELD}".upper()
     folder = next((value for name, value in variables.items() if name.upper() == wanted and value), None)
     return {path.name for path in Path(folder).iterdir()} if folder and Path(folder).is_dir() else set()

@@ -34,7 +34,7 @@ from mika_ops.subtasks.subtask import RunOptions
 class Settings(ExecutorSettings, Thresholds, BaseSettings):
     """The settings of one shop. A field ``name`` is read from ``MIKA_NAME``; all are optional.
 
-    The environment comes before the file ``.env``, and that before the files of ``MIKA_SECRETS_DIRECTORY``.
+    The environment takes precedence over the file ``.env``, and that over the files of ``MIKA_SECRETS_DIRECTORY``.
     """
 
     model_config = SettingsConfigDict(
@@ -43,7 +43,7 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
-        hide_input_in_errors=True,  # what was given may hold a password
+        hide_input_in_errors=True,  # a value may hold a password
     )
 
     database_url: SecretStr | None = Field(
@@ -233,7 +233,7 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _without_a_line_break(cls, value: Any) -> Any:
-        # A file, a copy or ``echo`` leaves one at the end.
+        # Files, copied text and ``echo`` end with a line break.
         return value.rstrip("\r\n") if isinstance(value, str) else value
 
     @field_validator("limits")
@@ -244,7 +244,7 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
     @field_validator("locale")
     @classmethod
     def _locale_is_known(cls, locale: str) -> str:
-        # Loaded for a locale of one's own only: Babel takes as long to import as all settings together.
+        # Imported only for a locale that is set: Babel takes as long to import as all settings together.
         from babel import Locale, UnknownLocaleError
 
         try:
@@ -257,7 +257,7 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
     @classmethod
     def _is_a_database_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            # Loaded where there is one only: SQLAlchemy takes longer to import than all settings together.
+            # Imported only if a database is set: SQLAlchemy takes longer to import than all settings together.
             from mika_ops.store.database_url import read_database_url
 
             _require(lambda names: read_database_url(url.get_secret_value(), names))
@@ -296,7 +296,7 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
     @classmethod
     def _can_be_a_folder(cls, directory: Path | None) -> Path | None:
         if directory is not None and directory.exists() and not directory.is_dir():
-            raise ValueError(f"{directory} is a file: name a folder, which is made where it is not there")
+            raise ValueError(f"{directory} is a file: name a folder, which is created if it does not exist")
         return directory
 
     @field_validator("email_extra_kinds", "alert_urls", "check_errors", "asset_owners", mode="before")
@@ -347,12 +347,12 @@ class Settings(ExecutorSettings, Thresholds, BaseSettings):
     def _fit_together(self) -> Self:
         for problem_in in CROSS_CHECKS:
             if problem_in(self, PLAIN_NAMES) is not None:
-                raise SettingProblem(partial(_worded, problem_in, self))
+                raise SettingProblem(partial(_problem, problem_in, self))
         return self
 
 
 def _require(read: Callable[[SettingNames], object]) -> None:
-    """Raise ``SettingProblem`` where reading a value raises ``ValueError``, worded with the names of the shop."""
+    """Raise ``SettingProblem`` if reading a value raises ``ValueError``; its sentence uses the names of the shop."""
 
     def problem(names: SettingNames) -> str:
         try:
@@ -365,12 +365,14 @@ def _require(read: Callable[[SettingNames], object]) -> None:
         raise SettingProblem(problem)
 
 
-def _worded(problem_in: Callable[[Settings, SettingNames], str | None], settings: Settings, names: SettingNames) -> str:
+def _problem(
+    problem_in: Callable[[Settings, SettingNames], str | None], settings: Settings, names: SettingNames
+) -> str:
     return problem_in(settings, names) or ""
 
 
 def run_options_from(settings: Settings) -> RunOptions:
-    """Return what the settings say of every subtask's limits."""
+    """Return the options of a run that the settings hold, without limits."""
     return RunOptions(
         raw_payload_retention_days=settings.raw_payload_retention_days,
         acp_session_purge_after_hours=settings.acp_session_purge_after_hours,

@@ -13,7 +13,7 @@ from mika_ops.setting_names import SettingNames
 class Shop:
     """What one shop consists of before anything is opened.
 
-    ``name`` is ``None`` where there is one shop only. A component in ``supplied`` takes precedence over one that the
+    ``name`` is ``None`` if there is only one shop. A component in ``supplied`` takes precedence over one that the
     settings configure.
     """
 
@@ -23,7 +23,7 @@ class Shop:
 
     @property
     def names(self) -> SettingNames:
-        """The names of the shop's environment variables. Raises ``SettingsError`` where the name is not valid."""
+        """The names of the shop's environment variables. Raises ``SettingsError`` if the shop's name is invalid."""
         return SettingNames(prefix_of(self.name))
 
 

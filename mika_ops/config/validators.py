@@ -1,4 +1,4 @@
-"""What a value of a setting must be."""
+"""Validators of values of settings."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ LIMITED_SUBTASKS: Final = tuple(subtask.name for subtask in SUBTASKS if subtask.
 
 
 def require_time(text: str) -> datetime:
-    """Read a time that a person wrote. Raises ``ValueError`` for text that is none."""
+    """Return the time in a text that a person wrote. Raises ``ValueError`` for any other text."""
     try:
         return to_datetime(text)
     except ValueError:
@@ -23,7 +23,7 @@ def require_time(text: str) -> datetime:
 
 
 def require_limits(limits: Mapping[str, int]) -> dict[str, int]:
-    """Return limits that name subtasks which take one and are not negative. Raises ``ValueError`` for others."""
+    """Return limits. Raises ``ValueError`` if one is negative, or names something else than a subtask with a limit."""
     for name, limit in limits.items():
         if name not in LIMITED_SUBTASKS:
             raise ValueError(f"{name!r} takes no limit: write one of {', '.join(LIMITED_SUBTASKS)}")
@@ -33,7 +33,7 @@ def require_limits(limits: Mapping[str, int]) -> dict[str, int]:
 
 
 def require_subtasks(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """Return names that are all subtasks. Raises ``ValueError`` for others, with the closest that is one."""
+    """Return names of subtasks. Raises ``ValueError`` for another name, with the closest name of a subtask."""
     for name in names:
         if name not in SUBTASK_NAMES:
             close = get_close_matches(name, SUBTASK_NAMES, n=1)
@@ -43,7 +43,7 @@ def require_subtasks(names: tuple[str, ...] | list[str]) -> tuple[str, ...]:
 
 
 def require_link(url: str) -> None:
-    """Raise ``ValueError`` for an address that no email would show as a link."""
+    """Raise ``ValueError`` for a URL that emails do not show as a link."""
     if not url.isprintable() or " " in url:
         raise ValueError("is no link: it has a space or an invisible character")
     if not is_link(url):
@@ -51,5 +51,5 @@ def require_link(url: str) -> None:
 
 
 def reveal(secret: SecretStr | None) -> str | None:
-    """Return the text of a secret, or ``None`` where it is not set."""
+    """Return the text of a secret, or ``None`` if it is not set."""
     return None if secret is None else secret.get_secret_value()

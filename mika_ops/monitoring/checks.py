@@ -1,7 +1,8 @@
-"""Whether a shop is in order: a handful of checks over what a run leaves behind, with thresholds of the shop's own.
+"""The checks of a shop: whether its snapshot after a run is within thresholds, which the settings hold.
 
-A check shows what no outcome of a subtask does: every run succeeds, and something is overdue all the same. Each belongs
-to the subtask that keeps its matter in order, or to the shop as a whole. Rules only: reading is the backlog reader's.
+A check detects what no outcome of a subtask shows: all runs succeed, and something is overdue all the same. Each check
+belongs to the subtask that prevents its failure, or to the shop as a whole. The checks are pure functions: the backlog
+reader reads.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from mika_ops.timestamps import Timestamp
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found: whether its matter is in order, in a sentence and in the numbers that the UI plots."""
+    """The result of a check: whether it passed, a sentence, and the numbers that the UI plots."""
 
     passed: bool
     sentence: str
@@ -27,40 +28,40 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Check:
-    """One check. ``subtask`` keeps its matter in order; ``None`` where that is no one subtask's.
+    """One check. ``subtask``: the subtask that prevents its failure; ``None`` if it is no single subtask.
 
-    ``threshold`` names the setting that it goes by. ``find`` returns ``None`` if the snapshot does not say.
+    ``threshold``: its field of ``Thresholds``. ``evaluate`` returns ``None`` if the snapshot lacks what it needs.
     """
 
     name: str
     subtask: str | None
     description: str
     threshold: str
-    find: Callable[[ShopSnapshot, Thresholds], CheckResult | None]
+    evaluate: Callable[[ShopSnapshot, Thresholds], CheckResult | None]
 
 
-def run_checks(standing: ShopSnapshot, thresholds: Thresholds) -> dict[str, CheckResult]:
-    """Return what the checks find, by name, in order, without those that the snapshot cannot answer."""
-    found = {check.name: check.find(standing, thresholds) for check in CHECKS}
-    return {name: finding for name, finding in found.items() if finding is not None}
+def run_checks(snapshot: ShopSnapshot, thresholds: Thresholds) -> dict[str, CheckResult]:
+    """Return the results by name of the check, in order, without the checks that the snapshot cannot answer."""
+    results = {check.name: check.evaluate(snapshot, thresholds) for check in CHECKS}
+    return {name: result for name, result in results.items() if result is not None}
 
 
-def _oldest_due_email(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
+def _oldest_due_email(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     limit = timedelta(minutes=thresholds.check_due_email_minutes)
-    return _waiting(
-        standing.backlog.due.get("email_outbox"),
-        standing.now,
+    return _overdue(
+        snapshot.backlog.due.get("email_outbox"),
+        snapshot.now,
         limit,
         what="emails due",
-        remedy="see whether email_outbox is skipped, fails, or runs out of its limit or time",
+        remedy="check whether email_outbox is skipped, fails, or reaches its limit or time budget",
     )
 
 
-def _failed_emails(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
-    failed = standing.failed.get("email_outbox")
+def _failed_emails(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
+    failed = snapshot.failed.get("email_outbox")
     if failed is None:
         return None
-    message = f"emails that failed permanently: {failed.count:,}{_since(failed, standing.now)}"
+    message = f"emails that failed permanently: {failed.count:,}{_since(failed, snapshot.now)}"
     return CheckResult(
         failed.count <= thresholds.check_failed_emails,
         f"{message}; see `mika-ops email failed` for why, and `mika-ops email requeue`" if failed.count else message,
@@ -68,73 +69,73 @@ def _failed_emails(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResul
     )
 
 
-def _overdue_account_deletes(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
+def _overdue_account_deletes(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     name = "account_delete_requests"
-    failed, waiting = standing.failed.get(name), standing.backlog.due.get(name)
-    if failed is None or waiting is None:
+    failed, queued = snapshot.failed.get(name), snapshot.backlog.due.get(name)
+    if failed is None or queued is None:
         return None
     limit = timedelta(hours=thresholds.check_account_delete_hours)
-    oldest = max((age for due in (failed, waiting) if (age := due.age(standing.now)) is not None), default=timedelta(0))
-    message = f"account-delete requests that failed: {failed.count:,}, that wait: {waiting.count:,}"
-    ids = standing.failed_ids.get(name, ())
+    oldest = max((age for due in (failed, queued) if (age := due.age(snapshot.now)) is not None), default=timedelta(0))
+    message = f"account-delete requests that failed: {failed.count:,}, queued: {queued.count:,}"
+    ids = snapshot.failed_ids.get(name, ())
     if oldest > limit:
-        message += f"; the oldest was made {format_age(oldest)} ago, and the law wants an answer in time"
+        message += f"; the oldest was made {format_age(oldest)} ago, and the law sets a deadline"
         if failed.count:
-            message += "; fix what the error in the record of each failed one names, and set its status to queued"
+            message += "; fix the cause that the record of each failed request names, and set its status to queued"
             message += f": {format_ids(ids, failed.count)}" if ids else ""
     return CheckResult(
         oldest <= limit,
         message,
-        {"failed": failed.count, "waiting": waiting.count, "oldest_age_seconds": round(oldest.total_seconds())},
+        {"failed": failed.count, "waiting": queued.count, "oldest_age_seconds": round(oldest.total_seconds())},
     )
 
 
-def _workflows_left_stuck(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
+def _workflows_left_stuck(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     name = "stuck_workflows"
-    failed, stuck = standing.failed.get(name), standing.backlog.due.get(name)
+    failed, stuck = snapshot.failed.get(name), snapshot.backlog.due.get(name)
     if failed is None or stuck is None:
         return None
     count = failed.count + stuck.count
     message = (
-        f"workflows that failed permanently: {failed.count:,}{_since(failed, standing.now)}, "
+        f"workflows that failed permanently: {failed.count:,}{_since(failed, snapshot.now)}, "
         f"still stuck: {stuck.count:,}"
     )
-    ids = standing.failed_ids.get(name, ())
+    ids = snapshot.failed_ids.get(name, ())
     return CheckResult(
         count <= thresholds.check_stuck_workflows,
-        f"{message}; look at each in the site's admin: {format_ids(ids, failed.count)}" if ids else message,
+        f"{message}; open each in the site's admin: {format_ids(ids, failed.count)}" if ids else message,
         {"failed_permanently": failed.count, "stuck": stuck.count},
     )
 
 
-def _overdue_raw_payloads(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
-    # A payload becomes due by its age: what it has waited since then is less by the days that it is kept.
-    retention = timedelta(days=min(standing.limits.raw_payload_retention_days, 36_500))
-    return _waiting(
-        standing.backlog.due.get("raw_provider_payloads"),
-        standing.now,
+def _overdue_raw_payloads(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
+    # The age of a payload counts from its receipt. It is overdue only since its retention ended.
+    retention = timedelta(days=min(snapshot.limits.raw_payload_retention_days, 36_500))
+    return _overdue(
+        snapshot.backlog.due.get("raw_provider_payloads"),
+        snapshot.now,
         timedelta(hours=thresholds.check_raw_payload_hours),
-        what="raw payloads kept for longer than they may",
-        remedy="see whether raw_provider_payloads is skipped, fails, or runs out of its limit or time",
+        what="raw payloads past their retention",
+        remedy="check whether raw_provider_payloads is skipped, fails, or reaches its limit or time budget",
         due_after=retention,
     )
 
 
-def _overdue_reservations(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
-    return _waiting(
-        standing.backlog.due.get("stock_reservations"),
-        standing.now,
+def _overdue_reservations(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
+    return _overdue(
+        snapshot.backlog.due.get("stock_reservations"),
+        snapshot.now,
         timedelta(minutes=thresholds.check_reservation_minutes),
-        what="expired reservations still held",
-        remedy="what they hold cannot be sold: see what stock_reservations says",
+        what="expired reservations that are not released",
+        remedy="their stock cannot be sold: check the outcome of stock_reservations",
     )
 
 
-def _reserved_stock(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
-    drift = standing.drift
+def _reserved_stock(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
+    drift = snapshot.drift
     if drift is None:
         return None
-    message = f"stock items whose reserved quantity is not what their active reservations hold: {drift.items:,}"
+    message = f"stock items whose reserved quantity differs from their active reservations: {drift.items:,}"
     if drift.items:
         message += (
             f", below zero: {drift.negative:,}; correct quantity_reserved in mika_stock_items: "
@@ -145,8 +146,8 @@ def _reserved_stock(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResu
     )
 
 
-def _malformed_documents(standing: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
-    backlog = standing.backlog
+def _malformed_documents(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
+    backlog = snapshot.backlog
     if not backlog.due:
         return None
     malformed = sum(due.malformed for due in backlog.due.values())
@@ -154,7 +155,7 @@ def _malformed_documents(standing: ShopSnapshot, thresholds: Thresholds) -> Chec
     message = f"documents that no subtask can read: {count:,}"
     return CheckResult(
         count <= thresholds.check_malformed_documents,
-        f"{message}; name them by `mika-ops backlog`, and fix or remove them" if count else message,
+        f"{message}; `mika-ops backlog` names them: fix or remove them" if count else message,
         {"malformed": malformed, "unreadable": backlog.unreadable},
     )
 
@@ -163,21 +164,21 @@ CHECKS: Final = (
     Check(
         "oldest_due_email",
         "email_outbox",
-        "No email waits for long once it is due.",
+        "No email stays due for long.",
         "check_due_email_minutes",
         _oldest_due_email,
     ),
     Check(
         "failed_emails",
         "email_outbox",
-        "No email has used up its attempts: such a one is sent by nobody any more.",
+        "No email has used up its attempts: no run would retry it.",
         "check_failed_emails",
         _failed_emails,
     ),
     Check(
         "overdue_account_deletes",
         "account_delete_requests",
-        "No request to delete an account is failed or waiting for long: the law wants an answer in time.",
+        "No account-delete request has failed or is queued for long: the law sets a deadline.",
         "check_account_delete_hours",
         _overdue_account_deletes,
     ),
@@ -191,28 +192,28 @@ CHECKS: Final = (
     Check(
         "overdue_raw_payloads",
         "raw_provider_payloads",
-        "No raw payload of a payment provider is kept for much longer than it may: it holds personal data.",
+        "No raw payload of a payment provider is kept long after its retention: it holds personal data.",
         "check_raw_payload_hours",
         _overdue_raw_payloads,
     ),
     Check(
         "overdue_reservations",
         "stock_reservations",
-        "No expired reservation is held for long: what it holds cannot be sold.",
+        "No expired reservation stays unreleased for long: its stock cannot be sold.",
         "check_reservation_minutes",
         _overdue_reservations,
     ),
     Check(
         "reserved_stock",
         "stock_reservations",
-        "Every stock item has as much reserved as its active reservations hold, and not less than nothing.",
+        "The reserved quantity of every stock item is the sum of its active reservations, and not negative.",
         "check_drifting_items",
         _reserved_stock,
     ),
     Check(
         "malformed_documents",
         None,
-        "Every document can be read by the subtask that it waits for.",
+        "Every document can be read by its subtask.",
         "check_malformed_documents",
         _malformed_documents,
     ),
@@ -222,7 +223,7 @@ CHECKS: Final = (
 CHECK_NAMES: Final = tuple(check.name for check in CHECKS)
 
 
-def _waiting(
+def _overdue(
     due: Due | None,
     now: Timestamp,
     limit: timedelta,
@@ -231,7 +232,7 @@ def _waiting(
     remedy: str,
     due_after: timedelta = timedelta(0),
 ) -> CheckResult | None:
-    """Find whether the oldest of what is due has been so for longer than it may."""
+    """Return whether the oldest of what is due is within its limit; ``due_after``: the age at which it becomes due."""
     if due is None:
         return None
     age = due.age(now) or due_after

@@ -11,7 +11,7 @@ from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.timestamps import Timestamp
 
 NAMED: Final = frozenset({"account_delete_requests", "stuck_workflows"})
-"""The subtasks whose permanent failures the checks name by id. Emails have a command of their own."""
+"""The subtasks whose permanent failures the checks name by id. For emails there is `mika-ops email failed`."""
 
 
 _FAILED: Final = "failed:"
@@ -20,9 +20,9 @@ _FAILED: Final = "failed:"
 
 @dataclass(frozen=True)
 class ShopSnapshot:
-    """What a shop has at ``now``: the backlog, permanent failures by subtask with their first ids, drifting stock.
+    """A shop at ``now``: its backlog, its permanent failures by subtask with their first ids, and its drifting stock.
 
-    What could not be read is missing. ``limits`` are those under which something is due.
+    What could not be read is missing. ``limits``: the options of the run, on which depends what is due.
     """
 
     now: Timestamp
@@ -40,21 +40,21 @@ def take_snapshot(
 
     ``naming``: the subtasks whose permanent failures are named by id, with one more query if there are any.
     """
-    failing = permanently_failed(now)
-    marked = {f"{_FAILED}{name}": selection for name, selection in failing.items()}
-    found = reader.read({**due_selections(now, limits), **marked}, now=now)
-    waiting = dict(found.due)
-    failed = {name.removeprefix(_FAILED): waiting.pop(name) for name in marked if name in waiting}
-    closer = reader if isinstance(reader, BacklogInspector) else None
+    selections = permanently_failed(now)
+    marked = {f"{_FAILED}{name}": selection for name, selection in selections.items()}
+    backlog = reader.read({**due_selections(now, limits), **marked}, now=now)
+    due = dict(backlog.due)
+    failed = {name.removeprefix(_FAILED): due.pop(name) for name in marked if name in due}
+    inspector = reader if isinstance(reader, BacklogInspector) else None
     return ShopSnapshot(
         now=now,
-        backlog=Backlog(waiting, found.unreadable, found.unreadable_ids),
+        backlog=Backlog(due, backlog.unreadable, backlog.unreadable_ids),
         failed=failed,
         failed_ids={
-            name: tuple(closer.first_documents(failing[name], limit=IDS_NAMED))
-            for name, due in failed.items()
-            if name in naming and due.count and closer is not None
+            name: tuple(inspector.first_documents(selections[name], limit=IDS_NAMED))
+            for name, counts in failed.items()
+            if name in naming and counts.count and inspector is not None
         },
-        drift=None if closer is None else closer.stock_drift(),
+        drift=None if inspector is None else inspector.stock_drift(),
         limits=limits,
     )

@@ -4,7 +4,7 @@ from pydantic import BaseModel, Field
 
 
 class Thresholds(BaseModel):
-    """From when on a check fails. The settings have each as a variable."""
+    """The value beyond which each check fails. Each is a setting."""
 
     check_due_email_minutes: float = Field(
         10.0, gt=0, le=525_600, description="How long an email may be due before `oldest_due_email` fails."

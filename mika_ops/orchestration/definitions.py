@@ -1,4 +1,4 @@
-"""Assembling everything that Dagster loads."""
+"""Assembles everything that Dagster loads."""
 
 import dagster as dg
 
@@ -23,11 +23,11 @@ def build_definitions(
 ) -> dg.Definitions:
     """Return the job with its resources, schedule, alerts and assets, for one shop.
 
-    ``settings`` are read from the environment where they are not given; a piece of ``host`` comes before one that the
-    settings ask for. With ``maintenance_enabled`` off there is no schedule. ``name`` keeps several shops in one code
-    location apart (``dagster.Definitions.merge``): ``eu`` has the job ``mika_maintenance_eu``, variables that start
-    with ``MIKA_EU_``, and resources of its own. Connects to nothing. Raises ``SettingsError`` where the environment
-    cannot be used, and ``InvalidHost`` where a piece does not fit.
+    ``settings`` are read from the environment if they are not given. A component of ``host`` overrides one that the
+    settings configure. With ``maintenance_enabled`` off there is no schedule. ``name`` distinguishes several shops in
+    one code location (``dagster.Definitions.merge``): ``eu`` has the job ``mika_maintenance_eu``, variables that start
+    with ``MIKA_EU_``, and its own resources. Connects to nothing. Raises ``SettingsError`` if the environment is
+    invalid, and ``InvalidHost`` if a component does not fit its port.
     """
     if name is not None:
         require_shop_name(name)

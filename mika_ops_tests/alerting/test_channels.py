@@ -116,18 +116,18 @@ def test_alerts_one_after_the_other_do_not_wait_for_each_other() -> None:
     assert len(mailroom.messages) == 3
 
 
-def test_what_is_refused_is_told_by_its_number_and_reason_without_any_part_of_the_address() -> None:
+def test_a_refused_alert_names_the_number_of_the_address_and_the_reason_but_no_part_of_it() -> None:
     with endpoint() as receiver:
         receiver.status = 503
-        with pytest.raises(NotDelivered, match=r"^number 2 of MIKA_ALERT_URLS did not take it: .*503") as refused:
+        with pytest.raises(NotDelivered, match=r"^number 2 of MIKA_ALERT_URLS did not accept it: .*503") as refused:
             over(receiver.url, number=2).send(ALERT)
 
     for part in (SECRET, "127", "user", str(receiver.port)):
         assert part not in str(refused.value)
 
 
-def test_a_server_that_is_not_there_is_told_without_its_address() -> None:
-    with pytest.raises(NotDelivered, match=r"did not take it: A Connection error") as refused:
+def test_an_unreachable_server_is_reported_without_its_address() -> None:
+    with pytest.raises(NotDelivered, match=r"did not accept it: A Connection error") as refused:
         over(f"json://user:{SECRET}@127.0.0.1:{free_port()}/{SECRET}").send(ALERT)
 
     assert SECRET not in str(refused.value)
@@ -135,12 +135,12 @@ def test_a_server_that_is_not_there_is_told_without_its_address() -> None:
 
 
 def test_a_server_that_never_answers_is_waited_for_no_longer_than_allowed() -> None:
-    with silent() as port, pytest.raises(NotDelivered, match=r"took longer than 0\.2 seconds|did not take it"):
+    with silent() as port, pytest.raises(NotDelivered, match=r"took longer than 0\.2 seconds|did not accept it"):
         over(f"json://127.0.0.1:{port}/?rto=1", send_seconds=0.2).send(ALERT)
 
 
 def test_a_server_that_draws_out_its_answer_is_waited_for_no_longer_than_allowed() -> None:
-    with tarpit() as port, pytest.raises(NotDelivered, match=r"took longer than 0\.2 seconds|did not take it"):
+    with tarpit() as port, pytest.raises(NotDelivered, match=r"took longer than 0\.2 seconds|did not accept it"):
         over(f"mailto://127.0.0.1:{port}?from=a@shop.test&to=b@shop.test", send_seconds=0.2).send(ALERT)
 
 
@@ -203,7 +203,7 @@ def test_apprise_is_not_loaded_by_who_has_no_addresses() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
 
 
-def test_an_endpoint_that_breaks_and_is_mended_is_told_once_and_the_mail_server_beside_it_once() -> None:
+def test_an_endpoint_that_fails_and_is_repaired_is_alerted_once_and_so_is_the_mail_server_beside_it() -> None:
     with endpoint() as receiver, mail_server() as mailroom, dg.DagsterInstance.ephemeral() as instance:
         settings = isolated_settings(
             alert_urls=(receiver.url, f"mailto://127.0.0.1:{mailroom.port}?from=mika@shop.test&to=ops@shop.test")
@@ -220,16 +220,16 @@ def test_an_endpoint_that_breaks_and_is_mended_is_told_once_and_the_mail_server_
         tick()
         receiver.status = 503
         run_job(whole_host(reservation_release=Broken()), instance=instance)
-        told = tick()
-        with pytest.raises(Exception, match="number 1 of MIKA_ALERT_URLS did not take it"):
+        sentence = tick()
+        with pytest.raises(Exception, match="number 1 of MIKA_ALERT_URLS did not accept it"):
             tick()
         receiver.status = 200
         tick()
         tick()
 
-    assert "1 alert delivered; not delivered, and tried again at the next tick: stock_reservations" in told
+    assert "1 alert delivered; not delivered, and retried at the next tick: stock_reservations" in sentence
     assert len(receiver.posted) == 1
     assert len(mailroom.messages) == 1
     for part in (SECRET, "ops@", "shop.test", "127.0.0.1"):
-        assert part not in told
+        assert part not in sentence
         assert part not in str(cursor)

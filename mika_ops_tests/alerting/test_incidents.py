@@ -35,11 +35,11 @@ def run(number: int = 1, *, at: datetime = NOON, **ended: str) -> FinishedRun:
         for how, names in ended.items()
     }
     failed = STOCK in ended.get("failed", "")
-    return FinishedRun(f"run-{number}", at, failed=failed, blamed=frozenset({STOCK}), **sets)
+    return FinishedRun(f"run-{number}", at, failed=failed, run_failing_subtasks=frozenset({STOCK}), **sets)
 
 
 def crashed(number: int = 1, *, at: datetime = NOON) -> FinishedRun:
-    return FinishedRun(f"run-{number}", at, failed=True, blamed=frozenset({STOCK}))
+    return FinishedRun(f"run-{number}", at, failed=True, run_failing_subtasks=frozenset({STOCK}))
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Watched:
     broken: set[int] = field(default_factory=set)
     overdue_at: OverdueAt | None = None
     now: datetime = NOON
-    state: MonitorState = field(default_factory=lambda: MonitorState(heard=NOON))
+    state: MonitorState = field(default_factory=lambda: MonitorState(last_finished_at=NOON))
     sent: list[tuple[datetime, Notification]] = field(default_factory=list)
     cooldown: timedelta = HOUR
 
@@ -200,7 +200,7 @@ def test_a_failure_that_turns_into_a_skip_is_the_same_incident() -> None:
 
 
 def test_silence_is_told_and_ends_with_the_next_run() -> None:
-    watched = Watched(overdue_at=lambda heard: heard + 2 * HOUR)
+    watched = Watched(overdue_at=lambda last: last + 2 * HOUR)
 
     assert watched.tick(after=2 * HOUR - MINUTE) == []
     assert watched.tick() == ["opened no_runs"]
@@ -210,7 +210,7 @@ def test_silence_is_told_and_ends_with_the_next_run() -> None:
 
 
 def test_where_no_schedule_is_registered_any_more_silence_is_no_incident() -> None:
-    watched = Watched(overdue_at=lambda heard: heard + HOUR)
+    watched = Watched(overdue_at=lambda last: last + HOUR)
     watched.tick(after=HOUR)
 
     assert without_no_runs(watched.state).incidents == {}
@@ -281,7 +281,7 @@ ENDS: Sequence[str] = ("crash", "canceled", "failed", "skipped", "completed", "n
 def test_whatever_runs_do_an_incident_is_opened_at_most_once_and_is_over_exactly_once(
     ends: list[tuple[str, int, set[int]]],
 ) -> None:
-    watched = Watched(channels=2, overdue_at=lambda heard: heard + 3 * HOUR)
+    watched = Watched(channels=2, overdue_at=lambda last: last + 3 * HOUR)
     for number, (end, minutes, broken) in enumerate(ends):
         watched.broken = broken
         at = watched.now + minutes * MINUTE
@@ -364,7 +364,7 @@ def test_a_reminder_says_that_it_is_still_so_and_a_recovery_since_when_it_is_wel
 
 
 def test_the_sentence_of_silence_says_since_when_and_what_to_look_at() -> None:
-    watched = Watched(overdue_at=lambda heard: heard + HOUR)
+    watched = Watched(overdue_at=lambda last: last + HOUR)
     watched.tick(after=HOUR)
     watched.tick(run(1, at=watched.now, completed=STOCK))
     opened, recovered = [alert_of(message, job="shop") for _, message in watched.sent]
@@ -376,7 +376,7 @@ def test_the_sentence_of_silence_says_since_when_and_what_to_look_at() -> None:
 
 
 def test_an_incident_that_changes_its_kind_keeps_since_when() -> None:
-    state = MonitorState(heard=NOON)
+    state = MonitorState(last_finished_at=NOON)
     runs = [run(1, completed=STOCK), run(2, failed=STOCK), run(3, at=NOON + HOUR, skipped=STOCK)]
 
     state = apply_runs(state, runs, now=NOON + HOUR, cooldown=HOUR)

@@ -1,4 +1,4 @@
-"""The checks of a shop's health: what each tells of a real shop, and from where on it fails."""
+"""The checks of a shop: what each reports of a real shop, and beyond which value it fails."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,28 +40,28 @@ LONG_AGO = "2026-02-27T12:00:00.000Z"
 JUST_NOW = "2026-03-01T11:55:00.000Z"
 
 
-def standing(database: Database, **limits: Any) -> ShopSnapshot:
+def snapshot_of(database: Database, **limits: Any) -> ShopSnapshot:
     return take_snapshot(DatabaseBacklog(database), RunOptions(**limits), now=NOW)
 
 
-def found(database: Database, **thresholds: Any) -> dict[str, CheckResult]:
-    return run_checks(standing(database), Thresholds(**thresholds))
+def results_of(database: Database, **thresholds: Any) -> dict[str, CheckResult]:
+    return run_checks(snapshot_of(database), Thresholds(**thresholds))
 
 
 def failing(database: Database, **thresholds: Any) -> set[str]:
-    return {name for name, finding in found(database, **thresholds).items() if not finding.passed}
+    return {name for name, result in results_of(database, **thresholds).items() if not result.passed}
 
 
-def test_the_backlog_of_a_database_can_look_closer(database: Database) -> None:
+def test_the_backlog_of_a_database_can_be_inspected(database: Database) -> None:
     assert isinstance(DatabaseBacklog(database), BacklogInspector)
 
 
 def test_all_checks_pass_on_an_empty_shop_and_say_so_in_numbers(database: Database) -> None:
-    findings = found(database)
+    results = results_of(database)
 
-    assert tuple(findings) == CHECK_NAMES
-    assert all(finding.passed for finding in findings.values())
-    assert {value for finding in findings.values() for value in finding.numbers.values()} == {0}
+    assert tuple(results) == CHECK_NAMES
+    assert all(result.passed for result in results.values())
+    assert {value for result in results.values() for value in result.numbers.values()} == {0}
 
 
 def test_all_checks_pass_on_a_shop_in_order(database: Database) -> None:
@@ -100,7 +100,7 @@ FAILING: dict[str, Callable[[Database], None]] = {
 
 
 @pytest.mark.parametrize("check", CHECK_NAMES)
-def test_each_check_fails_for_its_own_matter_alone(check: str, database: Database) -> None:
+def test_each_check_fails_for_its_own_cause_alone(check: str, database: Database) -> None:
     FAILING[check](database)
 
     assert failing(database) == {check}
@@ -116,13 +116,13 @@ def test_each_check_passes_where_its_threshold_is_high_enough(check: Any, databa
 def test_a_failing_check_says_how_much_how_old_and_what_to_do(database: Database) -> None:
     put(database, "ops", email(nextAttemptAt=EARLIER), email("b", nextAttemptAt=JUST_NOW))
 
-    finding = found(database)["oldest_due_email"]
+    result = results_of(database)["oldest_due_email"]
 
-    assert finding.sentence == (
+    assert result.sentence == (
         "emails due: 2, the oldest for 3 d; "
-        "see whether email_outbox is skipped, fails, or runs out of its limit or time"
+        "check whether email_outbox is skipped, fails, or reaches its limit or time budget"
     )
-    assert finding.numbers == {"due": 2, "oldest_age_seconds": 259_200}
+    assert result.numbers == {"due": 2, "oldest_age_seconds": 259_200}
 
 
 @pytest.mark.parametrize("status", ["failed", "queued"])
@@ -136,13 +136,13 @@ def test_overdue_account_deletes_that_failed_are_named(database: Database) -> No
     requests = (delete_request(f"delete_{n:02}", status="failed", top={"createdAt": LONG_AGO}) for n in range(25))
     put(database, "ops", *requests)
 
-    sentence = found(database)["overdue_account_deletes"].sentence
+    sentence = results_of(database)["overdue_account_deletes"].sentence
 
-    assert "that failed: 25, that wait: 0; the oldest was made 2 d ago" in sentence
+    assert "that failed: 25, queued: 0; the oldest was made 2 d ago" in sentence
     assert sentence.endswith(", ".join(f"delete_{n:02}" for n in range(IDS_NAMED)) + " and 5 more")
 
 
-def test_a_completed_account_delete_is_nobodys_worry(database: Database) -> None:
+def test_a_completed_account_delete_is_not_overdue(database: Database) -> None:
     put(database, "ops", delete_request(status="completed", top={"createdAt": LONG_AGO}))
 
     assert failing(database) == set()
@@ -151,7 +151,7 @@ def test_a_completed_account_delete_is_nobodys_worry(database: Database) -> None
 def test_a_raw_payload_is_overdue_by_the_days_that_the_shop_keeps_it(database: Database) -> None:
     put(database, "ops", webhook(receivedAt="2026-02-01T00:00:00.000Z"))
 
-    kept_for_longer = standing(database, raw_payload_retention_days=27.7)
+    kept_for_longer = snapshot_of(database, raw_payload_retention_days=27.7)
 
     assert run_checks(kept_for_longer, Thresholds())["overdue_raw_payloads"].passed
 
@@ -178,7 +178,7 @@ def test_drifting_stock_is_named_and_what_is_below_zero_counted(database: Databa
     )
 
     assert DatabaseBacklog(database).stock_drift() == StockDrift(3, 1, ("below", "too_little", "too_much"))
-    assert found(database)["reserved_stock"].sentence.endswith(
+    assert results_of(database)["reserved_stock"].sentence.endswith(
         "below zero: 1; correct quantity_reserved in mika_stock_items: below, too_little, too_much"
     )
 
@@ -192,18 +192,18 @@ def test_of_much_drifting_stock_the_first_are_named_and_all_counted(database: Da
     assert (drift.items, len(drift.ids), drift.ids[0]) == (IDS_NAMED + 7, IDS_NAMED, "item_00")
 
 
-def test_what_a_reader_does_not_tell_is_not_judged() -> None:
-    class TellsEmailsOnly:
+def test_a_check_without_its_data_has_no_result() -> None:
+    class CountsEmailsOnly:
         def read(self, selections: object, *, now: str) -> Backlog:
             return Backlog({"email_outbox": Due(1, now)})
 
-    told = take_snapshot(TellsEmailsOnly(), RunOptions(), now=NOW)
+    snapshot = take_snapshot(CountsEmailsOnly(), RunOptions(), now=NOW)
 
-    assert told.drift is None
-    assert list(run_checks(told, Thresholds())) == ["oldest_due_email", "malformed_documents"]
+    assert snapshot.drift is None
+    assert list(run_checks(snapshot, Thresholds())) == ["oldest_due_email", "malformed_documents"]
 
 
-def test_nothing_at_all_is_judged_of_a_shop_that_tells_nothing() -> None:
+def test_an_empty_snapshot_has_no_results() -> None:
     assert run_checks(ShopSnapshot(NOW), Thresholds()) == {}
 
 
@@ -215,10 +215,10 @@ def test_nothing_at_all_is_judged_of_a_shop_that_tells_nothing() -> None:
         st.sampled_from(SUBTASK_NAMES), st.builds(Due, st.integers(0, 9), st.sampled_from([None, "?", NOW]))
     ),
 )
-def test_times_that_nobody_can_read_never_keep_a_check_from_an_answer(due: Any, failed: Any) -> None:
-    for finding in run_checks(ShopSnapshot(NOW, Backlog(due), failed), Thresholds()).values():
-        assert finding.sentence
-        assert all(value >= 0 for value in finding.numbers.values())
+def test_malformed_times_never_keep_a_check_from_a_result(due: Any, failed: Any) -> None:
+    for result in run_checks(ShopSnapshot(NOW, Backlog(due), failed), Thresholds()).values():
+        assert result.sentence
+        assert all(value >= 0 for value in result.numbers.values())
 
 
 def test_every_check_belongs_to_a_subtask_or_to_the_shop_and_has_a_name_of_its_own() -> None:

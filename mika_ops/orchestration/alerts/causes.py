@@ -1,4 +1,4 @@
-"""The cause of an incident, as the events of a run state it."""
+"""The cause of an incident, from the events of a run."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,9 +16,9 @@ _CAUSES_READ: Final = 20
 
 
 def cause_of(instance: dg.DagsterInstance, run_id: str, key: str) -> str | None:
-    """Return what a run said of an incident, safe to be shown: the reason of a subtask, or of the failed run."""
+    """Return the cause of an incident in a run, redacted: what its check, its subtask or its failure says."""
     if key in CHECK_NAMES:
-        return _finding_of(instance, run_id, key)
+        return _failed_check_sentence(instance, run_id, key)
     if key != incidents.RUN:
         outcome = read_outcomes(instance, run_id).get(key)
         cause = None if outcome is None else sentence_of(outcome)
@@ -26,8 +26,8 @@ def cause_of(instance: dg.DagsterInstance, run_id: str, key: str) -> str | None:
     return "; ".join(redact(cause) for cause in _causes(instance, run_id) if cause) or None
 
 
-def _finding_of(instance: dg.DagsterInstance, run_id: str, check: str) -> str | None:
-    """Return what a run found by a check, which logs each that fails and is an error."""
+def _failed_check_sentence(instance: dg.DagsterInstance, run_id: str, check: str) -> str | None:
+    """Return the sentence of a failed check: a run logs each one that is an error."""
     for event in events_of_run(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         if event.asset_check_evaluation_data.check_name == check:
             return event.asset_check_evaluation_data.description
@@ -37,12 +37,12 @@ def _finding_of(instance: dg.DagsterInstance, run_id: str, check: str) -> str | 
 def _causes(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:
     for kind in (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE):
         events = events_of_run(instance, run_id, kind, limit=_CAUSES_READ)
-        yield from map(_said, events)
+        yield from map(_event_error, events)
         if events:
             return
 
 
-def _said(event: dg.DagsterEvent) -> str:
+def _event_error(event: dg.DagsterEvent) -> str:
     data = event.event_specific_data
     failure = getattr(data, "user_failure_data", None)
     if failure is not None and failure.description:

@@ -1,4 +1,4 @@
-"""When a job's next run is overdue."""
+"""When the next run of a job is overdue."""
 
 from datetime import datetime, timedelta
 
@@ -8,7 +8,7 @@ from mika_ops.orchestration.dagster_internals import cron_times
 
 
 def overdue_at(settings: Settings) -> OverdueAt:
-    """Return what says until when a run must have finished: the setting, or as long as the schedule itself waits."""
+    """Return the rule by when a run must finish: the time of the setting, or that of the next scheduled run."""
     return overdue_after(
         settings.maintenance_schedule,
         settings.maintenance_timezone,
@@ -21,8 +21,8 @@ def overdue_at(settings: Settings) -> OverdueAt:
 def overdue_after(
     cron: str, timezone: str, *, no_run: timedelta, run: timedelta, idle: timedelta = timedelta(0)
 ) -> OverdueAt:
-    def until(heard: datetime) -> datetime:
-        ticks = cron_times(cron, timezone, since=heard + idle)
-        return max(heard + no_run, next(ticks) + run)
+    def due_by(last_finished_at: datetime) -> datetime:
+        ticks = cron_times(cron, timezone, since=last_finished_at + idle)
+        return max(last_finished_at + no_run, next(ticks) + run)
 
-    return until
+    return due_by

@@ -16,11 +16,11 @@ from mika_ops.orchestration.alerts.overdue import overdue_after, overdue_at
 from mika_ops.orchestration.retention.job import DAILY
 
 TICK_SECONDS: Final = 120
-"""Between two ticks. Each costs 50 ms of CPU and a kilobyte of Dagster's storage, kept for a day."""
+"""The interval between two ticks. Each costs 50 ms of CPU and a kilobyte of Dagster's storage, kept for a day."""
 
 
 HISTORY_TICK_SECONDS: Final = 600
-"""Between two ticks of the sensor for a job that runs once a day."""
+"""The interval between two ticks of the sensor for a job that runs once a day."""
 
 
 def alert_sensor(
@@ -29,14 +29,14 @@ def alert_sensor(
     *,
     now: Callable[[], datetime] = utc_now,
 ) -> dg.SensorDefinition:
-    """Return the sensor that alerts when this job, and no other, goes wrong, and when it works again.
+    """Return the sensor that alerts when this job, and no other, fails, and when it has recovered.
 
     The alert sink that the shop supplies delivers the alerts; without one, the addresses of ``MIKA_ALERT_URLS`` do, or
     else the log. Raises ``SettingsError`` for an invalid address.
     """
-    watch = _watch(shop, job, now=now, overdue_at=overdue_at(shop.settings))
+    monitor = _monitor(shop, job, now=now, overdue_at=overdue_at(shop.settings))
     return _sensor(
-        replace(watch, errors=frozenset(shop.settings.check_errors)),
+        replace(monitor, errors=frozenset(shop.settings.check_errors)),
         logs=shop.supplied.alert_sink is None and not shop.settings.alert_urls,
         when=(
             f"a run of {job.name} or one of its subtasks fails, a subtask that used to run is skipped, a check fails "
@@ -52,25 +52,25 @@ def history_alert_sensor(
     *,
     now: Callable[[], datetime] = utc_now,
 ) -> dg.SensorDefinition:
-    """Return the sensor that alerts when old runs are not deleted any more; the rest as for ``alert_sensor``.
+    """Return the sensor that alerts when old runs are no longer deleted; otherwise it is like ``alert_sensor``.
 
-    A sensor of its own, since each keeps its place in the runs of one job; this one is asked seldom.
+    It is a sensor of its own, because the cursor of a sensor reads the runs of one job; this one ticks less often.
     """
     settings = shop.settings
     daily = overdue_after(
         DAILY, settings.maintenance_timezone, no_run=timedelta(0), run=timedelta(minutes=settings.long_run_minutes)
     )
     return _sensor(
-        _watch(shop, job, now=now, overdue_at=daily),
+        _monitor(shop, job, now=now, overdue_at=daily),
         logs=shop.supplied.alert_sink is None and not shop.settings.alert_urls,
         when=f"a run of {job.name} fails, or none finishes any more: then the history grows indefinitely",
         seconds=HISTORY_TICK_SECONDS,
     )
 
 
-def _sensor(watch: JobMonitor, *, logs: bool, when: str, seconds: int) -> dg.SensorDefinition:
+def _sensor(monitor: JobMonitor, *, logs: bool, when: str, seconds: int) -> dg.SensorDefinition:
     @dg.sensor(
-        name=f"{watch.job}_alerts",
+        name=f"{monitor.job}_alerts",
         description=(
             f"{'Logs an alert, by the logger mika_ops.alerts,' if logs else 'Alerts'} when {when}; again after a "
             "while, and when it is over."
@@ -79,14 +79,14 @@ def _sensor(watch: JobMonitor, *, logs: bool, when: str, seconds: int) -> dg.Sen
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        cursor, sentence = watch.tick(context.instance, context.cursor)
+        cursor, sentence = monitor.tick(context.instance, context.cursor)
         context.update_cursor(cursor)
         return dg.SkipReason(sentence)
 
     return alerts
 
 
-def _watch(
+def _monitor(
     shop: Shop,
     job: dg.JobDefinition,
     *,

@@ -13,7 +13,8 @@ from mika_ops.config.shop import Shop
 from mika_ops.orchestration.dagster_internals import count_runs, newest_run_ids
 from mika_ops.orchestration.runs import ENDED, UNFINISHED, ended_at, started_at
 from mika_ops.orchestration.tags import WHY_TAG
-from mika_ops.scheduling.tick import BacklogProbe, RecentRuns, decide_tick
+from mika_ops.scheduling.backlog_probe import BacklogProbe
+from mika_ops.scheduling.tick import RecentRuns, decide_tick
 from mika_ops.subtasks.registry import SUBTASK_NAMES
 from mika_ops.timestamps import to_timestamp
 

@@ -22,16 +22,16 @@ class InstanceHistory:
         self._instance = instance
 
     def count(self, job: str, ending: RunEnding, *, before: datetime | None = None) -> int:
-        """Return how many runs of a job ended so."""
+        """Return how many runs of a job have this ending."""
         return count_runs(self._instance, _ended(job, ending, before))
 
     def oldest(self, job: str, ending: RunEnding, *, before: datetime, limit: int) -> Sequence[RecordedRun]:
-        """Return the runs of a job that ended so, the oldest first."""
+        """Return the runs of a job with this ending, the oldest first."""
         records = self._instance.get_run_records(_ended(job, ending, before), limit=limit, ascending=True)
         return [RecordedRun(record.dagster_run.run_id, record.storage_id) for record in records]
 
     def oldest_kept(self, job: str, ending: RunEnding, *, newest: int) -> int:
-        """Return the position of the oldest of so many newest runs; 0 where there are not more of them."""
+        """Return the position of the oldest of the ``newest`` runs; 0 if there are no more than these."""
         ids = newest_run_ids(self._instance, _ended(job, ending), limit=newest + 1)
         record = self._instance.get_run_record_by_id(ids[newest - 1]) if len(ids) > newest else None
         return 0 if record is None else record.storage_id
@@ -39,7 +39,7 @@ class InstanceHistory:
     def delete(self, run_id: str) -> int:
         """Delete a run with its logs, events and files; return how many files could not be removed.
 
-        The run itself goes after its logs: where they cannot be deleted, it is found again.
+        The run is deleted after its logs: if they cannot be deleted, the next attempt finds the run again.
         """
         delete_logs(self._instance, run_id)
         self._instance.delete_run(run_id)
@@ -58,5 +58,5 @@ def keeps_its_own_history(instance: dg.DagsterInstance) -> bool:
 
 
 def _ended(job: str, ending: RunEnding, before: datetime | None = None) -> dg.RunsFilter:
-    # Dagster compares with UTC and looks at no time zone; ``before`` is in UTC, as all our times are.
+    # Dagster compares with UTC and ignores the time zone. ``before`` is in UTC, like all times of this package.
     return dg.RunsFilter(job_name=job, statuses=_STATUSES[ending], created_before=before)

@@ -23,18 +23,18 @@ OP_NAME: Final = "history_retention"
 
 
 DAILY: Final = "17 4 * * *"
-"""At night, and at no full hour, when everybody else's jobs start."""
+"""At night, and not at a full hour, when other jobs start."""
 
 
 TIME_BUDGET: Final = timedelta(minutes=10)
-"""How long one run deletes, before it leaves the rest to the next."""
+"""How long one run deletes before it leaves the rest to the next run."""
 
 
 KEEPS_ITS_OWN: Final = "Dagster+ keeps the history of runs itself"
 
 
 class HistoryConfig(dg.Config):
-    """The launchpad of the job. Everything is optional: an empty one does what the schedule does."""
+    """The launchpad of the job. All fields are optional: an empty launchpad does what the schedule does."""
 
     dry_run: bool = Field(False, description="Count and name what would be deleted, and delete nothing.")
     success_days: float | None = Field(
@@ -48,7 +48,7 @@ class HistoryConfig(dg.Config):
     )
     keep_runs: int | None = Field(
         None,
-        description="So many of the newest are kept of each job and ending. Default: the setting history_keep_runs.",
+        description="How many of the newest runs of each job and ending stay. Default: the setting history_keep_runs.",
     )
 
 
@@ -67,7 +67,7 @@ _RANGES: Final = {"success_days": (0, 36_500), "failure_days": (0, 36_500), "kee
 
 
 def validate_launchpad(config: HistoryConfig) -> dict[str, Any]:
-    """Return what a launchpad gives. Raises ``InvalidLaunchpad`` with one sentence for what cannot be meant."""
+    """Return the values of a launchpad. Raises ``InvalidLaunchpad``, which names the first value out of range."""
     given = {name: value for name, value in config.model_dump().items() if value is not None}
     for name, (least, most) in _RANGES.items():
         if name in given and not least <= given[name] <= most:
@@ -78,13 +78,13 @@ def validate_launchpad(config: HistoryConfig) -> dict[str, Any]:
 @dg.op(
     name=OP_NAME,
     description=(
-        "Deletes the runs of these jobs that are old enough, the oldest first, with their events and logs. Runs under "
-        "way, runs of other jobs and the newest runs stay. Fails where a run could not be deleted, once all others are."
+        "Deletes the runs of these jobs whose retention is over, the oldest first, with their events and logs. Runs "
+        "under way, runs of other jobs and the newest runs stay. Fails if a run could not be deleted, after all others."
     ),
     out=dg.Out(dg.Nothing, description="What was deleted, is kept and remains, as metadata."),
 )
 def history_retention(context: dg.OpExecutionContext, config: RetentionConfig) -> dg.Output[None]:
-    """Delete what may go; raise where any of it could not be deleted."""
+    """Delete the runs whose retention is over, and raise if one could not be deleted."""
     instance = context.instance
     if keeps_its_own_history(instance):
         context.log.info("skipped: %s", KEEPS_ITS_OWN)
@@ -101,7 +101,7 @@ def history_retention(context: dg.OpExecutionContext, config: RetentionConfig) -
     metadata = _metadata(done, dry_run=config.dry_run, seconds=(utc_now() - started).total_seconds())
     if done.failed:
         raise dg.Failure(
-            f"Runs that could not be deleted: {len(done.failed)}. The log says why of each; the next run tries again.",
+            f"Runs that could not be deleted: {len(done.failed)}. The log has the reasons; the next run retries them.",
             metadata=metadata,
             allow_retries=False,
         )

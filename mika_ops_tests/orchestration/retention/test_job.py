@@ -293,7 +293,7 @@ def test_one_run_that_cannot_be_deleted_stops_no_other_and_fails_the_job(
         patched.setattr(instance, "delete_run", picky)
         done = retained(instance)
 
-    assert done.failure == "Runs that could not be deleted: 1. The log says why of each; the next run tries again."
+    assert done.failure == "Runs that could not be deleted: 1. The log has the reasons; the next run retries them."
     assert left(instance, [bad, *others]) == [bad, *others[-2:]]
     assert (done.metadata["failed"], done.metadata["failed_ids"], done.metadata["deleted_success"]) == (1, bad, 3)
     assert retained(instance).metadata["deleted_success"] == 1
