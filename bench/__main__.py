@@ -24,7 +24,7 @@ RESULTS: Final = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """One comparison: seconds of ours and of the floor, and what their ratio should be at most."""
 
     name: str
@@ -47,10 +47,10 @@ class Figure:
         return self.ours / self.floor
 
 
-def figures(parts: tuple[str, ...], kinds: tuple[DatabaseKind, ...], repetitions: int) -> Iterator[Figure]:
+def measurements(parts: tuple[str, ...], kinds: tuple[DatabaseKind, ...], repetitions: int) -> Iterator[Measurement]:
     """Measure one comparison after the other."""
     if "run" in parts:
-        yield Figure("whole idle run / one-op Dagster run", "–", *idle_run(2 * repetitions + 1), wanted=1.15)
+        yield Measurement("whole idle run / one-op Dagster run", "–", *idle_run(2 * repetitions + 1), wanted=1.15)
     for kind in kinds:
         with shops(kind) as made:
             for part, measure in _OF_A_DATABASE.items():
@@ -58,37 +58,37 @@ def figures(parts: tuple[str, ...], kinds: tuple[DatabaseKind, ...], repetitions
                     yield from measure(made, kind, repetitions)
 
 
-def _tick(made: Shops, kind: DatabaseKind, _repetitions: int) -> Iterator[Figure]:
+def _tick(made: Shops, kind: DatabaseKind, _repetitions: int) -> Iterator[Measurement]:
     small, large = (measure_query(made, scale, prepared=True) for scale in (0.1, 1.0))
-    yield Figure("idle tick, 62,000 documents / probes", kind, large.ours, large.floor, wanted=1.5)
-    yield Figure("idle tick, ten times as much finished / once", kind, large.ours, small.ours, wanted=1.1)
+    yield Measurement("idle tick, 62,000 documents / probes", kind, large.ours, large.floor, wanted=1.5)
+    yield Measurement("idle tick, ten times as much finished / once", kind, large.ours, small.ours, wanted=1.1)
 
 
-def _subtasks(made: Shops, kind: DatabaseKind, repetitions: int) -> Iterator[Figure]:
+def _subtasks(made: Shops, kind: DatabaseKind, repetitions: int) -> Iterator[Measurement]:
     for case in CASES:
         found = measured(made, case, repetitions=repetitions)
         cost = found.ours
         counted = cost.peak_mb, cost.statements, cost.transactions
         name = f"{case.name}, {found.size:,} / bare SQL"
-        yield Figure(name, kind, cost.seconds, found.floor.seconds, case.wanted[kind], *counted)
+        yield Measurement(name, kind, cost.seconds, found.floor.seconds, case.wanted[kind], *counted)
 
 
-def _emails(made: Shops, kind: DatabaseKind, repetitions: int) -> Iterator[Figure]:
+def _emails(made: Shops, kind: DatabaseKind, repetitions: int) -> Iterator[Measurement]:
     instant = instant_against_two_writes(made, 5_000, repetitions=repetitions)
-    yield Figure("emails, 5,000, instant provider / two bulk writes", kind, *instant, _INSTANT[kind])
+    yield Measurement("emails, 5,000, instant provider / two bulk writes", kind, *instant, _INSTANT[kind])
     drains = drained_at_once(made)
-    yield Figure("emails, 2,000 at 20 ms, 16 at once / the latency", kind, drains.at_once, drains.latency, 1.25)
+    yield Measurement("emails, 2,000 at 20 ms, 16 at once / the latency", kind, drains.at_once, drains.latency, 1.25)
     name = "the same / the latency or two bulk writes, which is longer"
-    yield Figure(name, kind, drains.at_once, drains.floor, 1.25)
+    yield Measurement(name, kind, drains.at_once, drains.floor, 1.25)
     at_once = at_once_against_one_at_a_time(made)
-    yield Figure("emails, 1,000 at 20 ms, 16 at once / one by one", kind, *at_once, 1 / 12)
+    yield Measurement("emails, 1,000 at 20 ms, 16 at once / one by one", kind, *at_once, 1 / 12)
 
 
-def _growth(made: Shops, kind: DatabaseKind, _repetitions: int) -> Iterator[Figure]:
+def _growth(made: Shops, kind: DatabaseKind, _repetitions: int) -> Iterator[Measurement]:
     """What an item costs in a backlog, against one of a tenth; of account deletes, of an eighth as well."""
     for name, parts, wholes in (*((name, size // 100, size // 10) for name, size in FULL.items()), _DELETES):
         found = scaled(made, kind, name, wholes, against=parts)
-        yield Figure(
+        yield Measurement(
             f"{name}, an item among {wholes:,} / among {parts:,}",
             kind,
             found.seconds / wholes,
@@ -116,7 +116,7 @@ def main(only: tuple[str, ...], database: tuple[DatabaseKind, ...], repetitions:
     RESULTS.mkdir(exist_ok=True)
     table = Table("", "database", "ours s", "floor s", "ratio", "wanted", "peak MB", "statements", "transactions")
     rows = []
-    for each in figures(only or PARTS, database or get_args(DatabaseKind), repetitions):
+    for each in measurements(only or PARTS, database or get_args(DatabaseKind), repetitions):
         table.add_row(
             each.name,
             each.database,
@@ -128,8 +128,8 @@ def main(only: tuple[str, ...], database: tuple[DatabaseKind, ...], repetitions:
         )
         rows.append({**asdict(each), "ratio": each.ratio})
         # After each, for all of it takes long.
-        told = {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "measured": rows}
-        (RESULTS / "bench.json").write_text(json.dumps(told, indent=2) + "\n")
+        report = {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "measured": rows}
+        (RESULTS / "bench.json").write_text(json.dumps(report, indent=2) + "\n")
     Console(width=150).print(table)
 
 

@@ -13,16 +13,16 @@ CHART: Final = Path(__file__).resolve().parents[1] / "docs" / "performance.svg"
 
 DATABASES: Final = {"sqlite": "SQLite", "postgres": "Postgres"}
 BESIDE: Final = "/ bare SQL"
-"""In the name of a figure: it compares a subtask with the floor that its database sets."""
+"""In the name of a measurement: it compares a subtask with the floor that its database sets."""
 
 
 def chart(measured: list[dict[str, Any]]) -> pygal.HorizontalBar:
     """Return a bar for each subtask and database: ours as a multiple of the floor."""
     by_name: dict[str, dict[str, float]] = {}
-    for figure in measured:
-        name, separator, _ = figure["name"].partition(f" {BESIDE}")
+    for measurement in measured:
+        name, separator, _ = measurement["name"].partition(f" {BESIDE}")
         if separator:
-            by_name.setdefault(name, {})[figure["database"]] = round(figure["ratio"], 2)
+            by_name.setdefault(name, {})[measurement["database"]] = round(measurement["ratio"], 2)
     drawn = pygal.HorizontalBar(
         style=Style(
             font_family="sans-serif",

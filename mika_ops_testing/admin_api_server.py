@@ -64,7 +64,7 @@ class Exchange:
         self._handler.close_connection = True
 
     def reset(self) -> None:
-        """Close the connection so that the client is told at once that it is lost."""
+        """Close the connection so that the client detects the loss at once."""
         self._handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.hang_up()
 

@@ -35,40 +35,42 @@ def present(host: Host) -> set[str]:
     return {name for name in COMPONENTS if getattr(host, name) is not None}
 
 
-def assembled_pieces(settings: Settings) -> set[str]:
+def assembled_components(settings: Settings) -> set[str]:
     with open_host(Shop(settings)) as host:
         return present(host)
 
 
 def test_no_settings_make_a_host_with_nothing() -> None:
-    assert assembled_pieces(isolated_settings()) == set()
+    assert assembled_components(isolated_settings()) == set()
 
 
 def test_a_database_gives_all_but_the_outbox_and_the_admin_api(url: str) -> None:
-    assert assembled_pieces(isolated_settings(database_url=url)) == FROM_DATABASE
+    assert assembled_components(isolated_settings(database_url=url)) == FROM_DATABASE
 
 
 def test_a_folder_for_emails_adds_the_outbox(url: str) -> None:
     settings = isolated_settings(database_url=url, email_directory=Path("emails"))
 
-    assert assembled_pieces(settings) == FROM_DATABASE | {"email_outbox"}
+    assert assembled_components(settings) == FROM_DATABASE | {"email_outbox"}
 
 
 def test_a_mail_server_adds_the_outbox_without_connecting_to_it(url: str) -> None:
     settings = isolated_settings(database_url=url, smtp_url="smtp://127.0.0.1:1", email_from="shop@example.test")
 
-    assert assembled_pieces(settings) == FROM_DATABASE | {"email_outbox"}
+    assert assembled_components(settings) == FROM_DATABASE | {"email_outbox"}
 
 
 def test_the_admin_api_needs_no_database() -> None:
-    assert assembled_pieces(isolated_settings(**ADMIN_API)) == {"admin_api"}
+    assert assembled_components(isolated_settings(**ADMIN_API)) == {"admin_api"}
 
 
-def test_every_piece_has_a_port_that_what_is_assembled_fits(url: str) -> None:
+def test_every_component_has_a_port_that_what_is_assembled_fits(url: str) -> None:
     settings = isolated_settings(database_url=url, email_directory=Path("emails"), **ADMIN_API)
 
     with open_host(Shop(settings)) as host:
-        assert [name for name, piece in COMPONENTS.items() if not isinstance(getattr(host, name), piece.port)] == []
+        assert [
+            name for name, component in COMPONENTS.items() if not isinstance(getattr(host, name), component.port)
+        ] == []
 
 
 def test_what_is_configured_is_known_without_opening_anything(url: str) -> None:
@@ -78,26 +80,26 @@ def test_what_is_configured_is_known_without_opening_anything(url: str) -> None:
         isolated_settings(database_url=url, email_directory=Path("emails")),
         isolated_settings(**ADMIN_API),
     ):
-        assert configured_components(Shop(settings)) == assembled_pieces(settings)
+        assert configured_components(Shop(settings)) == assembled_components(settings)
 
 
 def test_a_site_without_our_tables_has_no_acp_sessions(database: Database, url: str) -> None:
     with database.engine.begin() as connection:
         own.drop_all(connection)
 
-    assert assembled_pieces(isolated_settings(database_url=url)) == FROM_DATABASE - {"acp_sessions"}
+    assert assembled_components(isolated_settings(database_url=url)) == FROM_DATABASE - {"acp_sessions"}
 
 
 def test_a_shop_that_cannot_be_opened_raises_with_what_to_do() -> None:
     with pytest.raises(UnusableDatabase, match=r"missing\.db does not exist .*: set MIKA_DATABASE_URL"):
-        assembled_pieces(isolated_settings(database_url="sqlite:///missing.db"))
+        assembled_components(isolated_settings(database_url="sqlite:///missing.db"))
 
 
 def test_opening_a_shop_changes_nothing_in_it(database: Database, url: str) -> None:
     put(database, "ops", email())
     before = get(database, "ops", "email_1")
 
-    assembled_pieces(isolated_settings(database_url=url, email_directory=Path("emails")))
+    assembled_components(isolated_settings(database_url=url, email_directory=Path("emails")))
 
     assert get(database, "ops", "email_1") == before
     assert not Path("emails").exists()

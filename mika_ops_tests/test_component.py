@@ -46,11 +46,11 @@ def refusal_of(attributes: dict[str, Any]) -> str:
     """Return what is said where a component cannot be loaded."""
     with pytest.raises(Exception) as refused:  # noqa: PT011 - Dagster wraps it
         repository_of(attributes)
-    told, error = [], refused.value
+    messages, error = [], refused.value
     while error is not None:
-        told.append(str(error))
+        messages.append(str(error))
         error = error.__cause__  # type: ignore[assignment]
-    return "\n".join(told)
+    return "\n".join(messages)
 
 
 def test_one_shop_needs_no_attributes() -> None:
@@ -100,7 +100,7 @@ def test_a_host_of_ones_own_is_named_by_its_place(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attributes", "told"),
+    ("attributes", "message"),
     [
         ({"settings": {"databse_url": "x"}}, "databse_url"),
         ({"settings": {"maintenance_schedule": "now and then"}}, "MIKA_MAINTENANCE_SCHEDULE"),
@@ -113,13 +113,13 @@ def test_a_host_of_ones_own_is_named_by_its_place(place: str) -> None:
         ({"host": "nothing"}, "'nothing' cannot be imported"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_a_sentence(attributes: dict[str, Any], told: str) -> None:
-    assert told in refusal_of(attributes)
+def test_what_cannot_be_meant_is_refused_with_a_sentence(attributes: dict[str, Any], message: str) -> None:
+    assert message in refusal_of(attributes)
 
 
 def test_two_shops_of_one_name_are_refused() -> None:
-    told = refusal_of({"shops": [{"name": "eu"}, {"name": "us"}, {"name": "eu"}]})
-    assert "two shops have the name eu" in told
+    message = refusal_of({"shops": [{"name": "eu"}, {"name": "us"}, {"name": "eu"}]})
+    assert "two shops have the name eu" in message
 
 
 def test_neither_the_component_nor_its_refusal_shows_a_secret() -> None:

@@ -18,7 +18,30 @@ REPLACED = {
     r"calls for nothing": "a no-op call",
     r"have a look": "check, query or probe",
 }
-"""The words, as regular expressions, and what to write instead."""
+"""Words that the package, its pages and its examples do not use, as regular expressions, and what to write instead."""
+
+TERMS = {
+    r"look(s|ed|ing|out)?(?![ _-]?ups?\b| like\b)": "check, query, probe or read; to look up and to look like are fine",
+    r"standing": "snapshot",
+    r"pieces?": "component",
+    r"findings|(a|an|the|each|this|one) finding": "result of a check or a probe",
+    r"figures?": "metrics or measurements",
+    r"of our own": "own, or mika-ops'",
+    r"not[ _]over": "unfinished",
+    r"(give|gives|giving|gave|given) back": "release or return",
+    r"(try|tries|tried|trying) again": "retry",
+}
+"""Words that the modules of the package do not use, in names neither, and what to write instead."""
+
+OTHER_WORDS = {
+    "mika_ops/rules": {r"look(s|ed|ing|out)?(?![ _-]?ups?\b| like\b)", r"(try|tries|tried|trying) again"},
+    "mika_ops/store": {
+        r"look(s|ed|ing|out)?(?![ _-]?ups?\b| like\b)",
+        r"(give|gives|giving|gave|given) back",
+        r"(try|tries|tried|trying) again",
+    },
+}
+"""Packages that describe reading a document, or a retry, by another word."""
 
 
 def texts() -> Iterator[Path]:
@@ -28,13 +51,36 @@ def texts() -> Iterator[Path]:
     yield from sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
 
 
+def modules_that_hold(word: str) -> Iterator[Path]:
+    for path in (path for folder in ("mika_ops", "examples") for path in sorted((PROJECT / folder).rglob("*.py"))):
+        package = "/".join(path.relative_to(PROJECT).parts[:2])
+        if word not in OTHER_WORDS.get(package, ()):
+            yield path
+
+
+def found(pattern: str, paths: Iterator[Path], instead: str) -> list[str]:
+    compiled = re.compile(pattern, re.IGNORECASE)
+    return [
+        f"{path.relative_to(PROJECT)}:{number}: write {instead}"
+        for path in paths
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if compiled.search(line)
+    ]
+
+
 @pytest.mark.parametrize("word", REPLACED)
 def test_a_word_that_is_replaced_does_not_occur(word: str) -> None:
-    pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
-    found = [
-        f"{path.relative_to(PROJECT)}:{number}: write {REPLACED[word]}"
-        for path in texts()
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
-        if pattern.search(line)
-    ]
-    assert found == []
+    assert found(rf"\b{word}\b", texts(), REPLACED[word]) == []
+
+
+@pytest.mark.parametrize("word", TERMS)
+def test_modules_use_the_terms_of_the_field(word: str) -> None:
+    # A part of a name counts as a word: ``_look_over``.
+    assert found(rf"(?<![A-Za-z])({word})(?![A-Za-z])", modules_that_hold(word), TERMS[word]) == []
+
+
+def test_tests_and_benchmarks_name_what_was_reported() -> None:
+    this = Path(__file__).resolve()
+    folders = ("mika_ops_tests", "mika_ops_testing", "bench")
+    paths = (path for folder in folders for path in sorted((PROJECT / folder).rglob("*.py")) if path != this)
+    assert found(r"(?<![A-Za-z])told(?![A-Za-z])", paths, "metadata, output, message, or what it is") == []

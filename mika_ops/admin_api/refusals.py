@@ -128,7 +128,7 @@ _REMEDIES: Final = (
     ),
     Remedy(
         _mika(HTTPStatus.NOT_FOUND, "NOT_FOUND", call="webhooks/"),
-        "the webhook does not exist any more: its workflow cannot be completed by a replay; look at it in the site's "
+        "the webhook does not exist any more: its workflow cannot be completed by a replay; open it in the site's "
         "admin",
     ),
     Remedy(

@@ -258,16 +258,16 @@ def _as_delivered(envelope: Envelope) -> dict[str, Any]:
 
 def _text_differences(case: Case, sent: list[Envelope]) -> list[str]:
     texts = {envelope.email_id: envelope.text for envelope in sent}
-    told = []
+    problems = []
     for facts in case["texts"]:
         text = texts.get(facts["emailId"])
         if text is None:
             continue
-        told += [
+        problems += [
             f"texts.{facts['emailId']}: does not mention {fact!r}" for fact in facts["mentions"] if fact not in text
         ]
-        told += [f"texts.{facts['emailId']}: mentions {fact!r}" for fact in facts["omits"] if fact in text]
-    return told
+        problems += [f"texts.{facts['emailId']}: mentions {fact!r}" for fact in facts["omits"] if fact in text]
+    return problems
 
 
 def _keyed(compared: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,16 +287,16 @@ def _compare(path: str, expected: Any, found: Any) -> list[str]:
     if expected == "<message>":
         return [] if isinstance(found, str) and found else [f"{path}: no message"]
     if isinstance(expected, dict) and isinstance(found, dict):
-        told = []
+        problems = []
         for key in {**expected, **found}:
             inner = f"{path}.{key}" if path else str(key)
             if key not in found:
-                told.append(f"{inner}: is absent")
+                problems.append(f"{inner}: is absent")
             elif key not in expected:
-                told.append(f"{inner}: should be absent, is {found[key]!r}")
+                problems.append(f"{inner}: should be absent, is {found[key]!r}")
             else:
-                told += _compare(inner, expected[key], found[key])
-        return told
+                problems += _compare(inner, expected[key], found[key])
+        return problems
     if isinstance(expected, list) and isinstance(found, list | tuple):
         if len(expected) != len(found):
             return [f"{path}: should have {len(expected)} entries, has {len(found)}"]

@@ -59,7 +59,7 @@ def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     shutil.rmtree(data_directory(folder / "demo" / "postgres"), ignore_errors=True)
 
 
-def told(run: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str, str]]:
+def outcomes_of(run: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str, str]]:
     return {name: (status, words, left) for name, status, words, left in DONE.findall(run.stdout)}
 
 
@@ -69,7 +69,7 @@ def test_the_demo_succeeds_and_prints_nothing_but_its_report(demo: Demo) -> None
 
 
 def test_the_demo_has_work_for_every_subtask_but_the_one_that_needs_a_site(demo: Demo) -> None:
-    outcomes = told(demo.first)
+    outcomes = outcomes_of(demo.first)
 
     assert len(outcomes) == 9
     assert {name for name, (status, _words, _left) in outcomes.items() if status == "completed"} == set(outcomes) - {
@@ -79,18 +79,18 @@ def test_the_demo_has_work_for_every_subtask_but_the_one_that_needs_a_site(demo:
 
 
 def test_the_demo_says_why_the_other_is_skipped(demo: Demo) -> None:
-    status, words, left = told(demo.first)[SKIPPED]
+    status, words, left = outcomes_of(demo.first)[SKIPPED]
 
     assert (status, left) == ("skipped", "5")
     assert words == "not configured: admin_api; set MIKA_ADMIN_API_URL and MIKA_ADMIN_API_TOKEN"
 
 
 def test_the_demo_leaves_nothing_due(demo: Demo) -> None:
-    assert {left for name, (_status, _words, left) in told(demo.first).items() if name != SKIPPED} == {"0"}
+    assert {left for name, (_status, _words, left) in outcomes_of(demo.first).items() if name != SKIPPED} == {"0"}
 
 
 def test_a_second_run_says_that_nothing_was_due(demo: Demo) -> None:
-    outcomes = told(demo.second)
+    outcomes = outcomes_of(demo.second)
 
     assert {words for name, (_status, words, _left) in outcomes.items() if name != SKIPPED} == {"nothing due"}
     assert "Nothing was due" in demo.second.stdout

@@ -91,14 +91,14 @@ class TestDocker:
 
     def test_the_entrypoint_reads_the_storages_password_from_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "password").write_text("abc123\n")
-        told = subprocess.run(  # noqa: S603
+        output = subprocess.run(  # noqa: S603
             [DOCKER / "entrypoint", "sh", "-c", "echo $DAGSTER_POSTGRES_URL"],
             env={"DAGSTER_POSTGRES_PASSWORD_FILE": str(tmp_path / "password"), "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        assert told == "postgresql+psycopg2://dagster:abc123@storage:5432/dagster\n"
+        assert output == "postgresql+psycopg2://dagster:abc123@storage:5432/dagster\n"
 
     def test_the_image_has_what_the_development_environment_has_pinned(self) -> None:
         ours, all_of_them = (pins(path) for path in (DOCKER / "requirements.lock", PROJECT / "requirements.lock"))
@@ -187,8 +187,8 @@ class TestKubernetes:
         assert config.container_config["resources"]["limits"]["memory"] == "512Mi"
 
     def test_the_chart_is_of_the_version_of_dagster_in_the_image(self) -> None:
-        told = (PROJECT / "deploy" / "k8s" / "values.yaml").read_text()
-        assert f"--version {pins(DOCKER / 'requirements.lock')['dagster']} " in told
+        values = (PROJECT / "deploy" / "k8s" / "values.yaml").read_text()
+        assert f"--version {pins(DOCKER / 'requirements.lock')['dagster']} " in values
 
     def test_the_queue_has_one_run_for_each_shop_as_everywhere(self) -> None:
         queue = self.values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]
@@ -221,14 +221,14 @@ class TestDagsterPlus:
         ].values()
         [command] = [step["run"].split() for step in job["steps"] if "dagster-cloud serverless" in step.get("run", "")]
         program, *words = command
-        told = subprocess.run(  # noqa: S603
+        output = subprocess.run(  # noqa: S603
             [Path(sys.executable).parent / program, *words[:2], "--help"],
             env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        assert [word for word in words if word.startswith("--") and word not in told] == []
+        assert [word for word in words if word.startswith("--") and word not in output] == []
 
 
 PROBES = ("startupProbe", "readinessProbe")

@@ -106,9 +106,9 @@ class TestCron:
         done = self.run(tools, f"MIKA_DATABASE_URL='{sqlite_sites.new()}'\n")
 
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        options, told = (tools.parent / "syslog").read_text().splitlines()
+        options, report = (tools.parent / "syslog").read_text().splitlines()
         assert options == "--size 8192 --tag mika-ops --priority cron.info"
-        assert json.loads(told)["success"] is True
+        assert json.loads(report)["success"] is True
 
     def test_a_wrong_setting_is_logged_as_an_error_and_mailed_in_its_sentence(self, tools: Path) -> None:
         done = self.run(tools, "MIKA_SMTP_URL=smtp://mail.shop.example\n")

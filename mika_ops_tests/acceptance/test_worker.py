@@ -54,14 +54,14 @@ process.stdout.write(JSON.stringify({ logs, error }));
 
 
 @dataclass(frozen=True)
-class Told:
+class TickResult:
     """What a Worker logged, and the sentence that it threw."""
 
     logs: list[str]
     error: str | None
 
 
-def tick(env: Mapping[str, str], *, ticks: int = 1, moved: tuple[str, str] | None = None) -> Told:
+def tick(env: Mapping[str, str], *, ticks: int = 1, moved: tuple[str, str] | None = None) -> TickResult:
     """Have Node call the Worker for the planned time. ``moved``: call a second address in the place of the first."""
     call = {
         "worker": WORKER.as_uri(),
@@ -73,7 +73,7 @@ def tick(env: Mapping[str, str], *, ticks: int = 1, moved: tuple[str, str] | Non
     command = ["node", "--input-type=module", "--eval", TICK, json.dumps(call)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
     assert (done.returncode, done.stderr) == (0, "")
-    return Told(**json.loads(done.stdout))
+    return TickResult(**json.loads(done.stdout))
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +124,9 @@ class TestCloudflareAndARealDagster:
 
         return dev.wait_for("end of the run", look, seconds=60)
 
-    def launched(self, told: str) -> str:
-        found = re.fullmatch(r"Launched run (\S+) of mika_maintenance for 2100-01-01T12:00:00.000Z\.", told)
-        assert found is not None, told
+    def launched(self, log: str) -> str:
+        found = re.fullmatch(r"Launched run (\S+) of mika_maintenance for 2100-01-01T12:00:00.000Z\.", log)
+        assert found is not None, log
         return found.group(1)
 
     def test_with_maintenance_disabled_dagster_has_no_schedule_of_its_own_beside_the_worker(
@@ -139,10 +139,10 @@ class TestCloudflareAndARealDagster:
     def test_a_tick_launches_a_run_with_the_planned_time_as_its_clock(
         self, dev: DagsterDev, env: dict[str, str], home: Path
     ) -> None:
-        told = tick(env)
+        result = tick(env)
 
-        assert told.error is None
-        (log,) = told.logs
+        assert result.error is None
+        (log,) = result.logs
         run = self.ended(dev, self.launched(log))
         assert run["status"] == "SUCCESS"
         assert yaml.safe_load(run["runConfigYaml"]) == {"now": PLANNED}
@@ -152,10 +152,10 @@ class TestCloudflareAndARealDagster:
     def test_a_tick_while_a_run_is_in_progress_launches_none(self, dev: DagsterDev, env: dict[str, str]) -> None:
         before = self.runs(dev)
 
-        told = tick(env, ticks=2)
+        result = tick(env, ticks=2)
 
-        assert told.error is None
-        first, second = told.logs
+        assert result.error is None
+        first, second = result.logs
         launched = self.launched(first)
         assert f"{launched} is in progress" in second
         assert self.ended(dev, launched)["status"] == "SUCCESS"
@@ -173,11 +173,13 @@ class TestCloudflareAndARealDagster:
     ) -> None:
         before = self.runs(dev)
 
-        told = tick({**env, name: value})
+        result = tick({**env, name: value})
 
-        assert told.error is not None
-        assert told.error.startswith(f"Dagster did not launch {place}: PipelineNotFoundError: Could not find Pipeline ")
-        assert told.logs == []
+        assert result.error is not None
+        assert result.error.startswith(
+            f"Dagster did not launch {place}: PipelineNotFoundError: Could not find Pipeline "
+        )
+        assert result.logs == []
         assert self.runs(dev).keys() == before.keys()
 
 
@@ -253,7 +255,7 @@ REFUSALS = sorted(
 
 
 class TestCloudflareAndTheRest:
-    def tick_with_secrets(self, dagster: Requests) -> Told:
+    def tick_with_secrets(self, dagster: Requests) -> TickResult:
         """Have the Worker call an address with TLS, and the server take that call."""
         return tick({"DAGSTER_URL": PUBLIC, **SECRETS}, moved=(PUBLIC, dagster.url))
 
@@ -282,9 +284,9 @@ class TestCloudflareAndTheRest:
 
     def test_the_secrets_go_into_headers_and_nowhere_else(self) -> None:
         with server(LAUNCHED) as dagster:
-            told = self.tick_with_secrets(dagster)
+            result = self.tick_with_secrets(dagster)
 
-        assert told == Told(["Launched run run-17 of mika_maintenance for 2100-01-01T12:00:00.000Z."], None)
+        assert result == TickResult(["Launched run run-17 of mika_maintenance for 2100-01-01T12:00:00.000Z."], None)
         assert dagster.paths == ["/graphql", "/graphql"]
         for headers in dagster.headers:
             sent = {name.lower(): value for name, value in headers.items()}
@@ -295,9 +297,9 @@ class TestCloudflareAndTheRest:
 
     def test_without_secrets_no_header_is_sent_for_them(self) -> None:
         with server(LAUNCHED) as dagster:
-            told = tick({"DAGSTER_URL": dagster.url})
+            result = tick({"DAGSTER_URL": dagster.url})
 
-        assert told.error is None
+        assert result.error is None
         assert not {"cf-access-client-id", "dagster-cloud-api-token"} & {name.lower() for name in dagster.headers[0]}
 
     @pytest.mark.parametrize("refusal", REFUSALS)
@@ -309,10 +311,10 @@ class TestCloudflareAndTheRest:
         )
 
         with server(idle({"__typename": refusal, **reason})) as dagster:
-            told = tick({"DAGSTER_URL": dagster.url})
+            result = tick({"DAGSTER_URL": dagster.url})
 
-        assert told.logs == []
-        assert told.error == (
+        assert result.logs == []
+        assert result.error == (
             f"Dagster did not launch mika_maintenance of __repository__@mika-ops: {refusal}: "
             "no such field: nwo; did you mean now?"
         )
@@ -321,9 +323,9 @@ class TestCloudflareAndTheRest:
         failed = {"__typename": "PythonError", "message": "the history is locked"}
 
         with server(lambda _query: data(runsOrError=failed)) as dagster:
-            told = tick({"DAGSTER_URL": dagster.url})
+            result = tick({"DAGSTER_URL": dagster.url})
 
-        assert told.error == (
+        assert result.error == (
             "Dagster cannot say whether mika_maintenance is running: PythonError: the history is locked"
         )
         assert len(dagster.bodies) == 1
@@ -345,12 +347,12 @@ class TestCloudflareAndTheRest:
         self, answer: tuple[int, Mapping[str, str], str], sentence: str
     ) -> None:
         with server(lambda _query: answer) as dagster:
-            told = self.tick_with_secrets(dagster)
+            result = self.tick_with_secrets(dagster)
 
-        assert told.error is not None
-        assert sentence in told.error
+        assert result.error is not None
+        assert sentence in result.error
         assert dagster.paths == ["/graphql"]
-        assert [secret for secret in SECRETS.values() if secret in told.error] == []
+        assert [secret for secret in SECRETS.values() if secret in result.error] == []
 
     @pytest.mark.parametrize(
         ("env", "sentence"),
@@ -375,13 +377,13 @@ class TestCloudflareAndTheRest:
     def test_settings_that_cannot_be_meant_fail_the_tick_before_anything_is_sent(
         self, env: dict[str, str], sentence: str
     ) -> None:
-        assert tick(env) == Told([], sentence)
+        assert tick(env) == TickResult([], sentence)
 
     def test_a_dagster_that_is_down_fails_the_tick_naming_its_host(self) -> None:
         port = free_port()
 
-        told = tick({"DAGSTER_URL": f"http://127.0.0.1:{port}"})
+        result = tick({"DAGSTER_URL": f"http://127.0.0.1:{port}"})
 
-        assert told.error == (
+        assert result.error == (
             f"Dagster at 127.0.0.1:{port} cannot be reached (TypeError): check DAGSTER_URL and that it is up"
         )

@@ -1,4 +1,4 @@
-"""The rules of incidents: when somebody is told of what, whatever the runs do."""
+"""The rules of incidents: when each channel is notified of what, whatever the runs do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -102,7 +102,7 @@ def test_a_check_that_fails_is_an_incident_until_it_passes() -> None:
     )
 
 
-def test_an_incident_is_told_when_it_opens_and_when_it_is_over() -> None:
+def test_an_incident_is_reported_when_it_opens_and_when_it_ends() -> None:
     watched = Watched()
 
     assert watched.tick(run(1, failed="acp_sessions")) == ["opened acp_sessions"]
@@ -169,7 +169,7 @@ def test_a_canceled_run_tells_nothing_and_ends_nothing() -> None:
     assert watched.tick(run(3, completed=STOCK)) == ["recovered run"]
 
 
-def test_a_subtask_that_used_to_run_and_is_skipped_is_told() -> None:
+def test_a_subtask_that_used_to_run_and_is_skipped_is_reported() -> None:
     watched = Watched()
     watched.tick(run(1, completed="webhook_retries"))
 
@@ -199,7 +199,7 @@ def test_a_failure_that_turns_into_a_skip_is_the_same_incident() -> None:
     assert watched.tick(run(3, completed="webhook_retries")) == ["recovered webhook_retries"]
 
 
-def test_silence_is_told_and_ends_with_the_next_run() -> None:
+def test_missing_runs_are_reported_until_the_next_run() -> None:
     watched = Watched(overdue_at=lambda last: last + 2 * HOUR)
 
     assert watched.tick(after=2 * HOUR - MINUTE) == []
@@ -216,7 +216,7 @@ def test_where_no_schedule_is_registered_any_more_silence_is_no_incident() -> No
     assert without_no_runs(watched.state).incidents == {}
 
 
-def test_a_broken_channel_is_told_once_it_is_well_and_the_others_are_not_told_twice() -> None:
+def test_a_broken_channel_is_notified_once_it_works_and_the_others_not_twice() -> None:
     watched = Watched(channels=2, broken={1})
     watched.tick(crashed(1))
     watched.tick(run(2, completed=STOCK))
@@ -260,7 +260,7 @@ def test_an_incident_that_comes_and_goes_every_minute_does_not_flood() -> None:
     assert len(watched.sent) < 60
 
 
-def test_one_that_has_come_and_gone_and_then_stays_is_told_within_the_cooldown() -> None:
+def test_one_that_flapped_and_then_lasts_is_reported_within_the_cooldown() -> None:
     watched = Watched()
     for number in range(10):
         watched.tick(crashed(number, at=watched.now))
@@ -307,7 +307,7 @@ def test_whatever_runs_do_an_incident_is_opened_at_most_once_and_is_over_exactly
 
 
 @given(ends=st.lists(st.booleans(), max_size=200))
-def test_everybody_is_told_of_a_failure_at_once_unless_it_comes_and_goes(ends: list[bool]) -> None:
+def test_every_channel_is_notified_of_a_failure_at_once_unless_it_flaps(ends: list[bool]) -> None:
     watched = Watched()
     first = None
     for number, well in enumerate(ends):
@@ -363,13 +363,13 @@ def test_a_reminder_says_that_it_is_still_so_and_a_recovery_since_when_it_is_wel
     assert (reminder.title, recovered.title) == ("shop: still: run failed", "shop: run works again")
 
 
-def test_the_sentence_of_silence_says_since_when_and_what_to_look_at() -> None:
+def test_the_sentence_of_missing_runs_says_since_when_and_what_to_check() -> None:
     watched = Watched(overdue_at=lambda last: last + HOUR)
     watched.tick(after=HOUR)
     watched.tick(run(1, at=watched.now, completed=STOCK))
     opened, recovered = [alert_of(message, job="shop") for _, message in watched.sent]
 
-    assert opened.sentence.startswith("shop: no run has finished since 2026-03-01 12:00 UTC. See whether its schedule")
+    assert opened.sentence.startswith("shop: no run has finished since 2026-03-01 12:00 UTC. Check that its schedule")
     assert recovered.sentence == (
         "shop runs again: run run-1 finished at 2026-03-01 13:00 UTC; before, none had since 2026-03-01 12:00 UTC"
     )

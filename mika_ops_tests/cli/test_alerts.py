@@ -22,7 +22,7 @@ def test_a_test_alert_arrives_at_every_address() -> None:
         assert posted["type"] == "info"
 
 
-def test_an_address_that_does_not_take_it_is_told_and_the_others_are_tried_all_the_same() -> None:
+def test_an_address_that_does_not_take_it_is_reported_and_the_others_are_tried_all_the_same() -> None:
     with endpoint() as broken, endpoint() as well:
         broken.status = 401
         result = tried(MIKA_ALERT_URLS=f"{broken.url},{well.url}")

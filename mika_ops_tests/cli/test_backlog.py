@@ -74,7 +74,7 @@ def test_a_site_where_nothing_waits_shows_so(database: Database, url: str) -> No
         ("0", "–"),
     ],
 )
-def test_the_age_of_the_oldest_is_told_in_its_largest_unit(since: str, age: str, database: Database, url: str) -> None:
+def test_the_age_of_the_oldest_is_shown_in_its_largest_unit(since: str, age: str, database: Database, url: str) -> None:
     put(database, "ops", email(nextAttemptAt=since))
     assert row_of(called(url, "--now", NOW), "email_outbox")[:2] == ["1", age]
 
@@ -178,19 +178,19 @@ def test_no_address_and_no_key_is_shown(database: Database, url: str) -> None:
         assert "canary" not in result.output
 
 
-def test_without_a_database_it_is_told() -> None:
+def test_a_missing_database_is_reported() -> None:
     result = called(None)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "mika-ops: MIKA_DATABASE_URL is not set: there is no database to open\n"
 
 
-def test_a_time_that_is_none_is_told(url: str) -> None:
+def test_a_time_that_is_none_is_reported(url: str) -> None:
     result = called(url, "--now", "soon")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "mika-ops: 'soon' is no time: write ISO 8601, such as 2026-03-01T12:00:00Z\n"
 
 
-def test_a_database_that_cannot_be_read_is_told(database: Database, url: str) -> None:
+def test_a_database_that_cannot_be_read_is_reported(database: Database, url: str) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("ALTER TABLE mika_stock_events RENAME COLUMN expires_at TO elsewhere"))
 

@@ -88,7 +88,7 @@ def test_as_json_something_broken_is_not_ok() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
-def test_a_setting_that_is_wrong_is_told_in_one_sentence_and_exits_with_2(arguments: list[str]) -> None:
+def test_an_invalid_setting_is_reported_in_one_sentence_and_exits_with_2(arguments: list[str]) -> None:
     result = called(*arguments, admin_api_url="https://shop.test")
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -111,7 +111,7 @@ def test_a_variable_that_is_no_setting_is_a_warning() -> None:
 def faulty(
     request: pytest.FixtureRequest, sqlite_sites: Sites, postgres_sites: Sites, tmp_path: Path
 ) -> Iterator[dict[str, str]]:
-    """Return settings of a shop of which one piece is broken."""
+    """Return settings of a shop of which one component is broken."""
     fault: str = request.param
     with ExitStack() as stack:
         _certificate, context = self_signed(tmp_path)

@@ -139,8 +139,8 @@ def test_a_person_sees_the_same_as_a_table(busy: Database, url: str) -> None:
 def test_a_limit_of_0_takes_nothing_and_hides_nothing(busy: Database, url: str) -> None:
     result = called("--dry-run", "--limit", "email_outbox=0", database_url=url, email_directory=OUTBOX)
 
-    told = "the limit is 0; 1 malformed would be skipped: email_broken"
-    assert row_of(result, "email_outbox")[1:] == ["1", "0", told]
+    text = "the limit is 0; 1 malformed would be skipped: email_broken"
+    assert row_of(result, "email_outbox")[1:] == ["1", "0", text]
 
 
 def test_where_nothing_is_due_it_says_so(database: Database, url: str) -> None:
@@ -193,7 +193,7 @@ def test_a_shop_with_nothing_configured_would_do_nothing() -> None:
     assert {intent["status"] for intent in plan_in(called("--dry-run", "--json")).values()} == {"skipped"}
 
 
-def test_a_database_that_cannot_be_used_is_told_in_one_sentence() -> None:
+def test_a_database_that_cannot_be_used_is_reported_in_one_sentence() -> None:
     result = called("--dry-run", database_url="sqlite:///missing.db")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("mika-ops: the SQLite file missing.db does not exist")

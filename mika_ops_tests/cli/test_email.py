@@ -101,7 +101,7 @@ def test_a_file_that_takes_no_templates_place_is_warned_about(templates: Path) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["newsletter"], "'newsletter' is not one of"),
         (["magic_link", "--purpose", "fun"], "'fun' is not one of"),
@@ -109,13 +109,13 @@ def test_a_file_that_takes_no_templates_place_is_warned_about(templates: Path) -
         (["magic_link", "--out", "/dev/null/x"], "cannot be written into"),
     ],
 )
-def test_a_wrong_call_is_told_and_nothing_is_written(arguments: list[str], told: str) -> None:
+def test_a_wrong_call_is_reported_and_nothing_is_written(arguments: list[str], message: str) -> None:
     result = preview(*arguments)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
 
 
-def test_a_wrong_setting_is_told(tmp_path: Path) -> None:
+def test_a_wrong_setting_is_reported(tmp_path: Path) -> None:
     result = preview("magic_link", MIKA_EMAIL_TEMPLATES=str(tmp_path / "missing"))
     assert result.exit_code == 2
     assert "MIKA_EMAIL_TEMPLATES" in result.stderr
@@ -138,7 +138,7 @@ class TestSettings:
         assert load_settings().email_extra_kinds == kinds
 
     @pytest.mark.parametrize("text", ["magic_link", "downloads", "download;admin_notification", '["download"]', "all"])
-    def test_any_other_word_is_told_with_the_allowed_ones(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_any_other_word_is_reported_with_the_allowed_ones(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MIKA_EMAIL_EXTRA_KINDS", text)
         with pytest.raises(SettingsError, match=r"MIKA_EMAIL_EXTRA_KINDS: .* write download or admin_notification"):
             load_settings()

@@ -49,7 +49,7 @@ def test_skipped_emails_are_shown_apart(call: Call, database: Database) -> None:
     assert call("failed", "--skipped").stdout.splitlines()[-1] == "1 email was skipped."
 
 
-def test_emails_are_told_apart_by_kind(call: Call, database: Database) -> None:
+def test_emails_are_distinguished_by_kind(call: Call, database: Database) -> None:
     kinds = ("magic_link", "order_confirmation", "download")
     put(database, "ops", *(failed_email(f"a_{kind}", kind=kind) for kind in kinds))
     found = ids_in(call("failed", "--json", "--kind", "download", "--kind", "magic_link"))

@@ -123,7 +123,7 @@ def test_an_id_named_twice_counts_once(call: Call, database: Database) -> None:
     assert len(get(database, "ops", "email_1")["record"]["metadata"]["requeues"]) == 1
 
 
-def test_each_id_that_is_left_alone_is_told_with_the_reason_and_the_others_are_put_back(
+def test_each_id_that_is_left_alone_is_reported_with_the_reason_and_the_others_are_put_back(
     call: Call, database: Database
 ) -> None:
     left = {
@@ -267,7 +267,7 @@ def test_an_email_that_a_worker_takes_meanwhile_is_left_to_it(
     assert with_status(database, "queued") == ids[2:]
 
 
-def test_an_email_that_somebody_holds_a_lock_on_is_told_of(call: Call, database: Database) -> None:
+def test_a_locked_email_is_reported(call: Call, database: Database) -> None:
     if database.dialect == "sqlite":
         pytest.skip("SQLite locks the whole file: the command waits")
     put(database, "ops", failed_email("free"), failed_email("locked"))

@@ -131,7 +131,7 @@ def test_a_run_for_programs_is_one_json_object_and_nothing_else(database: Databa
     assert "MIKA_ADMIN_API_URL" in facts["subtasks"]["webhook_retries"]["reason"]
 
 
-def test_a_run_that_fails_is_told_to_programs_as_well(database: Database, url: str) -> None:
+def test_a_run_that_fails_is_reported_to_programs_as_well(database: Database, url: str) -> None:
     put_rows(database, stock_events, reservation("event_7", stock_item_id="gone"))
 
     result = called("run", "--json", "--strict", database_url=url)
@@ -193,11 +193,11 @@ def test_what_is_due_is_judged_at_the_time_that_is_given(database: Database, url
         ),
     ],
 )
-def test_a_call_that_is_wrong_is_told_in_one_sentence(arguments: list[str], sentence: str) -> None:
+def test_a_call_that_is_wrong_is_reported_in_one_sentence(arguments: list[str], sentence: str) -> None:
     assert refused("run", *arguments) == sentence
 
 
-def test_a_limit_on_what_takes_none_is_told_with_what_takes_one() -> None:
+def test_a_limit_on_what_takes_none_is_reported_with_what_takes_one() -> None:
     assert refused("run", "--limit", "stock_reservations=1").startswith("'stock_reservations' takes no limit: write ")
 
 
@@ -214,7 +214,7 @@ def test_a_limit_on_what_takes_none_is_told_with_what_takes_one() -> None:
         ("database_url", f"postgresql://shop:{PASSWORD}@127.0.0.1:1/shop", "the shop's database: connection failed"),
     ],
 )
-def test_a_setting_that_is_wrong_is_told_in_one_sentence_without_its_secret(name: str, value: str, start: str) -> None:
+def test_an_invalid_setting_is_reported_in_one_sentence_without_its_secret(name: str, value: str, start: str) -> None:
     sentence = refused("run", **{name: value})
 
     assert sentence.startswith(start)
@@ -222,7 +222,7 @@ def test_a_setting_that_is_wrong_is_told_in_one_sentence_without_its_secret(name
     assert "\n" not in sentence
 
 
-def test_a_database_that_is_no_sites_is_told_and_left_alone(tmp_path: Path) -> None:
+def test_a_database_that_is_no_sites_is_reported_and_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "empty.db"
     file.touch()
 
@@ -230,7 +230,7 @@ def test_a_database_that_is_no_sites_is_told_and_left_alone(tmp_path: Path) -> N
     assert file.stat().st_size == 0
 
 
-def test_a_site_of_another_plugin_id_is_told_with_the_ids_it_has(database: Database, url: str) -> None:
+def test_a_site_of_another_plugin_id_is_reported_with_the_ids_it_has(database: Database, url: str) -> None:
     put(database, "ops", webhook())
 
     assert "has some of 'mika'" in refused("run", database_url=url, plugin_id="mikka")
@@ -244,7 +244,7 @@ def test_a_variable_that_is_no_setting_is_a_warning_and_the_run_goes_on() -> Non
 
 
 @pytest.mark.parametrize("home", ["missing", "/nowhere/at/all"])
-def test_a_dagster_home_that_is_no_folder_is_told(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dagster_home_that_is_no_folder_is_reported(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", home)
 
     assert refused("run").startswith(f"DAGSTER_HOME is '{home}': set it to the absolute path of a folder")
@@ -288,7 +288,7 @@ def test_preparing_makes_our_own_tables_in_a_site_that_has_none(database: Databa
         assert prepared.has_acp_sessions
 
 
-def test_preparing_without_a_database_is_told() -> None:
+def test_preparing_without_a_database_is_reported() -> None:
     assert refused("db", "prepare") == "MIKA_DATABASE_URL is not set: there is no database to open"
 
 

@@ -12,7 +12,7 @@ from mika_ops.config.validators import LIMITED_SUBTASKS, require_time
 SQLITE = "sqlite:///shop.db"
 
 
-def told_of(**values: Any) -> str:
+def errors_of(**values: Any) -> str:
     with pytest.raises(SettingsError) as error:
         load_settings(**values)
     return str(error.value)
@@ -149,8 +149,8 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         ),
     ],
 )
-def test_a_wrong_value_is_told_in_one_sentence_that_names_its_variable(values: dict[str, Any], sentence: str) -> None:
-    assert told_of(**values) == sentence
+def test_an_invalid_value_is_reported_with_its_variable_in_one_sentence(values: dict[str, Any], sentence: str) -> None:
+    assert errors_of(**values) == sentence
 
 
 @pytest.mark.parametrize(
@@ -163,12 +163,12 @@ def test_a_wrong_value_is_told_in_one_sentence_that_names_its_variable(values: d
         ({"limits": {"email_outbox": "many"}}, "MIKA_LIMITS[email_outbox]: Input should be a valid integer"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_variable_first(values: dict[str, Any], start: str) -> None:
-    told = told_of(**values)
+def test_a_wrong_value_is_reported_with_its_variable_first(values: dict[str, Any], start: str) -> None:
+    message = errors_of(**values)
 
-    assert told.startswith(start)
-    assert told.count("\n") == 0
-    assert told.count("MIKA_") == 1
+    assert message.startswith(start)
+    assert message.count("\n") == 0
+    assert message.count("MIKA_") == 1
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -181,10 +181,10 @@ def test_a_line_break_at_the_end_of_a_variable_is_ignored(end: str, monkeypatch:
     assert (settings.site_name, settings.shards) == ("Tea & Co", 2)
 
 
-def test_a_folder_for_emails_that_is_a_file_is_told() -> None:
+def test_a_folder_for_emails_that_is_a_file_is_reported() -> None:
     Path("emails").write_text("")
 
-    assert told_of(email_directory="emails", database_url=SQLITE).startswith("MIKA_EMAIL_DIRECTORY: emails is a file")
+    assert errors_of(email_directory="emails", database_url=SQLITE).startswith("MIKA_EMAIL_DIRECTORY: emails is a file")
 
 
 @pytest.mark.parametrize(
@@ -200,17 +200,17 @@ def test_a_folder_for_emails_that_is_a_file_is_told() -> None:
         ({"email_lease_minutes": 0.5, "smtp_timeout_seconds": 20}, "MIKA_EMAIL_LEASE_MINUTES is too short"),
     ],
 )
-def test_settings_that_do_not_fit_together_are_told_in_one_sentence(values: dict[str, Any], sentence: str) -> None:
-    told = told_of(**values)
+def test_settings_that_do_not_fit_together_are_reported_in_one_sentence(values: dict[str, Any], sentence: str) -> None:
+    message = errors_of(**values)
 
-    assert told.startswith(sentence)
-    assert told.count("\n") == 0
+    assert message.startswith(sentence)
+    assert message.count("\n") == 0
 
 
-def test_every_wrong_variable_is_told_on_a_line_of_its_own() -> None:
-    told = told_of(maintenance_schedule="x", locale="zz_QQ", time_budget_seconds=-1)
+def test_every_wrong_variable_is_reported_on_a_line_of_its_own() -> None:
+    message = errors_of(maintenance_schedule="x", locale="zz_QQ", time_budget_seconds=-1)
 
-    assert [line.partition(":")[0] for line in told.splitlines()] == [
+    assert [line.partition(":")[0] for line in message.splitlines()] == [
         "MIKA_MAINTENANCE_SCHEDULE",
         "MIKA_TIME_BUDGET_SECONDS",
         "MIKA_LOCALE",
@@ -218,32 +218,32 @@ def test_every_wrong_variable_is_told_on_a_line_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "email_outbox=25", "{'email_outbox': 25}"])
-def test_limits_that_are_no_json_are_told_with_how_to_write_them(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_that_are_no_json_are_reported_with_an_example(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIKA_LIMITS", text)
 
-    assert told_of() == 'MIKA_LIMITS is not JSON: write it as {"email_outbox": 25}'
+    assert errors_of() == 'MIKA_LIMITS is not JSON: write it as {"email_outbox": 25}'
 
 
 @pytest.mark.parametrize("text", ["[]", "25", '"email_outbox"'])
-def test_limits_that_are_json_of_another_kind_are_told(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_that_are_json_of_another_kind_are_reported(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIKA_LIMITS", text)
 
-    assert told_of().startswith("MIKA_LIMITS: ")
+    assert errors_of().startswith("MIKA_LIMITS: ")
 
 
 @pytest.mark.parametrize(
-    ("variable", "told"),
+    ("variable", "message"),
     [
         ("MIKA_DATABSE_URL", "MIKA_DATABSE_URL is no setting: did you mean MIKA_DATABASE_URL?"),
         ("mika_stmp_url", "MIKA_STMP_URL is no setting: did you mean MIKA_SMTP_URL?"),
         ("MIKA_QUX", "MIKA_QUX is no setting"),
     ],
 )
-def test_a_variable_that_is_no_setting_is_told_with_the_one_it_may_be(variable: str, told: str) -> None:
-    assert unknown_variables({variable: "x", "PATH": "/bin", "MIKA_LIMITS": "{}"}) == [told]
+def test_a_variable_that_is_no_setting_is_reported_with_the_one_it_may_be(variable: str, message: str) -> None:
+    assert unknown_variables({variable: "x", "PATH": "/bin", "MIKA_LIMITS": "{}"}) == [message]
 
 
-def test_a_variable_of_the_dotenv_file_that_is_no_setting_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_of_the_dotenv_file_that_is_no_setting_is_reported_too(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("MIKA_SIDE_NAME=x\n")
     monkeypatch.setenv("MIKA_LOKALE", "en")
 
@@ -253,7 +253,7 @@ def test_a_variable_of_the_dotenv_file_that_is_no_setting_is_told_too(monkeypatc
     ]
 
 
-def test_a_known_variable_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_variable_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.setenv(f"MIKA_{name.upper()}", "")
 
@@ -261,7 +261,7 @@ def test_a_known_variable_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "12:00", "0001-01-01T00:00:00+14:00"])
-def test_a_time_that_is_none_is_told_with_how_to_write_one(text: str) -> None:
+def test_a_time_that_is_none_is_reported_with_how_to_write_one(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no time: write ISO 8601, such as 2026-03-01T12:00:00Z$"):
         require_time(text)
 
@@ -327,19 +327,19 @@ class TestSecretsByFile:
         assert load_settings().plugin_id == "linked"
         assert unknown_variables() == []
 
-    def test_a_folder_that_is_not_there_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_that_is_not_there_is_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MIKA_SECRETS_DIRECTORY", "/nowhere")
 
-        assert told_of() == (
+        assert errors_of() == (
             "MIKA_SECRETS_DIRECTORY: /nowhere is no folder that can be read: name the folder that the secrets are in"
         )
 
-    def test_a_file_that_is_no_text_is_told_without_what_it_holds(self, secrets: Path) -> None:
+    def test_a_file_that_is_no_text_is_reported_without_what_it_holds(self, secrets: Path) -> None:
         (secrets / "mika_admin_api_token").write_bytes(b"\xe9secret")
 
-        assert told_of() == f"MIKA_ADMIN_API_TOKEN: its file in {secrets} cannot be read: it is not UTF-8"
+        assert errors_of() == f"MIKA_ADMIN_API_TOKEN: its file in {secrets} cannot be read: it is not UTF-8"
 
-    def test_a_file_that_may_not_be_read_is_told(self, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_that_may_not_be_read_is_reported(self, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (secrets / "mika_admin_api_token").write_text("token")
 
         def refuse(self: Path, *_: Any, **__: Any) -> str:
@@ -347,9 +347,9 @@ class TestSecretsByFile:
 
         monkeypatch.setattr(Path, "read_text", refuse)  # root, who may run the tests, can read every file
 
-        assert told_of() == f"MIKA_ADMIN_API_TOKEN: its file in {secrets} cannot be read: Permission denied"
+        assert errors_of() == f"MIKA_ADMIN_API_TOKEN: its file in {secrets} cannot be read: Permission denied"
 
-    def test_a_file_whose_name_is_no_setting_is_told_with_the_one_it_may_be(self, secrets: Path) -> None:
+    def test_a_file_whose_name_is_no_setting_is_reported_with_the_one_it_may_be(self, secrets: Path) -> None:
         (secrets / "mika_smtp_pasword").write_text("x")
         (secrets / "dagster_postgres_password").write_text("x")
 
@@ -372,4 +372,4 @@ def test_a_removed_variable_is_rejected_with_its_replacement(
         Path(".env").write_text(f"{prefix}ALERT_SILENCE_MINUTES=120\n")
 
     expected = f"{prefix}ALERT_SILENCE_MINUTES was renamed: use {prefix}ALERT_NO_RUN_MINUTES"
-    assert told_of(shop=shop) == expected
+    assert errors_of(shop=shop) == expected

@@ -62,7 +62,7 @@ class TestSweeps:
         late = sweep(shop, shard=second, helps=True)
         late.change(sent)
         assert late.changed == 0
-        # Each malformed one is told by the shard that it is in.
+        # Each malformed one is reported by the shard that it is in.
         assert helping.malformed + late.malformed == 3
 
     def test_its_own_come_first(self) -> None:

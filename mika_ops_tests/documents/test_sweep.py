@@ -113,7 +113,7 @@ def test_documents_are_taken_in_batches(count: int, sizes: list[int]) -> None:
     ("limit", "scanned", "has_more"),
     [(0, 0, True), (1, 1, True), (4, 4, True), (5, 5, False), (6, 5, False), (None, 5, False)],
 )
-def test_a_limit_is_obeyed_exactly_and_more_is_told_exactly(
+def test_a_limit_is_obeyed_exactly_and_more_is_reported_exactly(
     limit: int | None, scanned: int, has_more: bool, size: int
 ) -> None:
     batches, done = swept(shelf(5), size=size, limit=limit)
@@ -157,8 +157,8 @@ def test_malformed_documents_do_not_use_up_the_limit() -> None:
 def test_malformed_documents_are_counted_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
     _batches, done = swept(shelf(1, malformed=2))
     assert (done.malformed, done.malformed_ids) == (2, ("a000", "a001"))
-    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert told == "the sweep: left 2 malformed documents of ops alone; fix or remove them: a000, a001"
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert message == "the sweep: left 2 malformed documents of ops alone; fix or remove them: a000, a001"
 
 
 def test_of_many_malformed_documents_the_first_are_named() -> None:
@@ -211,8 +211,8 @@ def test_a_long_sweep_tells_how_far_it_is(caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level(logging.INFO)
     seconds = iter([100.0, 104.9, 105.0, 105.0, 106.0, 106.0])
     swept(shelf(6), size=2, timer=lambda: next(seconds))
-    told = [record.getMessage() for record in caplog.records]
-    assert told == ["the sweep: 4 done, 1/s"]
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["the sweep: 4 done, 1/s"]
 
 
 def test_a_short_sweep_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:

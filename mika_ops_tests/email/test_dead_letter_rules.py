@@ -83,7 +83,7 @@ def test_another_document_is_no_dead_letter(other: Document) -> None:
     assert not rules.skipped_letters().takes({**other, "status": "skipped"})
 
 
-def test_dead_letters_are_told_apart_by_kind() -> None:
+def test_dead_letters_are_distinguished_by_kind() -> None:
     of_links = rules.dead_letters(("magic_link", "download")).at(NOW)
     assert of_links.takes(failed_email(kind="magic_link"))
     assert of_links.takes(failed_email(kind="download"))
@@ -125,7 +125,7 @@ def test_an_email_whose_attempts_cannot_be_counted_is_malformed(count: object) -
 
 
 @pytest.mark.parametrize("document", [failed_email(), email(status="skipped"), email(status="skipped", attemptCount=5)])
-def test_an_email_that_failed_for_good_or_was_skipped_may_be_requeued(document: Document) -> None:
+def test_an_email_that_failed_permanently_or_was_skipped_may_be_requeued(document: Document) -> None:
     assert why_not(document) is None
 
 

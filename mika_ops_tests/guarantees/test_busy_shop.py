@@ -1,4 +1,4 @@
-"""Beside a storefront that writes a hundred times a second, nobody's change is lost and nobody is told of a lock."""
+"""Beside a storefront that writes a hundred times a second, no change is lost and no lock is reported."""
 
 import pytest
 
@@ -40,8 +40,8 @@ def test_neither_side_loses_a_change_or_sees_a_lock(mode: str, request: pytest.F
             reserved = {id_: item["quantity_reserved"] for id_, item in rows_of(shop, stock_items).items()}
 
         assert storefront.errors == []
-        told = [outcome_facts(told) for report in reports for told in report.subtasks.values()]
-        assert [each for each in told if "error" in each or each.get("failed")] == []
+        facts = [outcome_facts(outcome) for report in reports for outcome in report.subtasks.values()]
+        assert [each for each in facts if "error" in each or each.get("failed")] == []
         assert {id_: documents[id_].get("note") for id_ in storefront.notes} == storefront.notes
         assert {documents[id_]["status"] for id_ in EDITED} == {"sent", "failed", "completed"}
         assert {documents[id_]["status"] for id_ in storefront.mails} == {"sent"}

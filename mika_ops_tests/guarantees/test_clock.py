@@ -28,8 +28,8 @@ def test_two_runs_of_the_same_planned_time_do_everything_once(url: str) -> None:
 
         assert outcome_facts(first.subtasks["email_outbox"])["sent"] == EMAILS
         assert not any(
-            outcome_facts(told).get(count)
-            for told in second.subtasks.values()
+            outcome_facts(outcome).get(count)
+            for outcome in second.subtasks.values()
             for count in ("sent", "purged", "completed")
         )
         assert len(world.mailroom.deliveries) == EMAILS

@@ -131,7 +131,7 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(postgres_sites: S
         finally:
             stop.set()
             cutter.join()
-        assert {name: told for name, told in errors(first).items() if "the shop's database: " not in told} == {}
+        assert {name: error for name, error in errors(first).items() if "the shop's database: " not in error} == {}
 
         recovers(world, runs_before=1)
 
@@ -154,7 +154,7 @@ def test_a_table_that_somebody_holds_fails_what_needs_it_alone(
 
 
 @pytest.mark.thorough
-def test_a_standby_by_mistake_is_told_and_nothing_is_changed(own_server: OwnServer) -> None:
+def test_a_standby_by_mistake_is_reported_and_nothing_is_changed(own_server: OwnServer) -> None:
     with shop_at_work(own_server.url) as world:
         before = world.state()
         (Path(own_server.server.pgdata) / "standby.signal").touch()
@@ -162,14 +162,14 @@ def test_a_standby_by_mistake_is_told_and_nothing_is_changed(own_server: OwnServ
         failed = errors(maintained(world, **WITHOUT_THE_SITE))
 
         assert len(failed) >= ON_THE_DATABASE
-        assert all("read-only transaction" in told or "during recovery" in told for told in failed.values()), failed
+        assert all("read-only transaction" in error or "during recovery" in error for error in failed.values()), failed
         assert world.mailroom.deliveries == []
         assert world.state() == before
         own_server.control("promote")
         recovers(world, runs_before=1)
 
 
-def test_a_file_that_may_not_be_written_is_told_and_nothing_is_changed() -> None:
+def test_a_file_that_may_not_be_written_is_reported_and_nothing_is_changed() -> None:
     with folder_for_everybody() as folder, shop_at_work(SqliteSites(folder).new()) as world:
         before = world.state()
         run_once(Shop(isolated_settings()))  # Imports what only root may read.
@@ -177,7 +177,7 @@ def test_a_file_that_may_not_be_written_is_told_and_nothing_is_changed() -> None
             failed = errors(maintained(world, **WITHOUT_THE_SITE))
 
         assert len(failed) >= ON_THE_DATABASE
-        assert all("readonly database" in told for told in failed.values())
+        assert all("readonly database" in error for error in failed.values())
         assert world.state() == before
         recovers(world, runs_before=1)
 
@@ -195,7 +195,7 @@ def test_a_disk_that_is_full_fails_what_needs_room_and_half_writes_nothing(sqlit
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
         assert failed
-        assert all("the shop's database: " in told for told in failed.values()), failed
+        assert all("the shop's database: " in error for error in failed.values()), failed
         recovers(world, runs_before=1)
 
 
@@ -215,7 +215,7 @@ def test_a_disk_that_is_full_under_postgres_fails_what_needs_room_and_half_write
         failed = errors(maintained(world, **WITHOUT_THE_SITE))
 
         assert failed
-        assert all("the shop's database: " in told for told in failed.values()), failed
+        assert all("the shop's database: " in error for error in failed.values()), failed
         with connected(url) as connection:
             connection.execute("DROP TABLE filler")
         recovers(world, runs_before=1)
@@ -271,7 +271,7 @@ def test_a_file_that_is_locked_for_ever_fails_what_writes_and_nothing_is_changed
             failed = errors(maintained(world, **WITHOUT_THE_SITE))
 
         assert len(failed) >= ON_THE_DATABASE
-        assert all("database is locked" in told for told in failed.values())
+        assert all("database is locked" in error for error in failed.values())
         assert world.mailroom.deliveries == []
         assert world.state() == before
         recovers(world, runs_before=1)
@@ -286,14 +286,14 @@ def test_a_file_that_cannot_be_opened_stops_the_run_before_anything_is_done(
     with shop_at_work(url) as world, closing(sqlite3.connect(path_of(url), isolation_level=None)) as holder:
         if gone == "exclusively locked":
             holder.execute("BEGIN EXCLUSIVE")
-            told = "database is locked"
+            error = "database is locked"
         elif gone == "missing":
             path_of(url).unlink()
-            told = "does not exist"
+            error = "does not exist"
         else:
             path_of(url).write_bytes(b"no database " * 1_000)
-            told = "file is not a database"
-        with pytest.raises(UnusableDatabase, match=told):
+            error = "file is not a database"
+        with pytest.raises(UnusableDatabase, match=error):
             maintained(world)
         assert path_of(url).exists() == (gone != "missing")
         assert world.mailroom.deliveries == []
@@ -313,4 +313,4 @@ def test_a_corrupt_file_fails_in_sentences_and_never_in_a_crash(sqlite_sites: Si
         except UnusableDatabase as refused:
             assert "malformed" in str(refused)  # noqa: PT017 - either is a clear answer
         assert report is None or errors(report)
-        assert report is None or all("malformed" in told or "corrupt" in told for told in errors(report).values())
+        assert report is None or all("malformed" in error or "corrupt" in error for error in errors(report).values())

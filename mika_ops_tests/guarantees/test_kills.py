@@ -18,7 +18,7 @@ from mika_ops_tests.guarantees.runner import Runner, runner
 pytestmark = pytest.mark.thorough  # a series of kills of whole runs
 
 LEASES_LAPSE = timedelta(minutes=10)
-"""The time between two runs, as they are told it: longer than any lease."""
+"""The time between two runs by their clock: longer than any lease."""
 
 KILLS_OF_A_SHOP = 5
 

@@ -32,7 +32,7 @@ class Held:
 
 
 @dataclass
-class Told:
+class EmailModel:
     """What the model knows of one email."""
 
     sent: bool = False
@@ -50,7 +50,7 @@ class Leases(RuleBasedStateMachine):
         self.now = datetime(2026, 3, 1, 12, tzinfo=UTC)
         names = ("email_1", "email_2", "email_3")
         self.documents: dict[str, Document] = {name: builders.email(name, maxAttempts=ATTEMPTS) for name in names}
-        self.told = {name: Told() for name in names}
+        self.models = {name: EmailModel() for name in names}
         self.leases = 0
 
     @property
@@ -69,7 +69,7 @@ class Leases(RuleBasedStateMachine):
         before = self.documents[name]
         if not email.DUE.at(self.stamp).takes(before):
             return Held(name, "none", before)
-        assert not self.told[name].sent
+        assert not self.models[name].sent
         holder = record_of(before).get("leaseKey")
         assert holder is None or not email.holds_lease(before, key=holder, now=self.stamp)
         self.leases += 1
@@ -84,7 +84,7 @@ class Leases(RuleBasedStateMachine):
 
     @rule(one=consumes(held))
     def a_worker_crashes(self, one: Held) -> None:
-        """Forget what it held: nobody is told."""
+        """Lose the lease without a record."""
 
     @rule(one=consumes(held))
     def a_worker_records(self, one: Held) -> None:
@@ -93,7 +93,7 @@ class Leases(RuleBasedStateMachine):
         if one.taken:
             if holds or not email.is_sent(document):
                 self.documents[one.id] = email.sent(document, now=self.stamp, provider_message_id="x")
-            self.told[one.id].sent = True
+            self.models[one.id].sent = True
         elif holds:
             self.documents[one.id] = email.failed(
                 document, error="refused", now=self.stamp, retry_after=email.retry_delay(1)
@@ -117,8 +117,8 @@ class Leases(RuleBasedStateMachine):
 
     @invariant()
     def an_email_that_is_recorded_as_sent_stays_so(self) -> None:
-        for id_, told in getattr(self, "told", {}).items():
-            if told.sent:
+        for id_, model in getattr(self, "models", {}).items():
+            if model.sent:
                 assert self.documents[id_]["status"] == "sent"
                 assert not email.DUE.at("2999-01-01T00:00:00.000Z").takes(self.documents[id_])
 

@@ -133,7 +133,7 @@ def test_good_documents_are_all_done_whatever_lies_among_them(
     settings = isolated_settings(database_url=url, email_directory=tmp_path, email_concurrency=4)
     report = run_once(Shop(settings), now=to_timestamp(utc_now()))
 
-    assert {told.status for told in report.subtasks.values()} == {"completed", "skipped"}
+    assert {outcome.status for outcome in report.subtasks.values()} == {"completed", "skipped"}
     ops = documents_of(database, "ops")
     good = Counter((each["type"], each["status"]) for id_, each in ops.items() if "poison" not in id_)
     assert good["email", "sent"] == 40
@@ -167,8 +167,8 @@ def test_a_request_with_a_key_that_nobody_can_look_for_fails_alone(sqlite_sites:
     assert report.subtasks["account_delete_requests"].status == "completed"
     assert fine["status"] == "completed"
     assert odd_one["status"] == "failed"
-    told = "nothing can be found by its userId: fix it, then queue the request again"
-    assert odd_one["record"]["lastError"] == told
+    error = "nothing can be found by its userId: fix it, then queue the request again"
+    assert odd_one["record"]["lastError"] == error
 
 
 @pytest.mark.parametrize("order_id", [HALF_A_PAIR, "a\0b"])

@@ -87,7 +87,7 @@ def test_a_site_whose_tables_have_more_columns_is_maintained_and_they_stay(datab
 
     with shop_at_work(url) as world:
         report = run_once(Shop(isolated_settings(**world.settings)))
-        assert {told.status for told in report.subtasks.values()} == {"completed"}
+        assert {outcome.status for outcome in report.subtasks.values()} == {"completed"}
         assert world.broken_promises(interruptions=0) == []
 
     with database.reading() as connection:
@@ -113,7 +113,7 @@ def test_a_site_that_lacks_indexes_is_maintained_all_the_same(database: Database
 
     with shop_at_work(url) as world:
         report = run_once(Shop(isolated_settings(**world.settings)))
-        assert {told.status for told in report.subtasks.values()} == {"completed"}
+        assert {outcome.status for outcome in report.subtasks.values()} == {"completed"}
         assert world.broken_promises(interruptions=0) == []
 
     assert len(dropped) > 2

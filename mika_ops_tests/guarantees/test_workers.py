@@ -105,7 +105,7 @@ def test_a_worker_that_is_lost_mid_drain_costs_nothing(broker: str, postgres_sit
     assert [status for status, _tags in tags_and_statuses(tmp_path)] == ["SUCCESS", "SUCCESS"]
 
 
-def test_a_broker_that_is_down_is_told_in_a_sentence_and_nothing_is_changed(
+def test_a_broker_that_is_down_is_reported_in_a_sentence_and_nothing_is_changed(
     postgres_sites: Sites, tmp_path: Path
 ) -> None:
     with shop_at_work(postgres_sites.new()) as world:
@@ -114,9 +114,9 @@ def test_a_broker_that_is_down_is_told_in_a_sentence_and_nothing_is_changed(
         settings = environment(world, executor="celery", celery_broker_url=broker)
         assert start_run("mika_ops.definitions", tmp_path, settings).wait(timeout=60) != 0
         assert world.state() == before
-    told = (tmp_path / "run.log").read_text()
-    assert "Nothing was changed: the broker of MIKA_CELERY_BROKER_URL cannot be reached" in told
-    assert "secret" not in told
+    log = (tmp_path / "run.log").read_text()
+    assert "Nothing was changed: the broker of MIKA_CELERY_BROKER_URL cannot be reached" in log
+    assert "secret" not in log
     assert [status for status, _tags in tags_and_statuses(tmp_path)] == ["FAILURE"]
 
 

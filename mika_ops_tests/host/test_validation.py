@@ -58,7 +58,7 @@ def wrong(**components: object) -> str:
     return str(refused.value)
 
 
-def test_a_piece_that_lacks_a_method_is_refused_by_its_name_when_the_definitions_are_built() -> None:
+def test_a_component_that_lacks_a_method_is_refused_by_its_name_when_the_definitions_are_built() -> None:
     class Half:
         def candidates(self, selection: object, *, after: object, limit: int) -> list[object]:
             return []
@@ -71,7 +71,7 @@ def test_a_piece_that_lacks_a_method_is_refused_by_its_name_when_the_definitions
     )
 
 
-def test_every_wrong_piece_is_told() -> None:
+def test_every_wrong_component_is_reported() -> None:
     message = wrong(stock=object(), admin_api="https://shop.example", alert_sink=print)
     assert [line.partition(" is ")[0] for line in message.splitlines()] == [
         "Host(stock)",
@@ -106,7 +106,7 @@ def test_a_host_that_fits_is_taken_as_it_is() -> None:
     assert validate_host(host) is host
 
 
-def test_functions_stand_for_pieces_with_one_method() -> None:
+def test_functions_stand_for_components_with_one_method() -> None:
     asked: list[dict[str, object]] = []
 
     def release(*, due: str, now: str, out_of_time: object) -> ReleasedReservations:
@@ -132,7 +132,7 @@ def test_a_function_cannot_stand_for_several_methods() -> None:
         from_function(EphemeralPurge, cast("Any", 5))
 
 
-def test_a_piece_is_made_when_a_run_needs_it_and_once_in_a_process() -> None:
+def test_a_component_is_made_when_a_run_needs_it_and_once_in_a_process() -> None:
     host = Host(ephemeral_purge=lazily(Purge))
     build_definitions(host=host, settings=isolated_settings())
     assert Purge.made == []
@@ -141,7 +141,7 @@ def test_a_piece_is_made_when_a_run_needs_it_and_once_in_a_process() -> None:
     assert not Purge.made[0].closed
 
 
-def test_a_piece_that_was_made_and_lacks_a_method_fails_the_run_before_anything_is_changed() -> None:
+def test_a_component_that_was_made_and_lacks_a_method_fails_the_run_before_anything_is_changed() -> None:
     def my_stock() -> object:
         return object()
 
@@ -151,7 +151,7 @@ def test_a_piece_that_was_made_and_lacks_a_method_fails_the_run_before_anything_
     assert not run_job(host).success
 
 
-def test_a_piece_that_cannot_be_made_is_told_without_what_is_secret() -> None:
+def test_a_component_that_cannot_be_made_is_reported_without_what_is_secret() -> None:
     def my_stock() -> Purge:
         raise RuntimeError("connect failed: postgresql://shop:hunter2@db/x for bob@example.test")
 
@@ -200,7 +200,7 @@ def test_making_takes_a_function() -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "context manager"])
-def test_a_piece_is_closed_when_the_process_ends(how: str, tmp_path: Path) -> None:
+def test_a_component_is_closed_when_the_process_ends(how: str, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     code = f"""
 from contextlib import contextmanager

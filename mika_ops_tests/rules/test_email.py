@@ -268,7 +268,7 @@ def test_no_email_is_both_due_and_stuck(attempts: int, expires_at: object, next_
     assert not (is_due(document) and is_stuck(document))
 
 
-def test_a_reclaimed_email_has_failed_for_good() -> None:
+def test_a_reclaimed_email_has_failed_permanently() -> None:
     document = rules.reclaimed(stuck_email(leaseKey="k", leasedAt=BEFORE, nextAttemptAt=BEFORE), now=NOW)
     assert (document["status"], document["record"]["lastError"]) == ("failed", rules.LEASES_EXHAUSTED)
     assert not {*LEASE_FIELDS, "nextAttemptAt"} & set(document["record"])

@@ -112,7 +112,7 @@ def test_rows_that_are_due_are_counted_since_their_oldest(database: Database) ->
     assert found.total == 7
 
 
-def test_the_oldest_of_several_is_told(database: Database) -> None:
+def test_the_oldest_of_several_is_reported(database: Database) -> None:
     put(database, "ops", *(email(time, nextAttemptAt=time) for time in (NOW, EARLIER, BEFORE)))
     assert backlog(database).due["email_outbox"] == Due(3, EARLIER)
 
@@ -145,7 +145,7 @@ def failed(database: Database) -> Mapping[str, Due]:
         ("stuck_workflows", workflow(status="failed", attemptCount=1)),
     ],
 )
-def test_what_failed_for_good_waits_for_a_person_since_it_was_made(
+def test_a_permanent_failure_needs_manual_action_since_it_was_created(
     subtask: str, document: Any, database: Database
 ) -> None:
     put(database, "ops", document)

@@ -211,7 +211,7 @@ def test_opening_changes_nothing(url: str) -> None:
         assert acp_sessions.name in before
 
 
-def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
+def test_a_server_that_is_not_there_is_reported_without_the_password() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -222,7 +222,7 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgres"], indirect=True)
-def test_a_wrong_password_is_told_and_not_shown(url: str) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(url: str) -> None:
     with password_wanted(url, "mika_locked_out"):
         wrong = make_url(url).set(username="mika_locked_out", password=SECRET)
         sentence = refusal(wrong.render_as_string(hide_password=False))

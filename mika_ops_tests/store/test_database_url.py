@@ -127,10 +127,10 @@ def test_every_option_of_libpq_is_accepted(option: str) -> None:
     ],
 )
 def test_an_option_without_a_meaning_is_named_with_the_way_out(options: str, sentence: str) -> None:
-    told = refusal(f"postgresql://mika:secret@db.example/shop?{options}")
+    message = refusal(f"postgresql://mika:secret@db.example/shop?{options}")
 
-    assert told.startswith("MIKA_DATABASE_URL has ")
-    assert sentence in told
+    assert message.startswith("MIKA_DATABASE_URL has ")
+    assert sentence in message
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_option_without_a_meaning_is_named_with_the_way_out(options: str, sen
         ("mysql://mika:secret@db.example/shop", "names a mysql database"),
     ],
 )
-def test_what_cannot_be_read_is_told(url: str, sentence: str) -> None:
+def test_what_cannot_be_read_is_reported(url: str, sentence: str) -> None:
     assert refusal(url).startswith(f"MIKA_DATABASE_URL {sentence}")
 
 

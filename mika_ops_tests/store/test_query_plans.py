@@ -61,7 +61,7 @@ def scans(database: Database, statement: Statement) -> list[str]:
         with database.reading() as connection:
             steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.sql}", statement.parameters).all()
         return [step.detail for step in steps if TABLE in step.detail and not _looks_up(step.detail)]
-    return [told for node in _plan(database, statement) if (told := _scan(node))]
+    return [scan for node in _plan(database, statement) if (scan := _scan(node))]
 
 
 def _plan(database: Database, statement: Statement) -> list[dict[str, Any]]:
@@ -137,7 +137,7 @@ def outcomes(database: Database, clock: Clock) -> Iterator[tuple[str, Outcome]]:
 
 def all_scans(database: Database, statements: list[Statement]) -> dict[str, list[str]]:
     assert statements, "there is something to look at"
-    return {statement.sql: told for statement in statements if (told := scans(database, statement))}
+    return {statement.sql: found for statement in statements if (found := scans(database, statement))}
 
 
 def test_no_statement_of_a_run_reads_through_the_documents(seen: Seen) -> None:

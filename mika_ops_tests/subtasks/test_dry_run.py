@@ -205,7 +205,7 @@ def test_where_the_site_releases_its_stock_the_site_decides(database: Database) 
     assert plan_of(host)["stock_reservations"] == Preview(note="the site decides what is due")
 
 
-def test_what_is_missing_is_told_as_the_run_tells_it() -> None:
+def test_what_is_missing_is_reported_as_by_the_run() -> None:
     plan = plan_of(Host())
     assert plan == {subtask.name: Skipped(reason=skip_reason(subtask, ()) or "") for subtask in SUBTASKS}
 
@@ -217,6 +217,6 @@ def test_what_was_not_chosen_is_reported_whether_or_not_it_is_configured(databas
     assert plan == {**skipped, "stuck_emails": Preview(0, 0)}
 
 
-def test_a_host_that_brings_no_backlog_is_told_that_nobody_knows(database: Database) -> None:
+def test_without_a_backlog_of_the_host_the_counts_are_unknown(database: Database) -> None:
     host = replace(whole_host(database), backlog=None)
     assert plan_of(host)["stuck_emails"] == Preview(note="no backlog reader counts what is due")

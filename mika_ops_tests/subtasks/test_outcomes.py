@@ -48,7 +48,7 @@ def test_the_nine_run_in_the_order_of_mikas_own_maintenance() -> None:
 
 
 @pytest.mark.parametrize("each", SUBTASKS, ids=lambda each: each.name)
-def test_a_subtask_needs_only_pieces_that_a_host_has(each: Subtask) -> None:
+def test_a_subtask_needs_only_components_that_a_host_has(each: Subtask) -> None:
     names = set(each.components)
     assert names
     assert names <= set(COMPONENTS)
@@ -64,13 +64,13 @@ def test_a_subtask_without_what_it_needs_is_skipped_and_says_which_setting_ends_
     assert "MIKA_" in outcome.reason
 
 
-def test_one_of_several_alternative_pieces_is_enough(clock: Clock) -> None:
+def test_one_of_several_alternative_components_is_enough(clock: Clock) -> None:
     either = subtask(lambda *_: Counted(done=1), needs=(("reservation_release", "admin_api"),))
     host = Host(admin_api=object())  # type: ignore[arg-type]
     assert isinstance(outcome_of(either, host, clock, RunOptions()), Completed)
 
 
-def test_all_missing_pieces_are_named_at_once(clock: Clock) -> None:
+def test_all_missing_components_are_named_at_once(clock: Clock) -> None:
     outcome = outcome_of(subtask(lambda *_: Counted(), needs=(("ops",), ("admin_api",))), Host(), clock, RunOptions())
     assert isinstance(outcome, Skipped)
     assert "ops and admin_api" in outcome.reason
@@ -129,7 +129,7 @@ def test_an_interruption_is_no_failure_and_passes_through(interruption: type[Bas
         outcome_of(subtask(run), Host(), clock, RunOptions())
 
 
-def test_counts_and_ids_are_told_apart() -> None:
+def test_counts_and_ids_are_distinguished() -> None:
     result = Counted(done=2, has_more=True, failed_ids=("a", "b"))
     assert result.counts() == {"done": 2, "has_more": True}
     assert result.named_ids() == {"failed_ids": ("a", "b")}

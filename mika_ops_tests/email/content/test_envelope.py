@@ -133,7 +133,7 @@ class TestWhateverTheDocument:
         (envelope.text + envelope.html).encode()
 
     @given(st.dictionaries(st.text(), JSON), JSON)
-    def test_any_object_at_all_is_told_apart(self, document: Document, record: object) -> None:
+    def test_any_object_at_all_is_distinguished(self, document: Document, record: object) -> None:
         for kind in ("magic_link", "order_confirmation"):
             with pytest.raises((EmailSkipped, EmailUnrenderable)):
                 render({**document, "kind": kind, "record": record}, document)

@@ -48,7 +48,7 @@ class TestReplacing:
         assert envelope.text == f"Komm herein: {SECRET} (sign_in)"
         assert "Use this link to sign in" in envelope.html
 
-    def test_a_subject_can_be_replaced_and_is_told_to_the_others(self, folder: Path) -> None:
+    def test_a_subject_can_be_replaced_and_is_passed_to_the_others(self, folder: Path) -> None:
         (folder / "magic_link.subject.txt.j2").write_text("Anmelden bei\n{{ site_name }}\n")
         envelope = rendered(folder)
         assert envelope.subject == "Anmelden bei Tea House"
@@ -89,22 +89,22 @@ class TestReplacing:
 
 
 class TestWhatIsWrong:
-    def test_a_folder_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+    def test_a_folder_that_is_not_there_is_reported(self, tmp_path: Path) -> None:
         assert "missing, which is no folder" in refused(tmp_path / "missing")
         assert len(TemplateSet(tmp_path / "missing").problems()) == 1
 
     @pytest.mark.parametrize("source", ["{% if %}", "{{ link", "{% nonsense %}", "{{ link|nonsense }}", "{% endif %}"])
-    def test_a_template_that_does_not_compile_is_told_with_its_line(self, folder: Path, source: str) -> None:
+    def test_a_template_that_does_not_compile_is_reported_with_its_line(self, folder: Path, source: str) -> None:
         (folder / "magic_link.html.j2").write_text(f"\n\n{source}")
         error = refused(folder)
         assert error.startswith("the template magic_link.html.j2 cannot be read: line 3: ")
         assert TemplateSet(folder).problems() == [error]
 
-    def test_a_layout_that_does_not_compile_is_told_by_its_own_name(self, folder: Path) -> None:
+    def test_a_layout_that_does_not_compile_is_reported_by_its_own_name(self, folder: Path) -> None:
         (folder / "layout.html.j2").write_text("{% if %}")
         assert refused(folder).startswith("the template layout.html.j2 cannot be read: line 1: ")
 
-    def test_a_template_that_is_not_utf8_is_told(self, folder: Path) -> None:
+    def test_a_template_that_is_not_utf8_is_reported(self, folder: Path) -> None:
         (folder / "magic_link.txt.j2").write_bytes("Grüße".encode("latin-1"))
         assert refused(folder) == "the template magic_link.txt.j2 cannot be read: it is not UTF-8"
 
@@ -137,18 +137,18 @@ class TestWhatIsWrong:
 
 
 class TestUnusedFiles:
-    def test_a_file_with_an_unknown_name_is_told_with_the_closest(self, folder: Path) -> None:
+    def test_a_file_with_an_unknown_name_is_reported_with_the_closest(self, folder: Path) -> None:
         (folder / "magic_link.html").write_text("")
         (unused,) = TemplateSet(folder).unused_files()
         assert unused.startswith("magic_link.html ")
         assert unused.endswith("did you mean magic_link.html.j2?")
 
-    def test_a_file_that_is_like_none_is_told_with_all_names(self, folder: Path) -> None:
+    def test_a_file_that_is_like_none_is_reported_with_all_names(self, folder: Path) -> None:
         (folder / "zzz").write_text("")
         (unused,) = TemplateSet(folder).unused_files()
         assert "order_confirmation.subject.txt.j2" in unused
 
-    def test_files_that_are_used_and_hidden_ones_are_not_told(self, folder: Path) -> None:
+    def test_files_that_are_used_and_hidden_ones_are_not_reported(self, folder: Path) -> None:
         (folder / "magic_link.txt.j2").write_text('{% include "greeting.txt.j2" %}')
         (folder / "greeting.txt.j2").write_text("Hello")
         (folder / ".DS_Store").write_bytes(b"\x00\xff")

@@ -103,7 +103,7 @@ class TestMagicLink:
     def test_the_purpose_decides_the_subject(self, purpose: object, subject: str) -> None:
         assert render(magic_link({"link": "https://shop.test/in", "purpose": purpose})).subject == subject
 
-    def test_a_valid_expiry_is_told_in_utc(self) -> None:
+    def test_a_valid_expiry_is_stated_in_utc(self) -> None:
         metadata = {"link": "https://shop.test/in", "expiresAt": "2026-03-01T14:30:00.000+01:00"}
         envelope = render(magic_link(metadata))
         for content in (envelope.text, text_of(envelope.html)):

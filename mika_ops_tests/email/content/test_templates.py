@@ -150,7 +150,7 @@ class TestDownload:
         with pytest.raises(EmailSkipped, match=f"order_1 is {status}"):
             OPEN.render(download(orderId="order_1"), order(status=status))
 
-    def test_its_expiry_is_told(self) -> None:
+    def test_its_expiry_is_stated(self) -> None:
         for content in contents(download({"link": LINK, "expiresAt": "2026-03-01T13:30:00.000Z"})):
             assert "The link works until March 1, 2026, 1:30 PM UTC." in content.replace("\u202f", " ")
 
@@ -271,7 +271,7 @@ class TestWhateverTheDocument:
         assert all(link.startswith(("http://", "https://")) for link in links_of(envelope.html))
 
     @given(st.dictionaries(st.text(), JSON), JSON, JSON)
-    def test_any_object_at_all_is_told_apart(self, document: Document, record: object, metadata: object) -> None:
+    def test_any_object_at_all_is_distinguished(self, document: Document, record: object, metadata: object) -> None:
         for kind in EXTRA_KINDS:
             for inner in (record, {"metadata": metadata}):
                 with pytest.raises((EmailSkipped, EmailUnrenderable)):

@@ -19,7 +19,7 @@ from mika_ops_tests.orchestration.fake_host import run_job, whole_host
 
 @dataclass
 class Pager:
-    """Takes alerts, unless it is told to refuse some: by the word in the alert that it does not like."""
+    """Accepts alerts, except those that contain the word ``refuses``."""
 
     refuses: str | None = None
     sent: list[Alert] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Pager:
         self.sent.append(alert)
 
     @property
-    def told(self) -> list[tuple[str, str]]:
+    def notified(self) -> list[tuple[str, str]]:
         return [(alert.kind, alert.incident) for alert in self.sent]
 
 

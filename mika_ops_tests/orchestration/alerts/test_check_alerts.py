@@ -19,7 +19,7 @@ LATE = Backlogs(Backlog({"email_outbox": Due(3, "2020-01-01T00:00:00.000Z")}))
 IN_ORDER = Backlogs(Backlog({"email_outbox": Due()}))
 
 
-def test_a_failing_check_that_is_an_error_is_told_with_what_it_found_and_again_when_it_passes() -> None:
+def test_a_failing_check_that_is_an_error_is_reported_with_what_it_found_and_again_when_it_passes() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance, check_errors=("oldest_due_email",))
         run_id = alerts.run(whole_host(backlog=LATE), alerts.settings)
@@ -36,7 +36,7 @@ def test_a_failing_check_that_is_an_error_is_told_with_what_it_found_and_again_w
     assert [alert.subtask for alert in alerts.pager.sent] == ["email_outbox", "email_outbox"]
 
 
-def test_a_failing_check_that_is_no_error_is_told_to_nobody() -> None:
+def test_a_failing_check_that_is_no_error_is_not_reported() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         alerts.run(whole_host(backlog=LATE), alerts.settings)
@@ -58,7 +58,7 @@ def test_an_incident_of_a_check_ends_when_its_failing_is_no_error_any_more() -> 
     assert "oldest_due_email passes again" in over
 
 
-def test_history_that_is_not_kept_small_any_more_is_told() -> None:
+def test_history_that_is_not_kept_small_any_more_is_reported() -> None:
     settings = isolated_settings()
     job = build_definitions(settings=settings).resolve_job_def("mika_history_retention")
     pager = Pager()
@@ -76,7 +76,7 @@ def test_history_that_is_not_kept_small_any_more_is_told() -> None:
     assert (alert.job, alert.incident, alert.kind) == ("mika_history_retention", "no_runs", "opened")
 
 
-def test_a_retention_that_fails_is_told_by_its_own_sensor_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retention_that_fails_is_reported_by_its_own_sensor_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_args: object, **_options: object) -> None:
         raise OSError("the disk is full")
 

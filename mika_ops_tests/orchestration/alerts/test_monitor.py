@@ -43,41 +43,41 @@ def test_the_sensors_are_on_as_soon_as_they_are_deployed_and_name_their_jobs() -
         assert sensor.name.removesuffix("_alerts") in str(sensor.description)
 
 
-def test_a_failed_run_is_told_with_its_id_and_the_reason() -> None:
+def test_a_failed_run_is_reported_with_its_id_and_the_reason() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance, dagster_url="https://dagster.example/")
         run_id = alerts.run(whole_host(reservation_release=Broken()))
 
-        (told,) = alerts.tick()
+        (sentence,) = alerts.tick()
 
     (alert,) = alerts.pager.sent
-    assert told.startswith(
+    assert sentence.startswith(
         f"mika_maintenance run {run_id} failed: stock_reservations: the disk is on fire (first seen 20"
     )
     assert (alert.job, alert.run_id, alert.kind) == ("mika_maintenance", run_id, "opened")
     assert (alert.subtask, alert.url) == ("stock_reservations", f"https://dagster.example/runs/{run_id}")
 
 
-def test_a_failure_is_told_once_and_its_end_once() -> None:
+def test_a_failure_is_reported_once_and_its_end_once() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         for host in (whole_host(reservation_release=Broken()),) * 2 + (whole_host(),) * 2:
             alerts.run(host)
             alerts.tick()
 
-        assert alerts.pager.told == [("opened", "stock_reservations"), ("recovered", "stock_reservations")]
+        assert alerts.pager.notified == [("opened", "stock_reservations"), ("recovered", "stock_reservations")]
 
 
-def test_a_failure_that_lasts_is_told_again_after_the_cooldown() -> None:
+def test_a_failure_that_lasts_is_reported_again_after_the_cooldown() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance, alert_cooldown_minutes=30)
         alerts.run(whole_host(reservation_release=Broken()))
         alerts.tick()
 
         assert alerts.tick(after=timedelta(minutes=29)) == []
-        (told,) = alerts.tick(after=timedelta(minutes=1))
+        (sentence,) = alerts.tick(after=timedelta(minutes=1))
 
-    assert told.startswith("Still: mika_maintenance run ")
+    assert sentence.startswith("Still: mika_maintenance run ")
 
 
 def test_failed_runs_of_one_tick_are_one_alert_that_counts_them() -> None:
@@ -85,23 +85,23 @@ def test_failed_runs_of_one_tick_are_one_alert_that_counts_them() -> None:
         alerts = Alerts(instance)
         ids = [alerts.run(whole_host(reservation_release=Broken())) for _ in range(3)]
 
-        (told,) = alerts.tick()
+        (sentence,) = alerts.tick()
 
-    assert ids[-1] in told
-    assert "3 times" in told
+    assert ids[-1] in sentence
+    assert "3 times" in sentence
 
 
-def test_a_failed_subtask_of_a_run_that_succeeded_is_told() -> None:
+def test_a_failed_subtask_of_a_run_that_succeeded_is_reported() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         run_id = alerts.run(whole_host(acp_sessions=Broken()))
 
-        (told,) = alerts.tick()
+        (sentence,) = alerts.tick()
 
-    assert told.startswith(f"mika_maintenance: acp_sessions failed in run {run_id}: the disk is on fire (")
+    assert sentence.startswith(f"mika_maintenance: acp_sessions failed in run {run_id}: the disk is on fire (")
 
 
-def test_a_subtask_that_is_not_configured_any_more_is_told_and_one_that_is_not_chosen_is_not() -> None:
+def test_a_subtask_that_is_not_configured_any_more_is_reported_and_one_that_is_not_chosen_is_not() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         alerts.run()
@@ -109,14 +109,14 @@ def test_a_subtask_that_is_not_configured_any_more_is_told_and_one_that_is_not_c
         assert alerts.tick() == []
 
         run_id = alerts.run(whole_host(acp_sessions=None))
-        (told,) = alerts.tick()
+        (sentence,) = alerts.tick()
 
-    assert told.startswith(
+    assert sentence.startswith(
         f"mika_maintenance: acp_sessions used to run, and was skipped in run {run_id}: not configured: acp_sessions; "
     )
 
 
-def test_what_was_never_configured_is_not_told() -> None:
+def test_what_was_never_configured_is_not_reported() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         alerts.run(host_with("ephemeral_purge"))
@@ -125,21 +125,21 @@ def test_what_was_never_configured_is_not_told() -> None:
         assert alerts.tick() == []
 
 
-def test_a_run_that_could_not_open_its_shop_is_told_and_that_it_can_again() -> None:
+def test_a_run_that_could_not_open_its_shop_is_reported_and_that_it_can_again() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         run_id = alerts.run(Host(), isolated_settings(database_url="sqlite:///missing.db"))
-        (told,) = alerts.tick()
+        (sentence,) = alerts.tick()
         alerts.run()
         alerts.tick()
 
-    assert told.startswith(
+    assert sentence.startswith(
         f"mika_maintenance run {run_id} failed: Nothing was changed: the SQLite file missing.db does not exist"
     )
-    assert alerts.pager.told == [("opened", "run"), ("recovered", "run")]
+    assert alerts.pager.notified == [("opened", "run"), ("recovered", "run")]
 
 
-def test_the_failed_run_of_another_job_is_not_told() -> None:
+def test_the_failed_run_of_another_job_is_not_reported() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         assert not another_job.execute_in_process(instance=instance, raise_on_error=False).success
@@ -147,7 +147,7 @@ def test_the_failed_run_of_another_job_is_not_told() -> None:
         assert alerts.tick() == []
 
 
-def test_a_canceled_run_is_not_told() -> None:
+def test_a_canceled_run_is_not_reported() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         add_run(instance, dg.DagsterRunStatus.CANCELED)
@@ -162,10 +162,10 @@ def test_neither_alerts_nor_the_cursor_hold_addresses_links_or_causes() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         alerts.run(whole_host(reservation_release=Broken(error), acp_sessions=Broken(error)))
-        told = alerts.tick()
+        sentences = alerts.tick()
 
-    assert "stock_reservations: <address> could not open <link> by <token>" in "".join(told)
-    for kept in (*told, str(alerts.cursor)):
+    assert "stock_reservations: <address> could not open <link> by <token>" in "".join(sentences)
+    for kept in (*sentences, str(alerts.cursor)):
         assert not any(secret in kept for secret in ("bob", "example.test", "magic", "abc123"))
     assert "could not open" not in str(alerts.cursor)
 
@@ -185,7 +185,7 @@ def test_a_run_that_somebody_tags_later_is_not_taken_for_a_new_one() -> None:
         assert alerts.said == "0 runs finished"
 
 
-def test_an_alert_that_cannot_be_delivered_is_told_once_after_all() -> None:
+def test_an_alert_that_cannot_be_delivered_is_delivered_once_later() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance, Pager(refuses="mika"))
         alerts.run(whole_host(reservation_release=Broken()))
@@ -200,7 +200,7 @@ def test_an_alert_that_cannot_be_delivered_is_told_once_after_all() -> None:
         assert [len(alerts.tick()), len(alerts.tick())] == [1, 0]
 
 
-def test_an_incident_that_is_over_before_it_could_be_told_is_told_all_the_same() -> None:
+def test_an_incident_that_ended_before_it_could_be_reported_is_reported_all_the_same() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance, Pager(refuses="mika"))
         alerts.run(whole_host(reservation_release=Broken()))
@@ -211,7 +211,7 @@ def test_an_incident_that_is_over_before_it_could_be_told_is_told_all_the_same()
         alerts.pager.refuses = None
         alerts.tick()
 
-        assert alerts.pager.told == [("opened", "stock_reservations"), ("recovered", "stock_reservations")]
+        assert alerts.pager.notified == [("opened", "stock_reservations"), ("recovered", "stock_reservations")]
 
 
 def test_what_was_delivered_is_not_delivered_again_when_the_rest_was_not() -> None:
@@ -224,7 +224,7 @@ def test_what_was_delivered_is_not_delivered_again_when_the_rest_was_not() -> No
         alerts.pager.refuses = None
         alerts.tick()
 
-        assert alerts.pager.told == [("opened", "stock_reservations"), ("opened", "acp_sessions")]
+        assert alerts.pager.notified == [("opened", "stock_reservations"), ("opened", "acp_sessions")]
 
 
 def test_a_pager_that_cannot_be_made_loses_nothing() -> None:
@@ -255,7 +255,7 @@ def test_a_cursor_that_cannot_be_read_starts_anew_from_the_newest_run(cursor: st
         alerts.cursor = cursor
 
         assert len(alerts.tick()) == 1
-        assert alerts.pager.told == [("opened", "stock_reservations")]
+        assert alerts.pager.notified == [("opened", "stock_reservations")]
 
 
 def test_five_thousand_failed_runs_are_one_alert_of_one_tick_and_one_read_of_the_history(
@@ -267,14 +267,14 @@ def test_five_thousand_failed_runs_are_one_alert_of_one_tick_and_one_read_of_the
             add_run(instance, dg.DagsterRunStatus.FAILURE)
         calls = counted_calls(instance, monkeypatch)
 
-        (told,) = alerts.tick()
-        assert "5000 times" in told
+        (sentence,) = alerts.tick()
+        assert "5000 times" in sentence
         assert calls == ["get_run_records", "get_records_for_run", "get_records_for_run"]
         assert len(str(alerts.cursor)) < 5000
         assert alerts.tick() == []
 
 
-def test_more_runs_than_a_tick_reads_are_read_by_the_next_and_nobody_is_told_before(
+def test_more_runs_than_a_tick_reads_are_read_by_the_next_and_no_alert_is_sent_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mika_ops.orchestration.alerts.monitor.RUNS_A_TICK", 10)
@@ -285,7 +285,7 @@ def test_more_runs_than_a_tick_reads_are_read_by_the_next_and_nobody_is_told_bef
 
         ticks = [alerts.tick() for _ in range(4)]
 
-    assert [len(told) for told in ticks] == [0, 0, 1, 0]
+    assert [len(sentences) for sentences in ticks] == [0, 0, 1, 0]
     assert "25 times" in ticks[2][0]
 
 

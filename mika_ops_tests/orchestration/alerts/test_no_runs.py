@@ -11,21 +11,21 @@ from mika_ops.orchestration.alerts.overdue import overdue_at
 from mika_ops_tests.orchestration.alerts.alerting import Alerts
 
 
-def test_when_no_run_finishes_any_more_that_is_told_until_one_does() -> None:
+def test_missing_runs_are_reported_until_a_run_finishes() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance, alert_no_run_minutes=120)
         alerts.run()
         assert alerts.tick(after=timedelta(minutes=119)) == []
-        (told,) = alerts.tick(after=timedelta(minutes=2))
+        (sentence,) = alerts.tick(after=timedelta(minutes=2))
         alerts.run()
         alerts.later = timedelta(0)
         alerts.tick()
 
-    assert told.startswith("mika_maintenance: no run has finished since ")
-    assert alerts.pager.told == [("opened", "no_runs"), ("recovered", "no_runs")]
+    assert sentence.startswith("mika_maintenance: no run has finished since ")
+    assert alerts.pager.notified == [("opened", "no_runs"), ("recovered", "no_runs")]
 
 
-def test_without_any_run_silence_is_told_once_the_sensor_has_been_there_for_so_long() -> None:
+def test_without_any_run_an_alert_comes_once_the_sensor_has_existed_for_so_long() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         alerts = Alerts(instance)
         assert alerts.tick(after=timedelta(minutes=149)) == []

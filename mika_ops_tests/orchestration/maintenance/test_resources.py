@@ -40,7 +40,7 @@ def failed_run(settings: Settings) -> str:
     return error.message.partition("Failure: ")[2].strip()
 
 
-def test_every_piece_of_the_host_is_a_described_resource_whether_or_not_it_is_configured() -> None:
+def test_every_component_of_the_host_is_a_described_resource_whether_or_not_it_is_configured() -> None:
     found = resources()
 
     assert set(COMPONENTS) <= set(found)
@@ -48,21 +48,21 @@ def test_every_piece_of_the_host_is_a_described_resource_whether_or_not_it_is_co
 
 
 @pytest.mark.parametrize("name", sorted(COMPONENTS))
-def test_a_piece_that_is_not_configured_says_which_setting_supplies_it(name: str) -> None:
+def test_a_component_that_is_not_configured_says_which_setting_supplies_it(name: str) -> None:
     component = COMPONENTS[name]
     remedy = component.remedy(PLAIN_NAMES)
 
     assert resources()[name].description == f"{component.purpose} Not configured: {remedy}."
 
 
-def test_a_piece_that_is_configured_says_what_it_is_for() -> None:
+def test_a_component_that_is_configured_says_what_it_is_for() -> None:
     found = resources(isolated_settings(database_url="sqlite:///shop.db"))
 
     assert found["ops"].description == COMPONENTS["ops"].purpose
     assert "Not configured" in str(found["admin_api"].description)
 
 
-def test_a_piece_that_the_host_supplies_says_what_it_is_for() -> None:
+def test_a_component_that_the_host_supplies_says_what_it_is_for() -> None:
     assert resources(host=host_with("admin_api"))["admin_api"].description == COMPONENTS["admin_api"].purpose
 
 
@@ -78,7 +78,7 @@ def test_building_the_definitions_connects_to_nothing() -> None:
     assert build_definitions(settings=settings).get_repository_def().has_job(JOB_NAME)
 
 
-def test_a_piece_of_the_host_comes_before_that_of_the_settings(url: str) -> None:
+def test_a_component_of_the_host_comes_before_that_of_the_settings(url: str) -> None:
     outbox = Outbox()
 
     run = run_job(Host(email_outbox=outbox), settings=isolated_settings(database_url=url))

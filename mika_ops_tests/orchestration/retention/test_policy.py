@@ -183,8 +183,8 @@ def test_a_run_that_cannot_be_deleted_is_named_and_keeps_no_other_from_going(cap
 
     assert (done.deleted_success, done.failed, done.remaining) == (policy.BATCH + 47, old[:2], 2)
     assert memory.deleted == old[2:-1]
-    told = [record.message for record in caplog.records if record.levelno == logging.ERROR]
-    assert told == [
+    errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors == [
         "run run_0 of mika_maintenance could not be deleted: run_0 is stuck at <link>",
         "run run_1 of mika_maintenance could not be deleted: run_1 is stuck at <link>",
     ]
