@@ -209,6 +209,18 @@ def test_missing_runs_are_reported_until_the_next_run() -> None:
     assert watched.tick(after=HOUR) == []
 
 
+def test_a_silence_counts_once_however_long_it_is_and_again_when_it_comes_back() -> None:
+    watched = Watched(overdue_at=lambda heard: heard + HOUR, cooldown=3 * HOUR)
+
+    watched.tick(after=HOUR)
+    watched.tick()
+    assert watched.state.incidents["no_runs"].times == 1
+    watched.tick(run(1, at=watched.now))
+    watched.tick(after=HOUR)
+    again = watched.state.incidents["no_runs"]
+    assert (again.times, again.reopened, again.ended) == (2, 1, None)
+
+
 def test_where_no_schedule_is_registered_any_more_silence_is_no_incident() -> None:
     watched = Watched(overdue_at=lambda last: last + HOUR)
     watched.tick(after=HOUR)

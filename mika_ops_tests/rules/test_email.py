@@ -146,6 +146,10 @@ def sent(document: Document, provider_message_id: str | None = "pm-1") -> Docume
     return rules.sent(document, now=NOW, provider_message_id=provider_message_id)
 
 
+def test_sending_forgets_the_last_error() -> None:
+    assert "lastError" not in sent(email(lastError="refused"))["record"]
+
+
 def test_a_sent_email_says_when_and_by_which_id() -> None:
     record = sent(leased(email()))["record"]
     assert (record["status"], record["sentAt"], record["providerMessageId"]) == ("sent", NOW, "pm-1")

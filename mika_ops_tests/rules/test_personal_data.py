@@ -123,6 +123,10 @@ def test_an_export_of_somebody_else_is_not_owned() -> None:
     assert not rules.owns_export(ADA, export(customerId="customer_bob"))
 
 
+def test_an_export_without_a_record_is_nobodys() -> None:
+    assert not rules.owns_export(ADA, {"status": "ready", "customerId": "customer_ada"})
+
+
 @pytest.mark.parametrize(("artifact", "owned"), [("file", True), ("", True), (None, False), (ABSENT, False)])
 def test_an_expired_export_is_redacted_again_only_where_it_still_has_an_artifact(artifact: object, owned: bool) -> None:
     assert rules.owns_export(ADA, export(status="expired", artifactRef=artifact)) is owned
@@ -147,6 +151,13 @@ def test_an_order_forgets_its_customer_and_keeps_the_books(complete: bool) -> No
     for kept in ("lines", "totals", "schemaVersion"):
         assert anonymized["aggregate"][kept] == document["aggregate"][kept]
     assert anonymized["updatedAt"] == NOW
+
+
+def test_an_orders_phone_number_goes_in_the_complete_scope_only() -> None:
+    document = order(customer=canaries("phone"))
+    for complete, left in ((False, canaries("phone")), (True, {})):
+        anonymized = rules.anonymized_order(document, SENTINEL, now=NOW, complete=complete)
+        assert anonymized["aggregate"]["customer"] == {**left, "emailHash": SENTINEL}
 
 
 def test_an_orders_user_id_goes_in_the_complete_scope_only() -> None:
@@ -246,6 +257,18 @@ def test_a_customer_is_a_number_only(complete: bool) -> None:
     }
 
 
+def test_a_customer_is_known_by_the_customer_id_where_there_is_one() -> None:
+    document = aggregated("customer", "document_id", {}, customerId="customer_ada")
+    assert rules.anonymized_customer(document, now=NOW, complete=True)["userId"] == SENTINEL
+
+
+def test_a_document_is_a_customers_by_its_customer_id_only() -> None:
+    assert rules.owns_as_customer(ADA, {"customerId": "customer_ada"})
+    assert not rules.owns_as_customer(
+        ADA, {"customerId": "customer_bob", "userId": "user_ada", "emailHash": "hash_ada"}
+    )
+
+
 def test_a_customer_without_a_customer_id_is_known_by_the_documents_id() -> None:
     document = aggregated("customer", "document_id", {})
     assert rules.anonymized_customer(document, now=NOW, complete=True)["userId"] == "account-deleted:document_id"
@@ -289,6 +312,14 @@ def test_no_payload_says_who_it_was(
     assert anonymized[payload]["kept"] == kept
     assert not rules.owns_aggregate(ADA, anonymized)
     assert not rules.owns_provider_account(ADA, anonymized)
+
+
+@pytest.mark.parametrize("payload", ["aggregate", "record"])
+def test_the_sentinel_takes_the_place_of_each_key_of_a_payload(payload: str) -> None:
+    keys = {"userId": "user_ada", "emailHash": "hash_ada"}
+    anonymized = rules.anonymized_aggregate({**keys, payload: {**keys, "customer": keys}}, SENTINEL, now=NOW)
+    replaced = {"userId": SENTINEL, "emailHash": SENTINEL}
+    assert anonymized == {**replaced, payload: {**replaced, "customer": replaced}, "updatedAt": NOW}
 
 
 def test_a_document_is_not_touched_again_once_it_names_nobody() -> None:

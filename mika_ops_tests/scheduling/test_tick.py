@@ -28,6 +28,8 @@ def test_due_work_starts_a_run_whose_reason_names_it() -> None:
     assert decision(pending=PendingWork({"email_outbox": 3, "stuck_emails": 0})) == TickDecision(
         True, "due: email_outbox 3"
     )
+    both = PendingWork({"email_outbox": 3, "stuck_emails": 1})
+    assert decision(pending=both).reason == "due: email_outbox 3, stuck_emails 1"
 
 
 def test_without_due_work_a_tick_is_skipped_and_names_the_time_of_the_next_email() -> None:
@@ -53,6 +55,11 @@ def test_a_stuck_run_is_reported_and_not_waited_for() -> None:
         "runs have been under way for longer than MIKA_LONG_RUN_MINUTES and are not waited for: a1b2 (15 min)"
     )
     assert not decision(stuck, long_run_minutes=16).run
+
+
+def test_all_stuck_runs_are_named() -> None:
+    stuck = RecentRuns({"a1b2": AT - timedelta(minutes=15), "c3d4": AT - timedelta(minutes=20)}, AT, True)
+    assert str(decision(stuck).warning).endswith(": a1b2 (15 min), c3d4 (20 min)")
 
 
 def test_beside_a_stuck_run_a_recent_run_is_waited_for() -> None:
