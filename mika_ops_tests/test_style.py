@@ -31,7 +31,7 @@ TERMS = {
     r"(give|gives|giving|gave|given) back": "release or return",
     r"(try|tries|tried|trying) again": "retry",
 }
-"""Words that the modules of the package do not use, in names neither, and what to write instead."""
+"""Words that they do not use either, not even as a part of a name."""
 
 OTHER_WORDS = {
     "mika_ops/rules": {r"look(s|ed|ing|out)?(?![ _-]?ups?\b| like\b)", r"(try|tries|tried|trying) again"},
@@ -51,8 +51,8 @@ def texts() -> Iterator[Path]:
     yield from sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
 
 
-def modules_that_hold(word: str) -> Iterator[Path]:
-    for path in (path for folder in ("mika_ops", "examples") for path in sorted((PROJECT / folder).rglob("*.py"))):
+def texts_that_hold(word: str) -> Iterator[Path]:
+    for path in texts():
         package = "/".join(path.relative_to(PROJECT).parts[:2])
         if word not in OTHER_WORDS.get(package, ()):
             yield path
@@ -74,9 +74,9 @@ def test_a_word_that_is_replaced_does_not_occur(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", TERMS)
-def test_modules_use_the_terms_of_the_field(word: str) -> None:
+def test_the_terms_of_the_field_are_used(word: str) -> None:
     # A part of a name counts as a word: ``_look_over``.
-    assert found(rf"(?<![A-Za-z])({word})(?![A-Za-z])", modules_that_hold(word), TERMS[word]) == []
+    assert found(rf"(?<![A-Za-z])({word})(?![A-Za-z])", texts_that_hold(word), TERMS[word]) == []
 
 
 def test_tests_and_benchmarks_name_what_was_reported() -> None:
