@@ -59,6 +59,8 @@ def fill(url: str, *, copies: int = 1) -> None:
         put(shop, "ops", *(workflow(f"lost_{n:02}", status="running", **exhausted) for n in range(20)))
         put(shop, "ops", *(workflow(f"retry_{n:02}", status="failed", nextAttemptAt=BEFORE) for n in range(RETRIES)))
         put(shop, "ledger", *(order(f"order_{n}", customer=_buyer(n), **_keys(n)) for n in range(2 * PEOPLE)))
+        # Orders of others: nobody gets an email while their delete request is queued.
+        put(shop, "ledger", *(order(f"kept_{n}", customerId=f"other_{n}") for n in range(PEOPLE)))
         for number in range(PEOPLE):
             _person(shop, number)
         put_rows(shop, stock_items, *(stock_item(f"item_{n}", quantity_reserved=24 * copies) for n in range(10)))
@@ -70,7 +72,7 @@ def fill(url: str, *, copies: int = 1) -> None:
 
 
 def _due_email(number: int) -> Document:
-    about: Document = {"orderId": f"order_{number % PEOPLE}"} if number % 3 == 0 else {}
+    about: Document = {"orderId": f"kept_{number % PEOPLE}"} if number % 3 == 0 else {}
     kind = "order_confirmation" if about else "magic_link"
     return email(f"email_{number:02}", kind=kind, maxAttempts=1_000, **about)
 

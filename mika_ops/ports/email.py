@@ -121,7 +121,8 @@ class DrainedOutbox:
     ``scanned``: due emails taken; ``malformed``: those that could not be read, the first of them in ``malformed_ids``;
     ``has_more``: the limit or the time ran out while emails were due. ``items``: the results of the first emails, at
     most ``ITEMS_KEPT``. ``stopped_reason``: why the drain stopped early; ``released``: the leased emails that it then
-    released unsent. ``error``: what failed, if anything did.
+    released unsent. ``withheld``: emails left alone, since they are to people whose account-delete request is queued.
+    ``error``: what failed, if anything did.
     """
 
     scanned: int = 0
@@ -135,6 +136,7 @@ class DrainedOutbox:
     lease_missed: int = 0
     lease_lost: int = 0
     released: int = 0
+    withheld: int = 0
     items: tuple[DrainedEmail, ...] = ()
     stopped_reason: str | None = None
     error: str | None = None

@@ -137,7 +137,7 @@ def is_sent(document: Document) -> bool:
 
 
 def sent(document: Document, *, now: Timestamp, provider_message_id: str | None) -> Document:
-    """Record that the provider took the email; a magic link's address leaves the document with it."""
+    """Record that the provider accepted the email. A magic link's address and token leave the document with it."""
     record_ = record_of(document)
     metadata = metadata_of(record_)
     patch: dict[str, object] = {
@@ -148,9 +148,12 @@ def sent(document: Document, *, now: Timestamp, provider_message_id: str | None)
         "lastError": ABSENT,
         **_NO_LEASE,
     }
-    if document.get("kind") == "magic_link" and ("link" in metadata or "url" in metadata):
-        kept = {key: value for key, value in metadata.items() if key not in ("link", "url")}
-        patch["metadata"] = {**kept, "linkRedactedAt": now}
+    if document.get("kind") == "magic_link":
+        # Mika stores the raw sign-in token as the token's id: whoever reads it can sign in.
+        patch["tokenId"] = ABSENT
+        if "link" in metadata or "url" in metadata:
+            kept = {key: value for key, value in metadata.items() if key not in ("link", "url")}
+            patch["metadata"] = {**kept, "linkRedactedAt": now}
     return with_record(document, patch, mirrored=MIRRORED, now=now)
 
 
@@ -237,21 +240,26 @@ def link_in(metadata: Document) -> str | None:
 def why_useless(document: Document, *, now: Timestamp) -> str | None:
     """Say why sending an email would help nobody any more at ``now``, or ``None`` where it may help.
 
-    That is so for a magic link without its link, which would be skipped, and for an expired one, which would arrive
-    and not work.
+    That is so for a magic link without its link, or whose link has expired: it would be skipped.
     """
     record_ = record_of(document)
     if record_.get("kind") != "magic_link":
         return None
-    metadata = metadata_of(record_)
-    if link_in(metadata) is None:
+    if link_in(metadata_of(record_)) is None:
         return "its link is gone, so that it would be skipped"
-    expires_at = metadata.get("expiresAt")
+    return "its link has expired, so that it would be skipped" if link_has_expired(document, now=now) else None
+
+
+def link_has_expired(document: Document, *, now: Timestamp) -> bool:
+    """Return whether the email is a magic link that has expired at ``now``. One without a valid time never expires."""
+    record_ = document.get("record")
+    if document.get("kind") != "magic_link" or not isinstance(record_, dict):
+        return False
+    expires_at = metadata_of(record_).get("expiresAt")
     try:
-        has_expired = isinstance(expires_at, str) and to_datetime(expires_at) <= to_datetime(now)
-    except ValueError:
-        return None
-    return "its link has expired, so that it would arrive and not work" if has_expired else None
+        return isinstance(expires_at, str) and to_datetime(expires_at) <= to_datetime(now)
+    except (ValueError, OverflowError):
+        return False
 
 
 def requeued(document: Document, *, by: str, now: Timestamp) -> Document:

@@ -18,6 +18,7 @@ class EmailOutboxResult(SweptResult):
     lease_missed: int = 0
     lease_lost: int = 0
     released: int = 0
+    withheld: int = 0
     items: tuple[DrainedEmail, ...] = ()
     stopped_reason: str | None = None
 

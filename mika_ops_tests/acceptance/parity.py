@@ -171,7 +171,9 @@ def _host(configured: Mapping[str, bool], database: Database, sender: RecordingS
     repositories = configured["repositories"]
     return Host(
         email_outbox=(
-            LeasedOutbox(ops, ledger, sender, EmailRenderer(Brand())) if configured["emailOutboxRunner"] else None
+            LeasedOutbox(ops, ledger, sender, EmailRenderer(Brand()), withholds=False, skips_expired_links=False)
+            if configured["emailOutboxRunner"]
+            else None
         ),
         ops=ops if repositories else None,
         account=Documents(database, "account") if repositories else None,

@@ -183,7 +183,7 @@ def test_a_magic_link_of_no_use_is_put_back_by_its_id_with_a_warning(call: Call,
 
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
-        "Warning: expired: its link has expired, so that it would arrive and not work",
+        "Warning: expired: its link has expired, so that it would be skipped",
         "Warning: linkless: its link is gone, so that it would be skipped",
     ]
     assert with_status(database, "queued") == ["expired", "linkless"]

@@ -264,7 +264,7 @@ def test_a_magic_link_whose_link_is_gone_helps_nobody(metadata: object) -> None:
 )
 def test_a_magic_link_that_has_expired_helps_nobody(expires_at: object, helps: bool) -> None:
     why = useless(failed_email(metadata={"link": "l", "expiresAt": expires_at}))
-    assert why == (None if helps else "its link has expired, so that it would arrive and not work")
+    assert why == (None if helps else "its link has expired, so that it would be skipped")
 
 
 def test_an_email_of_another_kind_needs_no_link() -> None:

@@ -177,6 +177,17 @@ def test_a_link_of_whatever_type_is_redacted(link: object) -> None:
     assert sent(email(metadata={"link": link}))["record"]["metadata"] == {"linkRedactedAt": NOW}
 
 
+@pytest.mark.parametrize("metadata", [{"link": "https://shop.example.test/l"}, {"linkRedactedAt": NOW}])
+def test_the_token_of_a_magic_link_leaves_the_document_once_it_is_sent(metadata: Document) -> None:
+    document = sent(email(tokenId="raw", metadata=metadata))
+    assert "tokenId" not in document
+    assert "tokenId" not in document["record"]
+
+
+def test_the_token_of_another_email_stays() -> None:
+    assert sent(email(kind="download", tokenId="download"))["record"]["tokenId"] == "download"
+
+
 def test_a_magic_link_without_an_address_is_not_marked_redacted() -> None:
     assert sent(email(metadata={"purpose": "checkout"}))["record"]["metadata"] == {"purpose": "checkout"}
 

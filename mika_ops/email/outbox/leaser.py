@@ -3,27 +3,41 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
+from typing import Final
 
 from mika_ops.clock import Clock
 from mika_ops.documents.document import Document
 from mika_ops.documents.repository import Change, DocumentRepository
 from mika_ops.documents.sweep import Sweep
 from mika_ops.email.outbox.attempts import Leased
-from mika_ops.ports.email import EmailComposer, Envelope
+from mika_ops.email.outbox.withheld import PeopleToDelete
+from mika_ops.ports.email import EmailComposer, EmailSkipped, Envelope
 from mika_ops.rules import email
+
+LINK_HAS_EXPIRED: Final = "its sign-in link has expired, so that it would not work"
+"""Why a magic link is skipped that waited in the outbox for longer than it is valid."""
 
 
 @dataclass(frozen=True)
 class LeasedBatch:
-    """A batch that was leased; ``missed`` counts those of it that another worker leased first."""
+    """A batch that was leased.
+
+    ``missed`` counts those of it that another worker leased first, ``withheld`` those to people whose delete request is
+    queued.
+    """
 
     leased: Sequence[Leased]
     missed: int
+    withheld: int
 
 
 @dataclass
 class Leaser:
     """Leases the candidates of ``sweep``, ``batch_size`` at a time, each batch in one transaction.
+
+    With ``withholds``, emails to people whose delete request was queued when the first batch was leased stay as they
+    are. With ``skips_expired_links``, a magic link that has expired is skipped (deviations, number 18).
 
     One thread at a time may call ``next_batch``. It knows nothing of the drain that it leases for, so it may run beside
     it; ``sweep`` is the leaser's alone until the last batch was returned.
@@ -36,6 +50,8 @@ class Leaser:
     lease: timedelta
     lease_key: Callable[[], str]
     batch_size: int
+    withholds: bool = True
+    skips_expired_links: bool = True
     _ops: DocumentRepository = field(init=False)
     _batches: Iterator[list[str]] = field(init=False)
 
@@ -52,32 +68,54 @@ class Leaser:
         def rule(_id: str, document: Document) -> Change[Document] | None:
             if not self.sweep.selection.takes(document):
                 return None
+            if self._people.are_named_in(document):
+                return Change(None, document)
             now = self.clock.stamp()
             return Change(email.leased(document, key=self.lease_key(), now=now, lease=self.lease), document)
 
         changes = self._ops.change(ids, rule)
         self.sweep.report_malformed(list(changes.malformed))
-        leased = [Leased(id_, change.note, change.document or {}) for id_, change in changes.changed.items()]
+        leased = [
+            Leased(id_, change.note, change.document)
+            for id_, change in changes.changed.items()
+            if change.document is not None
+        ]
         try:
-            return LeasedBatch(self._compose(leased), missed=len(changes.left))
+            ready = self._compose(leased)
+            return LeasedBatch(ready, missed=len(changes.left), withheld=len(changes.changed) - len(ready))
         except BaseException:
             # Otherwise nobody would send them until their lease lapses.
             release(leased, self._ops, self.clock)
             raise
 
+    @cached_property
+    def _people(self) -> PeopleToDelete:
+        return PeopleToDelete.read(self._ops) if self.withholds else PeopleToDelete(frozenset())
+
     def _compose(self, leased: Sequence[Leased]) -> list[Leased]:
-        """Return the emails ready to send, composed here while others are sent; the orders are read once a batch."""
+        """Return the emails ready to send, composed here while others are sent; the orders are read once a batch.
+
+        An email may name a person by its order alone: it is released here.
+        """
         composer = self.composer
-        order_ids = {each.id: composer.order_id_of(each.document) for each in leased}
+        order_ids = {each.id: composer.order_id_of(each.document) or "" for each in leased}
         orders = self.ledger.read([order_id for order_id in dict.fromkeys(order_ids.values()) if order_id])
+        withheld = [each for each in leased if self._people.are_named_in(orders.get(order_ids[each.id]))]
+        release(withheld, self._ops, self.clock)
 
         def compose(document: Document, order: Document | None) -> Envelope | Exception:
             try:
+                if self.skips_expired_links and email.link_has_expired(document, now=self.clock.stamp()):
+                    raise EmailSkipped(LINK_HAS_EXPIRED)
                 return composer.render(document, order)
             except Exception as failure:  # noqa: BLE001 - an email that cannot be composed fails like an unsent one
                 return failure
 
-        return [replace(each, composed=compose(each.document, orders.get(order_ids[each.id] or ""))) for each in leased]
+        return [
+            replace(each, composed=compose(each.document, orders.get(order_ids[each.id])))
+            for each in leased
+            if each not in withheld
+        ]
 
 
 def release(unsent: Sequence[Leased], ops: DocumentRepository, clock: Clock) -> int:

@@ -83,7 +83,8 @@ class LeasedOutbox:
     ``send_timeout``: the longest that ``sender`` takes for one email. Batches are so small that the last email of one
     is sent before its lease lapses, even where every email before it took that long. ``retry_delay`` returns the wait
     after a failed attempt, by the attempt's number. With ``shard``, the drain takes that part first, then steals work
-    from the others.
+    from the others. ``withholds``: whether people whose delete request is queued get no email.
+    ``skips_expired_links``: whether a magic link that has expired is skipped instead of sent.
     """
 
     ops: DocumentRepository
@@ -97,6 +98,8 @@ class LeasedOutbox:
     shard: Shard | None = None
     retry_delay: Callable[[int], timedelta] = email.retry_delay
     lease_key: Callable[[], str] = new_lease_key
+    withholds: bool = True
+    skips_expired_links: bool = True
     timer: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -104,7 +107,17 @@ class LeasedOutbox:
         """Send what is due. Emails are taken in order and each once, however often it fails."""
         due, shard = email.DUE.at(clock.scheduled_at), self.shard
         sweep = Sweep(self.ops, due, "email_outbox", limit, out_of_time, shard=shard, helps=True)
-        leaser = Leaser(sweep, self.ledger, self.composer, clock, self.lease, self.lease_key, self.batch_size)
+        leaser = Leaser(
+            sweep,
+            self.ledger,
+            self.composer,
+            clock,
+            self.lease,
+            self.lease_key,
+            self.batch_size,
+            self.withholds,
+            self.skips_expired_links,
+        )
         recorder = Recorder(self.ops, clock, self.retry_delay, self.timer, self.concurrency)
         request = StopRequest()
         drain = _Drain(self, leaser, recorder, request)
@@ -294,6 +307,7 @@ class _Drain:
             return
         self.counts["leased"] += len(batch.leased)
         self.counts["lease_missed"] += batch.missed
+        self.counts["withheld"] += batch.withheld
         self.waiting.extend(batch.leased)
 
     def _to_record(self, ended: list[Future[Attempt]]) -> list[Attempt]:

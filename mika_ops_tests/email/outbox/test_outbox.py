@@ -1,15 +1,19 @@
 """Draining the outbox: lease before sending, record before the next, never twice."""
 
 from dataclasses import replace
+from typing import Final
+
+import pytest
 
 from mika_ops.clock import Clock
 from mika_ops.deadline import never_out_of_time
+from mika_ops.documents.document import Document
 from mika_ops.documents.repository import Change
 from mika_ops.ports.email import Envelope, SenderThrottled
 from mika_ops.rules.personal_data import redacted_email
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops_testing.builders import NOW, email, get, order, put, put_raw
+from mika_ops_testing.builders import AFTER, BEFORE, NOW, delete_request, email, get, order, put, put_raw
 from mika_ops_testing.fakes import Provider, outbox_of
 from mika_ops_tests.email.outbox.draining import drain
 
@@ -154,3 +158,75 @@ def test_a_throttled_email_counts_as_failed_and_the_drain_goes_on_slower(databas
     drained = outbox.drain(clock, limit=None, out_of_time=never_out_of_time)
     assert (drained.sent, drained.failed) == (3, 1)
     assert pauses == [1.0]
+
+
+class TestExpiredLinks:
+    """A backlog may be months old: a sign-in link that has expired helps nobody (deviations, number 18)."""
+
+    @pytest.mark.parametrize(("expires_at", "sent"), [(BEFORE, False), (NOW, False), (AFTER, True), (None, True)])
+    def test_a_magic_link_that_has_expired_is_skipped(
+        self, expires_at: str | None, sent: bool, database: Database, clock: Clock
+    ) -> None:
+        put(database, "ops", email(metadata={"link": "https://shop.example.test/l", "expiresAt": expires_at}))
+        provider = Provider()
+
+        drained = drain(database, provider, clock)
+
+        assert (drained.sent, drained.skipped) == ((1, 0) if sent else (0, 1))
+        assert bool(provider.ids) is sent
+        if not sent:
+            assert get(database, "ops", "email_1")["status"] == "skipped"
+            assert "expired" in get(database, "ops", "email_1")["record"]["lastError"]
+
+    def test_any_other_email_is_sent_however_old_its_link_is(self, database: Database, clock: Clock) -> None:
+        put(database, "ledger", order())
+        put(database, "ops", email(kind="order_confirmation", orderId="order_1", metadata={"expiresAt": BEFORE}))
+        assert drain(database, Provider(), clock).sent == 1
+
+    def test_the_rule_can_be_off(self, database: Database, clock: Clock) -> None:
+        put(database, "ops", email(metadata={"link": "https://shop.example.test/l", "expiresAt": BEFORE}))
+        assert (
+            replace(outbox_of(database, Provider()), skips_expired_links=False)
+            .drain(clock, limit=None, out_of_time=never_out_of_time)
+            .sent
+            == 1
+        )
+
+
+class TestPeopleWhoAskedToBeDeleted:
+    """Nobody gets an email while their delete request is queued: the request redacts the emails that wait."""
+
+    REQUEST: Final = delete_request(customerId="alice", userId="user_alice", emailHash="hash_alice")
+
+    @pytest.mark.parametrize(
+        "named",
+        [{"customerId": "alice"}, {"metadata": {"userId": "user_alice"}}, {"metadata": {"emailHash": "hash_alice"}}],
+    )
+    def test_an_email_to_them_stays_as_it_is(self, named: Document, database: Database, clock: Clock) -> None:
+        put(database, "ops", self.REQUEST, email("hers", **named), email("other"))
+        before, provider = get(database, "ops", "hers"), Provider()
+
+        drained = drain(database, provider, clock)
+
+        assert provider.ids == ["other"]
+        assert (drained.sent, drained.withheld, drained.leased) == (1, 1, 1)
+        assert get(database, "ops", "hers") == before
+
+    def test_an_email_about_their_order_does_not_lose_an_attempt(self, database: Database, clock: Clock) -> None:
+        put(database, "ledger", order("hers", customerId="alice"))
+        put(database, "ops", self.REQUEST, email(kind="order_confirmation", orderId="hers"))
+
+        drained = drain(database, Provider(), clock)
+
+        assert (drained.sent, drained.withheld) == (0, 1)
+        record = get(database, "ops", "email_1")["record"]
+        assert (record["attemptCount"], record.get("leaseKey")) == (0, None)
+
+    @pytest.mark.parametrize("status", ["completed", "failed"])
+    def test_a_request_that_has_ended_withholds_nothing(self, status: str, database: Database, clock: Clock) -> None:
+        put(database, "ops", delete_request(customerId="alice", status=status), email(customerId="alice"))
+        assert drain(database, Provider(), clock).sent == 1
+
+    def test_a_request_that_cannot_be_read_withholds_nothing(self, database: Database, clock: Clock) -> None:
+        put(database, "ops", {**self.REQUEST, "record": "broken"}, email(customerId="alice"))
+        assert drain(database, Provider(), clock).sent == 1
