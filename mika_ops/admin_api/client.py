@@ -24,6 +24,7 @@ from mika_ops.admin_api.responses import (
     data_of,
     refusal_in,
     released_in,
+    replayed_in,
 )
 from mika_ops.admin_api.transport import AccessToken, SiteConnection
 from mika_ops.clock import utc_now
@@ -91,8 +92,7 @@ class MikaAdminApi:
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
         """Have the site replay a payment webhook. Raises ``AdminApiError`` where the site refuses or is not there."""
         data = self._data(_REPLAY, {"webhookId": webhook_id}, idempotency_key)
-        error = refusal_in(_REPLAY, data, redact=self._token.redact)
-        return ReplayedWebhook(ok=error is None, error=error)
+        return replayed_in(_REPLAY, data, redact=self._token.redact)
 
     def check(self) -> None:
         """Check that the site accepts calls, in one attempt. Changes nothing.

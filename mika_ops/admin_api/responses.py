@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from mika_ops.admin_api.refusals import Refusal, remedy_for
+from mika_ops.ports.admin_api import ReplayedWebhook
 from mika_ops.ports.stock import ReleasedReservations
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
 
@@ -108,6 +109,19 @@ def data_of(
         is_throttled = refusal.status == HTTPStatus.TOO_MANY_REQUESTS
         raise AdminApiUnavailable(sentence, wait_seconds=wait, throttled=is_throttled)
     raise AdminApiRefusal(sentence, refusal)
+
+
+def replayed_in(call: str, data: dict[str, Any], *, redact: Callable[[str], str]) -> ReplayedWebhook:
+    """Return what a replay did. Mika calls a webhook that is not eligible completed, and processes nothing."""
+    status, message = data.get("status"), data.get("message")
+    if status in ("queued", "running"):
+        return ReplayedWebhook(ok=True, unprocessed="running")
+    if status == "completed":
+        is_processed = _object(data.get("affected")).get("processed") != 0
+        return ReplayedWebhook(ok=True, unprocessed=None if is_processed else "not_eligible")
+    if status == "failed" and not message:
+        return ReplayedWebhook(ok=False)
+    return ReplayedWebhook(ok=False, error=refusal_in(call, data, redact=redact))
 
 
 def refusal_in(call: str, data: dict[str, Any], *, redact: Callable[[str], str]) -> str | None:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from mika_ops.ports.stock import ReleasedReservations
 from mika_ops.timestamps import Timestamp
@@ -30,15 +30,24 @@ def idempotency_key(*parts: str) -> str:
 
 @dataclass(frozen=True)
 class ReplayedWebhook:
-    """The admin API's answer to a replay; ``error`` is the reason if it was refused or failed."""
+    """The admin API's answer to a replay.
+
+    ``ok``: the site accepted it, and it did not fail. ``error``: the reason if it failed. Mika's answer has one in few
+    cases: where it has none, the subtask reads ``record.lastError`` of the webhook. ``unprocessed``: why the site
+    accepted the replay without processing the webhook: it is ``not_eligible`` because it was processed before, or its
+    workflow is ``running``.
+    """
 
     ok: bool
     error: str | None = None
+    unprocessed: Literal["not_eligible", "running"] | None = None
 
 
 @runtime_checkable
 class AdminApi(Protocol):
     """The two calls of Mika's admin API that maintenance makes. Both write, and both need an idempotency key.
+
+    Each call that Mika accepts leaves an audit document that nothing deletes, also where nothing was due.
 
     A key belongs to one call of one run. Within that call it may be sent again, as after a lost answer; it is never
     used for another call. The function ``idempotency_key`` of this module makes keys that every site accepts.
@@ -57,5 +66,5 @@ class AdminApi(Protocol):
         ...
 
     def replay_webhook(self, webhook_id: str, *, idempotency_key: str) -> ReplayedWebhook:
-        """Have the site replay a payment webhook. Raises if the site cannot be reached."""
+        """Have the site replay a payment webhook, due or not. Raises if the site refuses or cannot be reached."""
         ...

@@ -7,7 +7,7 @@ from datetime import timedelta
 from math import isfinite
 from typing import Final
 
-from mika_ops.documents.document import ABSENT, Document, with_record
+from mika_ops.documents.document import ABSENT, Document, record_of, with_record
 from mika_ops.documents.selection import AtMost, Has, Not, OneOf, Selection, all_of, any_of, record, top
 from mika_ops.timestamps import Timestamp, shifted
 
@@ -41,6 +41,12 @@ PURGEABLE: Final = Selection(
 
 The time is the end of the retention: see ``retention_cutoff``.
 """
+
+
+def last_error(document: Document) -> str | None:
+    """Return why the site last failed to process the webhook, or ``None`` where it does not say."""
+    error = record_of(document).get("lastError")
+    return error if isinstance(error, str) and error else None
 
 
 def purged(document: Document, *, now: Timestamp) -> Document:

@@ -61,7 +61,7 @@ class Subtask:
     """One subtask of maintenance: everything that the rest of the package knows about it.
 
     ``name``: the name of the op, the metadata, the CLI argument and the configuration. ``done``: the counts of the
-    result whose sum is the work done.
+    result whose sum is the work done. ``optional``: components that it uses if they are configured.
 
     ``due`` returns the selection of due documents, if the subtask works on documents. A subtask on rows has none: the
     backlog reader counts rows by the name of the subtask. ``site_decides_without``: a component without which only the
@@ -77,6 +77,7 @@ class Subtask:
     needs: tuple[Need, ...]
     run: Callable[[Host, Clock, RunOptions], SubtaskResult]
     done: tuple[str, ...]
+    optional: tuple[str, ...] = ()
     due: Callable[[Timestamp, RunOptions], Selection] | None = None
     site_decides_without: str | None = None
     secret_ids: bool = False
@@ -88,7 +89,7 @@ class Subtask:
     @property
     def components(self) -> tuple[str, ...]:
         """The names of all components that the subtask can use, sorted."""
-        return tuple(sorted({name for need in self.needs for name in need}))
+        return tuple(sorted({*self.optional, *(name for need in self.needs for name in need)}))
 
 
 def outcome_of(

@@ -44,13 +44,14 @@ class AdminApiConformance:
         advice = "release_expired_reservations must return mika_ops.ports.ReleasedReservations"
         expect_type(done, ReleasedReservations, advice)
 
-    def test_a_release_that_is_repeated_returns_the_first_answer(self, admin_api: AdminApi) -> None:
-        """`AdminApi`: a call that is repeated with its key changes nothing and returns the first answer."""
+    def test_a_release_that_is_repeated_releases_nothing_twice(self, admin_api: AdminApi) -> None:
+        """`AdminApi`: a call that is repeated with its key has its first answer, or finds nothing left to do."""
         first, second = (
             admin_api.release_expired_reservations(now=NOW, idempotency_key="run_1:stock_reservations")
             for _ in range(2)
         )
-        expect_equal(second, first, "a release that is repeated under its idempotency_key must return the first answer")
+        advice = "a release that is repeated with its idempotency_key must have its first answer, or release nothing"
+        expect(second == first or second.released == 0, advice)
 
     def test_a_replay_that_the_site_accepts_is_ok(self, admin_api: AdminApi) -> None:
         """`replay_webhook`: returns `ReplayedWebhook(ok=True)` if the site replayed it."""
@@ -58,10 +59,11 @@ class AdminApiConformance:
         expect_type(done, ReplayedWebhook, "replay_webhook must return mika_ops.ports.ReplayedWebhook")
         expect_equal(done, ReplayedWebhook(ok=True), "return ReplayedWebhook(ok=True) if the site replayed the webhook")
 
-    def test_a_replay_that_is_repeated_returns_the_first_answer(self, admin_api: AdminApi) -> None:
-        """`AdminApi`: a call that is repeated with its key changes nothing and returns the first answer."""
-        first, second = (admin_api.replay_webhook(self.webhook_id, idempotency_key=KEY) for _ in range(2))
-        expect_equal(second, first, "a replay that is repeated under its idempotency_key must return the first answer")
+    def test_a_replay_that_is_repeated_is_ok_again(self, admin_api: AdminApi) -> None:
+        """`AdminApi`: a call that is repeated with its key has its first answer, or finds nothing left to do."""
+        replays = [admin_api.replay_webhook(self.webhook_id, idempotency_key=KEY) for _ in range(2)]
+        advice = "a replay that is repeated with its idempotency_key must be ok, as the first was"
+        expect([replay.ok for replay in replays] == [True, True], advice)
 
     def test_a_replay_that_the_site_refuses_is_not_ok_and_has_a_reason(self, admin_api: AdminApi) -> None:
         """`ReplayedWebhook.error`: the reason if the replay was refused or failed."""

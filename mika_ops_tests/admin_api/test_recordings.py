@@ -66,6 +66,31 @@ def test_a_replay_succeeds(site: Site, recorded_site: RecordedSite) -> None:
     assert recorded_site.ran == ["run_1:webhook_1:0"]
 
 
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("replay-succeeds", ReplayedWebhook(ok=True)),
+        ("replay-processed", ReplayedWebhook(ok=True, unprocessed="not_eligible")),
+        ("replay-live-lease", ReplayedWebhook(ok=True, unprocessed="running")),
+        ("replay-fails-again", ReplayedWebhook(ok=False)),
+        (
+            "replay-payload-purged",
+            ReplayedWebhook(
+                ok=False,
+                error="the admin API answered webhooks/replay with status failed: "
+                "Webhook payload could not be reconstructed for replay.",
+            ),
+        ),
+    ],
+)
+def test_a_replay_that_mika_answered_is_read_as_what_it_did(
+    site: Site, recorded_site: RecordedSite, name: str, meaning: ReplayedWebhook
+) -> None:
+    recorded_site.replays = (name,)
+
+    assert replayed(site) == meaning
+
+
 def test_a_check_runs_nothing(site: Site, recorded_site: RecordedSite) -> None:
     with api_of(site.url) as api:
         api.check()
@@ -149,6 +174,10 @@ def test_every_recorded_answer_to_a_call_that_was_accepted_is_read(site: Site, e
 
     if isinstance(answer, ReplayedWebhook):
         assert answer.ok == (each.data["status"] != "failed")
+        processed = answer.ok and answer.unprocessed is None
+        assert processed == (each.data["affected"]["processed"] == 1)
+        assert (answer.unprocessed == "running") == (each.data["status"] == "running")
+        assert (answer.error is not None) == (not answer.ok and "message" in each.data)
     else:
         assert answer.released == each.data["affected"]["reservationsReleased"]
 

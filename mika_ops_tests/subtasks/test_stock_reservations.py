@@ -1,11 +1,15 @@
 """Releasing expired stock, by the host's function or by the admin API."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from mika_ops.clock import Clock
+from mika_ops.documents.repository import RepositoryUnavailable
+from mika_ops.documents.selection import Selection
 from mika_ops.host.host import Host
+from mika_ops.ports.backlog import Backlog, Due
 from mika_ops.ports.stock import ReleasedReservations
 from mika_ops.store.database import Database
 from mika_ops.store.schema.site import stock_events, stock_items
@@ -45,6 +49,56 @@ def test_a_run_planned_for_earlier_has_released_what_had_expired_then(clock: Clo
     planned = replace(clock, scheduled_at="2001-01-01T00:00:00.000Z")
     stock_reservations.run(Host(admin_api=api), planned, RunOptions(run_id="run_1"))
     assert api.releases[0][0] == planned.scheduled_at
+
+
+@dataclass
+class Counts:
+    """A backlog that counts expired reservations as a test says, or raises."""
+
+    counted: Backlog | Exception
+    asked: list[str] = field(default_factory=list)
+
+    def read(self, selections: Mapping[str, Selection], *, now: str) -> Backlog:
+        assert selections == {}
+        self.asked.append(now)
+        if isinstance(self.counted, Exception):
+            raise self.counted
+        return self.counted
+
+
+def test_the_site_is_not_called_where_the_backlog_has_found_nothing(clock: Clock) -> None:
+    api, backlog = Api(), Counts(Backlog({"stock_reservations": Due(0)}))
+
+    result = stock_reservations.run(Host(admin_api=api, backlog=backlog), clock, RunOptions())
+
+    assert result == StockReservationsResult()
+    assert api.releases == []
+    assert backlog.asked == [clock.scheduled_at]
+
+
+@pytest.mark.parametrize(
+    "counted",
+    [
+        Backlog({"stock_reservations": Due(1)}),
+        Backlog({"ephemeral_records": Due(0)}),
+        RepositoryUnavailable("the database is locked"),
+    ],
+    ids=["one is due", "not counted", "cannot be read"],
+)
+def test_the_site_is_called_where_something_is_due_or_may_be(
+    clock: Clock, counted: Backlog | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = Api(released=ReleasedReservations(released=2))
+
+    result = stock_reservations.run(Host(admin_api=api, backlog=Counts(counted)), clock, RunOptions())
+
+    assert result.reservations_released == 2
+    assert len(api.releases) == 1
+    assert ("the site is called: the database is locked" in caplog.text) == isinstance(counted, Exception)
+
+
+def test_the_op_of_the_subtask_gets_the_backlog() -> None:
+    assert stock_reservations.SUBTASK.components == ("admin_api", "backlog", "reservation_release")
 
 
 def test_orphans_fail_the_subtask_by_id_after_all_others_are_released(database: Database, clock: Clock) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from mika_ops.clock import Clock
 from mika_ops.documents.document import Document, with_record
 from mika_ops.documents.repository import Change
@@ -10,12 +12,14 @@ from mika_ops.ports.admin_api import ReplayedWebhook
 from mika_ops.rules.workflow import MIRRORED
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
+from mika_ops.store.opening import open_database
 from mika_ops.subtasks import webhook_retries
 from mika_ops.subtasks.subtask import RunOptions
 from mika_ops.subtasks.webhook_retries import WebhookRetriesResult
 from mika_ops.timestamps import to_datetime
-from mika_ops_testing.builders import AFTER, BEFORE, NOW, put, workflow
+from mika_ops_testing.builders import AFTER, BEFORE, NOW, put, webhook, workflow
 from mika_ops_testing.fakes import Api, host_of
+from mika_ops_testing.sites import Sites
 
 
 def retry(database: Database, api: Api, clock: Clock, limit: int | None = None) -> WebhookRetriesResult:
@@ -119,6 +123,66 @@ def test_a_slow_site_does_not_hold_the_run_past_its_time(database: Database, clo
     limits = RunOptions(out_of_time=lambda: len(api.replayed) >= 2)
     result = webhook_retries.run(host_of(database, api=api), clock, limits)
     assert (result.retried, result.has_more) == (2, True)
+
+
+def test_replays_that_processed_nothing_are_counted_by_their_reason(database: Database, clock: Clock) -> None:
+    put(database, "ops", *(due(f"workflow_{name}") for name in ("done", "old", "busy")))
+    answers = {
+        "webhook_of_workflow_old": ReplayedWebhook(ok=True, unprocessed="not_eligible"),
+        "webhook_of_workflow_busy": ReplayedWebhook(ok=True, unprocessed="running"),
+    }
+
+    result = retry(database, Api(lambda id_: answers.get(id_, ReplayedWebhook(ok=True))), clock)
+
+    assert (result.retried, result.not_eligible, result.still_running, result.failed) == (1, 1, 1, 0)
+    assert result.not_eligible_ids == ("webhook_of_workflow_old",)
+
+
+@pytest.mark.parametrize(
+    ("stored", "said", "reason"),
+    [
+        ("The ledger is down.", None, "The ledger is down."),
+        ("The ledger is down.", "The site says no.", "The site says no."),
+        ("ada@example.test has no order", None, "<address> has no order"),
+        ("", None, webhook_retries._NO_REASON),
+        (7, None, webhook_retries._NO_REASON),
+    ],
+)
+def test_a_failed_replay_is_reported_with_the_error_that_the_webhook_holds(
+    database: Database, clock: Clock, stored: object, said: str | None, reason: str
+) -> None:
+    put(database, "ops", due("workflow_1"), webhook("webhook_of_workflow_1", status="failed", lastError=stored))
+
+    result = retry(database, Api(lambda _id: ReplayedWebhook(ok=False, error=said)), clock)
+
+    assert result.failed_ids == (f"webhook_of_workflow_1: {reason}",)
+
+
+NO_REASON = webhook_retries._NO_REASON
+
+
+@pytest.mark.parametrize("id_", ["webhook_gone", "webhook_bad"])
+def test_a_failed_replay_of_a_webhook_that_cannot_be_read_is_reported_without_a_reason(
+    database: Database, clock: Clock, id_: str
+) -> None:
+    bad = {**webhook("webhook_bad", status="failed"), "record": "none"}
+    put(database, "ops", workflow("workflow_1", nextAttemptAt=BEFORE, subjectId=id_), bad)
+
+    result = retry(database, Api(lambda _id: ReplayedWebhook(ok=False)), clock)
+
+    assert result.failed_ids == (f"{id_}: {NO_REASON}",)
+
+
+@pytest.mark.parametrize("id_", ["webhook\0", "\ud800"])
+def test_a_webhook_whose_id_no_database_can_be_asked_for_stops_no_other(
+    sqlite_sites: Sites, clock: Clock, id_: str
+) -> None:
+    with open_database(sqlite_sites.new()) as database:
+        put(database, "ops", workflow("workflow_1", nextAttemptAt=BEFORE, subjectId=id_), due("workflow_2"))
+
+        result = retry(database, Api(lambda _id: ReplayedWebhook(ok=False)), clock)
+
+    assert sorted(result.failed_ids) == sorted(f"{each}: {NO_REASON}" for each in (id_, "webhook_of_workflow_2"))
 
 
 def test_what_the_site_says_is_kept_without_addresses_and_links(database: Database, clock: Clock) -> None:
