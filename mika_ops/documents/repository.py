@@ -58,6 +58,13 @@ class RepositoryUnavailable(Exception):
     """
 
 
+class RepositoryUnreachable(RepositoryUnavailable):
+    """The storage cannot be reached at the moment, as while it restarts; a retry may succeed.
+
+    Whether the last change was written is not known.
+    """
+
+
 @runtime_checkable
 class DocumentRepository(Protocol):
     """One collection of Mika's documents (``ops``, ``account``, ``ledger`` or ``session``)."""

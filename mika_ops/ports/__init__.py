@@ -17,6 +17,7 @@ from mika_ops.documents.repository import (
     DocumentRepository,
     Note,
     RepositoryUnavailable,
+    RepositoryUnreachable,
     Rule,
 )
 from mika_ops.ports.acp_sessions import AcpSessionCleanup, CleanedSessions
@@ -74,6 +75,7 @@ __all__ = [
     "ReleasedReservations",
     "ReplayedWebhook",
     "RepositoryUnavailable",
+    "RepositoryUnreachable",
     "ReservationRelease",
     "Rule",
     "SendResult",

@@ -89,8 +89,7 @@ class AcpSessionStore:
             .order_by(*order)
             .limit(limit)
         )
-        with self.database.reading() as connection:
-            return connection.execute(statement).all()
+        return self.database.read(lambda connection: connection.execute(statement).all())
 
     def _clean(
         self, connection: Connection, *, ids: Sequence[str], due: Timestamp, now: Timestamp, purge_after: timedelta

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
+    Connection,
     Integer,
     Select,
     and_,
@@ -52,14 +53,18 @@ class DatabaseBacklog:
         site = _Site.of(self.database)
         definitions = tuple((name, selection.definition) for name, selection in selections.items())
         times = {_time_parameter(number): selection.time for number, selection in enumerate(selections.values())}
-        with self.database.reading(generic_plan=True) as connection:
+
+        def work(connection: Connection) -> Backlog:
             found = execute(connection, _all_that_waits, site, definitions, now=now, **times)
             rows = {row.name: row for row in found}
             unreadable, named = rows.pop(_UNREADABLE).due, ()
             if unreadable:
                 ids = select(plugin_storage.c.id).where(_unreadable(site)).order_by(plugin_storage.c.id)
                 named = tuple(connection.execute(ids.limit(IDS_NAMED)).scalars())
-        return Backlog({name: Due(row.due, row.oldest, row.malformed) for name, row in rows.items()}, unreadable, named)
+            due = {name: Due(row.due, row.oldest, row.malformed) for name, row in rows.items()}
+            return Backlog(due, unreadable, named)
+
+        return self.database.read(work, generic_plan=True)
 
     def first_ids(self, subtask: str, *, now: Timestamp, limit: int) -> Sequence[str]:
         """Name reservations and ACP sessions; ephemeral rows have nothing but keys, which are secrets."""
@@ -68,8 +73,7 @@ class DatabaseBacklog:
             return ()
         order = [self.database.json_sql.by_code_point(column) for column in rows.order_by]
         first = select(rows.order_by[-1]).where(rows.is_due(now)).order_by(*order).limit(limit)
-        with self.database.reading() as connection:
-            return connection.execute(first).scalars().all()
+        return self.database.read(lambda connection: connection.execute(first).scalars().all())
 
     def first_documents(self, selection: Selection, *, limit: int) -> Sequence[str]:
         """Return the ids of the first documents that a selection takes and can read, in its order."""
@@ -105,8 +109,7 @@ class DatabaseBacklog:
             .order_by(item.id)
             .limit(IDS_NAMED)
         )
-        with self.database.reading() as connection:
-            rows = connection.execute(drifting).all()
+        rows = self.database.read(lambda connection: connection.execute(drifting).all())
         return StockDrift(rows[0].items, rows[0].below, tuple(row.id for row in rows)) if rows else StockDrift()
 
     def malformed_ids(self, selection: Selection, *, limit: int = IDS_NAMED) -> Sequence[str]:
@@ -122,8 +125,8 @@ class DatabaseBacklog:
             .order_by(by_id)
             .limit(limit)
         )
-        with self.database.reading() as connection:
-            return connection.execute(statement, {"at": selection.time}).scalars().all()
+        parameters = {"at": selection.time}
+        return self.database.read(lambda connection: connection.execute(statement, parameters).scalars().all())
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from mika_ops.clock import utc_now
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
-from mika_ops.store.errors import is_transient, translated
+from mika_ops.store.errors import is_transient, is_unreachable, translated
 from mika_ops.store.json_sql import JsonSql
 from mika_ops.timestamps import Timestamp, to_timestamp
 
@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 
 ATTEMPTS: Final = 5
+"""How often a transaction is tried where another is in the way."""
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long a transaction is tried while the database cannot be reached: a restart, or a failover, is over by then."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Database:
     names: SettingNames = PLAIN_NAMES
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = utc_now
+    patience_seconds: float = PATIENCE_SECONDS
     writing: AbstractContextManager[object] = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -43,7 +48,7 @@ class Database:
 
     @contextmanager
     def reading(self, *, generic_plan: bool = False) -> Iterator[Connection]:
-        """Open a connection for reading only; it holds no lock that keeps a writer waiting.
+        """Open a connection for reading only; it holds no lock that keeps a writer waiting. Nothing is retried.
 
         ``generic_plan``: its statements are best run in the same way whatever values are bound, so that Postgres, once
         it knows them, need not plan them anew.
@@ -53,13 +58,29 @@ class Database:
             # To roll back has the driver forget all statements that it has prepared.
             connection.commit()
 
-    def write(self, work: Callable[[Connection], T], *, generic_plan: bool = False) -> T:
-        """Do work in one short transaction: all or nothing, retried a few times where another was in the way.
+    def read(self, work: Callable[[Connection], T], *, generic_plan: bool = False) -> T:
+        """Read in one transaction, as in ``reading``, retried where another or a restart was in the way.
 
-        ``generic_plan`` as for ``reading``. Raises ``DatabaseError`` where trying again does not help.
+        Raises ``DatabaseError`` where a retry does not help.
+        """
+
+        def read_once() -> T:
+            with self.engine.connect().execution_options(mika_keeps_plans=generic_plan) as connection:
+                found = work(connection)
+                connection.commit()
+            return found
+
+        with translated():
+            done: T = self._retrying()(read_once)
+            return done
+
+    def write(self, work: Callable[[Connection], T], *, generic_plan: bool = False) -> T:
+        """Do work in one short transaction: all or nothing, retried where another or a restart was in the way.
+
+        ``generic_plan`` as for ``reading``. Raises ``DatabaseError`` where a retry does not help.
         """
         with translated():
-            done: T = _retrying(is_transient, self.sleep)(self._write_once, work, generic_plan=generic_plan)
+            done: T = self._retrying()(self._write_once, work, generic_plan=generic_plan)
             return done
 
     def _write_once(self, work: Callable[[Connection], T], *, generic_plan: bool) -> T:
@@ -71,6 +92,9 @@ class Database:
             connection.begin(),
         ):
             return work(connection)
+
+    def _retrying(self) -> Retrying:
+        return retrying(is_transient, sleep=self.sleep, patience_seconds=self.patience_seconds)
 
     def row_time(self) -> Timestamp:
         """Return the real time, for the columns that say when a row was written."""
@@ -87,10 +111,25 @@ class Database:
         self.close()
 
 
-def _retrying(transient: Callable[[BaseException], bool], sleep: Callable[[float], None]) -> Retrying:
-    """Return what calls a function again, a few times, where it fails with what may be over by then."""
+def retrying(
+    transient: Callable[[BaseException], bool], *, sleep: Callable[[float], None], patience_seconds: float
+) -> Retrying:
+    """Return what retries a function that fails with what may be over by then.
+
+    For ``patience_seconds`` where the database cannot be reached, and a few times otherwise.
+    """
+    conflicts = 0
+
+    def stop(state: RetryCallState) -> bool:
+        nonlocal conflicts
+        failure = state.outcome.exception() if state.outcome else None
+        if failure is not None and is_unreachable(failure):
+            return max(state.seconds_since_start or 0.0, state.idle_for) >= patience_seconds
+        conflicts += 1
+        return conflicts >= ATTEMPTS
+
     return Retrying(
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop,
         wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
         retry=retry_if_exception(transient),
         sleep=sleep,

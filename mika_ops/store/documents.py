@@ -77,16 +77,14 @@ class Documents:
         if after is not None:
             parameters |= {"after_sorted_by": after.sorted_by, "after_id": after.id}
         statement = database.json_sql, database.plugin_id, selection.definition, after is not None
-        with database.reading() as connection:
-            rows = execute(connection, _candidates, *statement, **parameters).all()
+        rows = database.read(lambda connection: execute(connection, _candidates, *statement, **parameters).all())
         return [Candidate(row.id, row.sorted_by, bool(row.malformed)) for row in rows]
 
     def read(self, ids: Sequence[str]) -> Mapping[str, Document]:
         """Return the documents with these ids that exist and are JSON objects."""
         if not ids:
             return {}
-        with self.database.reading() as connection:
-            rows = connection.execute(self._with_ids(ids)).all()
+        rows = self.database.read(lambda connection: connection.execute(self._with_ids(ids)).all())
         documents: dict[str, Document] = {}
         for row in rows:
             try:
@@ -152,8 +150,7 @@ class Documents:
             return {id_: written_out(seen[id_]) for id_ in ids}
         if self.database.dialect != "sqlite":
             return None
-        with self.database.reading() as connection:
-            rows = connection.execute(self._with_ids(ids)).all()
+        rows = self.database.read(lambda connection: connection.execute(self._with_ids(ids)).all())
         # SQLite keeps bytes where they were written instead of a text, and they equal none.
         return {row.id: row.data for row in rows if isinstance(row.data, str)}
 

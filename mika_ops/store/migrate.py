@@ -69,8 +69,7 @@ def missing_indexes(database: Database) -> dict[str, str]:
     """
     if database.json_sql.guarded:
         return {}
-    with database.reading() as connection:
-        there = set(_found(connection, _OURS[database.dialect]))
+    there = set(database.read(lambda connection: _found(connection, _OURS[database.dialect])))
     return {name: made for name, made in unfinished_indexes(database.dialect).items() if name not in there}
 
 
@@ -84,8 +83,7 @@ def prepare_indexes(database: Database) -> tuple[str, ...]:
     missing = missing_indexes(database)
     wanted = unfinished_indexes(database.dialect)
     if database.dialect == "sqlite":
-        with database.reading() as connection:
-            there = _found(connection, _OURS["sqlite"])
+        there = database.read(lambda connection: _found(connection, _OURS["sqlite"]))
         statements = [f"DROP INDEX {name}" for name in there if name not in wanted] + list(missing.values())
         database.write(lambda connection: [connection.exec_driver_sql(each) for each in statements])
         return tuple(missing)

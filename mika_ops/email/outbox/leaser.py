@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import Final
 
 from mika_ops.clock import Clock
-from mika_ops.documents.document import Document
+from mika_ops.documents.document import Document, record_of
 from mika_ops.documents.repository import Change, DocumentRepository
 from mika_ops.documents.sweep import Sweep
 from mika_ops.email.outbox.attempts import Leased
+from mika_ops.email.outbox.persistence import LeasePersistence
 from mika_ops.email.outbox.withheld import PeopleToDelete
 from mika_ops.ports.email import EmailComposer, EmailSkipped, Envelope
 from mika_ops.rules import email
@@ -50,6 +51,7 @@ class Leaser:
     lease: timedelta
     lease_key: Callable[[], str]
     batch_size: int
+    persistence: LeasePersistence
     withholds: bool = True
     skips_expired_links: bool = True
     _ops: DocumentRepository = field(init=False)
@@ -65,13 +67,22 @@ class Leaser:
         if ids is None:
             return None
 
-        def rule(_id: str, document: Document) -> Change[Document] | None:
+        # Read before the transaction: the user may have one connection only.
+        people = self._people
+        tried: dict[str, tuple[str, Document]] = {}
+
+        def rule(id_: str, document: Document) -> Change[Document] | None:
+            key, before = tried.get(id_, (None, document))
+            if key is not None and record_of(document).get("leaseKey") == key:
+                # An earlier try was written, and the connection lost before the database could say so.
+                return Change(document, before)
             if not self.sweep.selection.takes(document):
                 return None
-            if self._people.are_named_in(document):
+            if people.are_named_in(document):
                 return Change(None, document)
-            now = self.clock.stamp()
-            return Change(email.leased(document, key=self.lease_key(), now=now, lease=self.lease), document)
+            tried[id_] = self.lease_key(), document
+            leased = email.leased(document, key=tried[id_][0], now=self.clock.stamp(), lease=self.lease)
+            return Change(leased, document)
 
         changes = self._ops.change(ids, rule)
         self.sweep.report_malformed(list(changes.malformed))
@@ -85,7 +96,7 @@ class Leaser:
             return LeasedBatch(ready, missed=len(changes.left), withheld=len(changes.changed) - len(ready))
         except BaseException:
             # Otherwise nobody would send them until their lease lapses.
-            release(leased, self._ops, self.clock)
+            release(leased, self._ops, self.clock, self.persistence)
             raise
 
     @cached_property
@@ -101,7 +112,7 @@ class Leaser:
         order_ids = {each.id: composer.order_id_of(each.document) or "" for each in leased}
         orders = self.ledger.read([order_id for order_id in dict.fromkeys(order_ids.values()) if order_id])
         withheld = [each for each in leased if self._people.are_named_in(orders.get(order_ids[each.id]))]
-        release(withheld, self._ops, self.clock)
+        release(withheld, self._ops, self.clock, self.persistence)
 
         def compose(document: Document, order: Document | None) -> Envelope | Exception:
             try:
@@ -118,7 +129,7 @@ class Leaser:
         ]
 
 
-def release(unsent: Sequence[Leased], ops: DocumentRepository, clock: Clock) -> int:
+def release(unsent: Sequence[Leased], ops: DocumentRepository, clock: Clock, persistence: LeasePersistence) -> int:
     """Release emails that were leased and not sent: the attempt does not count. Return how many were released."""
     if not unsent:
         return 0
@@ -130,4 +141,4 @@ def release(unsent: Sequence[Leased], ops: DocumentRepository, clock: Clock) -> 
             return None
         return Change(email.given_back(document, before=leased.before, now=now), None)
 
-    return len(ops.change(list(by_id), rule, wait=True).changed)
+    return len(persistence.write(lambda: ops.change(list(by_id), rule, wait=True), unsent).changed)

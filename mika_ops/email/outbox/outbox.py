@@ -29,6 +29,7 @@ from mika_ops.email.outbox.attempts import Attempt, Leased, make_attempt
 from mika_ops.email.outbox.circuit_breaker import CircuitBreaker
 from mika_ops.email.outbox.graceful_stop import run_until_interrupted
 from mika_ops.email.outbox.leaser import LeasedBatch, Leaser, release
+from mika_ops.email.outbox.persistence import LeasePersistence
 from mika_ops.email.outbox.recorder import Recorded, Recorder
 from mika_ops.email.outbox.send_rate import SendRate
 from mika_ops.email.outbox.switch_interval import switch_interval
@@ -107,6 +108,8 @@ class LeasedOutbox:
         """Send what is due. Emails are taken in order and each once, however often it fails."""
         due, shard = email.DUE.at(clock.scheduled_at), self.shard
         sweep = Sweep(self.ops, due, "email_outbox", limit, out_of_time, shard=shard, helps=True)
+        request = StopRequest()
+        persistence = LeasePersistence(clock, self.sleep, lambda: request.aborted)
         leaser = Leaser(
             sweep,
             self.ledger,
@@ -115,15 +118,15 @@ class LeasedOutbox:
             self.lease,
             self.lease_key,
             self.batch_size,
+            persistence,
             self.withholds,
             self.skips_expired_links,
         )
-        recorder = Recorder(self.ops, clock, self.retry_delay, self.timer, self.concurrency)
-        request = StopRequest()
+        recorder = Recorder(self.ops, clock, self.retry_delay, self.timer, self.concurrency, persistence)
         drain = _Drain(self, leaser, recorder, request)
 
         def abort() -> None:
-            request.stop()
+            request.abort()
             if isinstance(self.sender, AbandoningSender):
                 self.sender.abandon()
 
@@ -168,10 +171,15 @@ class StopRequest:
     """
 
     requested: bool = False
+    aborted: bool = False
 
     def stop(self) -> None:
         """Have the drain start no further email."""
         self.requested = True
+
+    def abort(self) -> None:
+        """Have the drain also give up what it repeats while the storage cannot be reached."""
+        self.requested = self.aborted = True
 
 
 class _Drain:
@@ -355,7 +363,7 @@ class _Drain:
             self._stop(recorded.error)
 
     def _release(self, unsent: list[Leased]) -> None:
-        self.counts["released"] += release(unsent, self.outbox.ops, self.leaser.clock)
+        self.counts["released"] += release(unsent, self.outbox.ops, self.leaser.clock, self.leaser.persistence)
 
     def _finish(self) -> None:
         """Wait for what is under way, record it, and release the rest, whatever goes wrong with any of it."""

@@ -4,13 +4,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from mika_ops.clock import Clock
 from mika_ops.documents.document import Document, record_of
-from mika_ops.documents.repository import Change, DocumentRepository
+from mika_ops.documents.repository import Change, DocumentRepository, RepositoryUnreachable
 from mika_ops.email.outbox.attempts import Attempt
 from mika_ops.email.outbox.leaser import release
+from mika_ops.email.outbox.persistence import LeasePersistence
 from mika_ops.email.outbox.record_size import RecordSize
 from mika_ops.ports.email import DrainedEmail, EmailSkipped, SenderUnavailable, SendResult
 from mika_ops.redaction import describe_error
@@ -41,6 +43,7 @@ class Recorder:
     retry_delay: Callable[[int], timedelta]
     timer: Callable[[], float]
     concurrency: int
+    persistence: LeasePersistence
     _record_size: RecordSize = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +65,7 @@ class Recorder:
         delays = {id_: self._delay_after(attempt) for id_, attempt in ended.items()}
         started = self.timer()
         changed, error = self._write(ended, delays)
-        released = release(unsent, self.ops, self.clock)
+        released = release(unsent, self.ops, self.clock, self.persistence)
         self._record_size.recorded(len(attempts), self.timer() - started)
         return Recorded([_to_report(ended[id_], change) for id_, change in changed.items()], released, error)
 
@@ -71,8 +74,9 @@ class Recorder:
     ) -> tuple[Mapping[str, Change[bool] | None], str | None]:
         """Write the ends by id; ``None`` stands for an email that another worker holds by now.
 
-        Where the transaction fails, each email is written by itself, so that one does not undo the record of the
-        others. One that cannot be written at all is missing from the result, and the error names it.
+        While the storage cannot be reached, this goes on as long as the leases last. Where the transaction fails
+        otherwise, each email is written by itself, so that one does not undo the record of the others. One that cannot
+        be written at all is missing from the result, and the error names it.
         """
         if not ended:
             return {}, None
@@ -82,19 +86,20 @@ class Recorder:
 
         try:
             seen = {id_: attempt.leased.document for id_, attempt in ended.items()}
-            written = self.ops.change(list(ended), rule, wait=True, seen=seen).changed
-            return {id_: written.get(id_) for id_ in ended}, None
+            leased = [attempt.leased for attempt in ended.values()]
+            written = self.persistence.write(lambda: self.ops.change(list(ended), rule, wait=True, seen=seen), leased)
+            return {id_: written.changed.get(id_) for id_ in ended}, None
+        except RepositoryUnreachable as failure:
+            return {}, _not_recorded(", ".join(ended), failure)
         except Exception:  # noqa: BLE001 - reported below, email by email
             changed: dict[str, Change[bool] | None] = {}
             error = None
         for id_ in ended:
             try:
-                changed[id_] = self.ops.change([id_], rule, wait=True).changed.get(id_)
+                write = partial(self.ops.change, [id_], rule, wait=True)
+                changed[id_] = self.persistence.write(write, [ended[id_].leased]).changed.get(id_)
             except Exception as failure:  # noqa: BLE001 - the others must be recorded
-                error = (
-                    f"the result of email {id_} could not be recorded, so it may be sent again: "
-                    f"{describe_error(failure)}"
-                )
+                error = _not_recorded(id_, failure)
         return changed, error
 
     def _with_end(self, document: Document, attempt: Attempt, delay: timedelta) -> Change[bool] | None:
@@ -127,6 +132,10 @@ class Recorder:
             failure = raised
         logger.warning("retry_delay returned no delay after attempt %s: %s", number, describe_error(failure))
         return email.retry_delay(number)
+
+
+def _not_recorded(ids: str, failure: Exception) -> str:
+    return f"the result of email {ids} could not be recorded, so it may be sent again: {describe_error(failure)}"
 
 
 def _to_report(attempt: Attempt, change: Change[bool] | None) -> DrainedEmail:
