@@ -210,7 +210,7 @@ def test_missing_runs_are_reported_until_the_next_run() -> None:
 
 
 def test_a_silence_counts_once_however_long_it_is_and_again_when_it_comes_back() -> None:
-    watched = Watched(overdue_at=lambda heard: heard + HOUR, cooldown=3 * HOUR)
+    watched = Watched(overdue_at=lambda last: last + HOUR, cooldown=3 * HOUR)
 
     watched.tick(after=HOUR)
     watched.tick()
