@@ -20,7 +20,7 @@ from mika_ops.documents.repository import (
     RepositoryUnreachable,
     Rule,
 )
-from mika_ops.ports.acp_sessions import AcpSessionCleanup, CleanedSessions
+from mika_ops.ports.acp_sessions import AcpSessionCleanup, AcpSessionEditor, CleanedSessions
 from mika_ops.ports.admin_api import AdminApi, ReplayedWebhook
 from mika_ops.ports.alerts import Alert, AlertKind, AlertSink
 from mika_ops.ports.backlog import Backlog, BacklogInspector, BacklogReader, Due, NamesRows, StockDrift
@@ -45,6 +45,7 @@ from mika_ops.ports.stock import CustomerReservations, ReleasedReservations, Res
 __all__ = [
     "AbandoningSender",
     "AcpSessionCleanup",
+    "AcpSessionEditor",
     "AdminApi",
     "Alert",
     "AlertKind",

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from mika_ops.clock import Clock
 from mika_ops.deadline import OutOfTime
+from mika_ops.documents.repository import Changes, Note, Rule
 
 
 @dataclass(frozen=True)
@@ -33,5 +34,19 @@ class AcpSessionCleanup(Protocol):
         ``mika_ops.rules.acp_session`` holds the rules: which sessions are due at ``clock.scheduled_at``
         (``is_purgeable``, then ``is_expired``), and the new state of a session that expires (``expired``), stamped
         ``clock.stamp()``.
+        """
+        ...
+
+
+@runtime_checkable
+class AcpSessionEditor(Protocol):
+    """A store of ACP checkout sessions that account deletes may change, too; a cleanup need not be one."""
+
+    def change_sessions(self, rule: Rule[Note]) -> Changes[Note]:
+        """Apply a rule to every session that may hold a buyer or an address, and write what it returns.
+
+        No update of a storefront is lost: a session is locked, or compared by its version, while the rule decides. The
+        rule is a pure function of a session's id and the session; it may be called again when a transaction is retried.
+        A session that cannot be read is reported as malformed. See ``DocumentRepository.change``.
         """
         ...

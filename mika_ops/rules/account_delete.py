@@ -4,11 +4,11 @@ Source: behaviour, section 8.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from mika_ops.documents.document import ABSENT, Document, is_storable, metadata_of, patched, record_of, with_record
-from mika_ops.documents.selection import OneOf, Selection, all_of, top
+from mika_ops.documents.selection import Has, Not, OneOf, Selection, all_of, record, top
 from mika_ops.timestamps import Timestamp
 
 MIRRORED: Final = ("customerId", "userId", "emailHash", "status", "expiresAt")
@@ -28,8 +28,8 @@ class Identity:
     @classmethod
     def of(cls, request: Document) -> Self:
         """Read the identity from a request's record. Raises ``MalformedDocument`` where it has none."""
-        record = record_of(request)
-        return cls(*(_text(record.get(field)) for field in ("customerId", "userId", "emailHash")))
+        keys = record_of(request)
+        return cls(*(_text(keys.get(field)) for field in ("customerId", "userId", "emailHash")))
 
     @property
     def keys(self) -> Mapping[str, str]:
@@ -92,6 +92,28 @@ PERMANENTLY_FAILED: Final = Selection(
 )
 """The requests that failed, oldest first: each needs manual action."""
 
+LAST_FURTHER_STEP: Final = "customerDataRemoved"
+"""The last of the steps that go beyond the reference's eight: a request that has it has all of them."""
+
+COMPLETED: Final = Selection(
+    collection="ops",
+    top=all_of(_REQUEST, OneOf(top("status"), ("completed",))),
+    record=all_of(),
+    order_by=(top("createdAt"),),
+)
+"""The requests that are completed, oldest first."""
+
+UNCHECKED: Final = replace(
+    COMPLETED, record=Not(Has(record("metadata", "maintenance", "steps", LAST_FURTHER_STEP, "status")))
+)
+"""Those of them that were completed without the further steps: by the site's own maintenance, or by the scope
+``reference``."""
+
+
+def is_completed(request: Document) -> bool:
+    """Say whether the request is completed."""
+    return request.get("status") == "completed"
+
 
 def is_queued(request: Document) -> bool:
     """Say whether the request still waits."""
@@ -142,6 +164,21 @@ def completed(
         mirrored=MIRRORED,
         now=now,
     )
+
+
+def rechecked(
+    request: Document, steps: Mapping[str, CompletedStep], values: Mapping[str, StepValue], *, now: Timestamp
+) -> Document:
+    """Record what the further steps did for a request that was completed before; when it was completed stays."""
+    metadata = _with_step_entries(request, steps)["metadata"]
+    maintenance = {**metadata["maintenance"], **values}
+    return with_record(request, {"metadata": {**metadata, "maintenance": maintenance}}, mirrored=MIRRORED, now=now)
+
+
+def times_of_steps(request: Document) -> frozenset[Timestamp]:
+    """Return when the recorded steps of a request were completed."""
+    entries = (entry for entry in _steps_of(request).values() if isinstance(entry, dict))
+    return frozenset(time for entry in entries if isinstance(time := entry.get("completedAt"), str))
 
 
 def failed(request: Document, *, error: str, now: Timestamp) -> Document:

@@ -6,10 +6,13 @@ Source: behaviour, section 6.
 from datetime import timedelta
 from typing import Final
 
-from mika_ops.documents.document import Document, patched
+from mika_ops.documents.document import ABSENT, Document, patched
 from mika_ops.timestamps import Timestamp, shifted
 
 TERMINAL_STATUSES: Final = ("completed", "canceled")
+PERSONAL: Final = ("buyer", "fulfillmentAddress")
+"""What a session holds of the person who buys."""
+
 DEFAULT_PURGE_AFTER_HOURS: Final = 24.0
 
 
@@ -29,7 +32,6 @@ def is_expired(session: Document, now: Timestamp) -> bool:
 
 def expired(session: Document, *, now: Timestamp, purge_after: timedelta) -> Document:
     """Expire a session: it can be paid no more, and is purged after ``purge_after``."""
-    version = session.get("version")
     return patched(
         session,
         {
@@ -37,9 +39,28 @@ def expired(session: Document, *, now: Timestamp, purge_after: timedelta) -> Doc
             "expiredAt": now,
             "purgeAt": shifted(now, purge_after),
             "updatedAt": now,
-            "version": (version if isinstance(version, int) else 0) + 1,
+            "version": _next_version(session),
         },
     )
+
+
+def without_buyer(session: Document, *, now: Timestamp) -> Document:
+    """Take the buyer and the address out of a session, which stays for what it sold until it is purged.
+
+    Source: deviations, number 17.
+    """
+    removed = dict.fromkeys(PERSONAL, ABSENT)
+    return patched(session, {**removed, "updatedAt": now, "version": _next_version(session)})
+
+
+def names_buyer(session: Document) -> bool:
+    """Say whether a session still holds a buyer or an address."""
+    return any(session.get(name) is not None for name in PERSONAL)
+
+
+def _next_version(session: Document) -> int:
+    version = session.get("version")
+    return (version if isinstance(version, int) else 0) + 1
 
 
 def _is_reached(time: object, now: Timestamp) -> bool:

@@ -6,7 +6,7 @@ place of the person's keys; ``redacted`` keeps only that there was one.
 Source: behaviour, section 8; what goes beyond the eight steps there: deviations, number 6.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mika_ops.documents.document import ABSENT, Document, metadata_of, object_at, patched, record_of, with_record
@@ -18,22 +18,15 @@ from mika_ops.timestamps import Timestamp
 LIVE_SUBSCRIPTION: Final = NoneOf(top("status"), ("cancelled", "expired"))
 CHECKOUT_IN_PROGRESS: Final = OneOf(top("status"), ("checkout_pending",))
 
-KEYS: Final = ("customerId", "userId", "emailHash")
-"""The keys by which a document may name a person."""
-
-KEY_HOLDERS: Final = ((), ("record",), ("record", "metadata"), ("aggregate", "customer"))
-"""Where in a document these keys may stand."""
-
 EXPORT_MIRRORED: Final = ("status", "expiresAt")
 
-SENTINEL_START: Final = "account-deleted"
 REDACTED_SUBJECT: Final = "Redacted message"
 REDACTED_ERROR: Final = "Redacted: the account was deleted."
 
 _CONTACT: Final = ("email", "name", "company", "vatId")
 """What a customer block says of a person in orders and in the customer document."""
 
-_PERSONAL: Final = (
+PERSONAL: Final = (
     *_CONTACT,
     "firstName",
     "lastName",
@@ -45,22 +38,7 @@ _PERSONAL: Final = (
     "contact",
     "emailSnapshot",
 )
-"""What any other aggregate may say of a person."""
-
-
-def named_in(document: Document) -> Iterator[tuple[str, str]]:
-    """Yield the keys by which a document names people, wherever they stand, each with its value.
-
-    A document that names a person by none of these is not theirs, whichever function below is asked.
-    """
-    for holder in KEY_HOLDERS:
-        block = document
-        for name in holder:
-            block = _object(block.get(name))
-        for key in KEYS:
-            value = block.get(key)
-            if isinstance(value, str):
-                yield key, value
+"""What any document may say of a person, but by keys."""
 
 
 def owns_email(identity: Identity, email: Document) -> bool:
@@ -134,7 +112,7 @@ def anonymized_order(order: Document, sentinel: str, *, now: Timestamp, complete
     ``complete``: the reference leaves the user id, and whatever else than the four contact fields names the customer.
     """
     aggregate = object_at(order, "aggregate")
-    customer = _without(_object(aggregate.get("customer")), _PERSONAL if complete else _CONTACT)
+    customer = _without(_object(aggregate.get("customer")), PERSONAL if complete else _CONTACT)
     if complete and "userId" in customer:
         customer = {**customer, "userId": sentinel}
     return patched(
@@ -150,14 +128,6 @@ def anonymized_order(order: Document, sentinel: str, *, now: Timestamp, complete
 def owns_order(identity: Identity, order: Document) -> bool:
     """Say whether an order is the person's by its top-level keys; orders have no user id there."""
     return _same(order.get("customerId"), identity.customer_id) or _same(order.get("emailHash"), identity.email_hash)
-
-
-def names_user_in_order(identity: Identity, order: Document) -> bool:
-    """Say whether an order's customer block still gives the person away by a user id."""
-    user_id = _object(_object(order.get("aggregate")).get("customer")).get("userId")
-    if not isinstance(user_id, str) or user_id.startswith(SENTINEL_START):
-        return False
-    return user_id == identity.user_id or _same(order.get("customerId"), identity.customer_id)
 
 
 def anonymized_entitlement(entitlement: Document, sentinel: str, *, now: Timestamp) -> Document:
@@ -199,13 +169,13 @@ def anonymized_customer(customer: Document, *, now: Timestamp, complete: bool) -
     sentinel = f"account-deleted:{customer.get('customerId') or customer.get('id')}"
     aggregate = object_at(customer, "aggregate")
     kept = {
-        **_without(aggregate, _PERSONAL if complete else _CONTACT),
+        **_without(aggregate, PERSONAL if complete else _CONTACT),
         "emailHash": sentinel,
         "metadata": {**_object(aggregate.get("metadata")), "anonymizedAt": now},
     }
     accounts = aggregate.get("providerAccounts")
     if complete and isinstance(accounts, list):
-        kept["providerAccounts"] = [_without(account, _PERSONAL) for account in accounts if isinstance(account, dict)]
+        kept["providerAccounts"] = [_without(account, PERSONAL) for account in accounts if isinstance(account, dict)]
     return patched(customer, {"emailHash": sentinel, "userId": sentinel, "aggregate": kept, "updatedAt": now})
 
 
@@ -229,42 +199,12 @@ def owns_as_customer(identity: Identity, document: Document) -> bool:
     return _same(document.get("customerId"), identity.customer_id)
 
 
-def owns_aggregate(identity: Identity, document: Document) -> bool:
-    """Say whether a document is the person's, by its own keys or its customer block's, and still names them."""
-    customer = _object(_object(document.get("aggregate")).get("customer"))
-    return (_is_of(identity, document) or _is_of(identity, customer)) and _names_person(document)
-
-
-def owns_provider_account(identity: Identity, document: Document) -> bool:
-    """Say whether a provider account, or a customer document with copies of such, still names the person."""
-    if not _is_of(identity, document):
-        return False
-    if document.get("type") != "customer":
-        return _names_person(document)
-    accounts = _object(document.get("aggregate")).get("providerAccounts")
-    return isinstance(accounts, list) and any(key in _object(account) for account in accounts for key in _PERSONAL)
-
-
-def _names_person(document: Document) -> bool:
-    blocks = [document, *(_object(document.get(payload)) for payload in ("aggregate", "record"))]
-    return any(_block_names_person(block) for block in blocks)
-
-
 def _anonymized_block(block: Mapping[str, Any], sentinel: str) -> Document:
-    result = _without(block, _PERSONAL)
+    result = _without(block, PERSONAL)
     customer = result.get("customer")
     if isinstance(customer, dict):
         result["customer"] = _anonymized_block(customer, sentinel)
     return {**result, **{key: sentinel for key in ("emailHash", "userId") if key in result}}
-
-
-def _block_names_person(block: Mapping[str, Any]) -> bool:
-    keys = [block.get(key) for key in ("emailHash", "userId")]
-    return (
-        any(key in block for key in _PERSONAL)
-        or any(isinstance(key, str) and not key.startswith(SENTINEL_START) for key in keys)
-        or (isinstance(block.get("customer"), dict) and _block_names_person(block["customer"]))
-    )
 
 
 def _is_of(identity: Identity, keys: Mapping[str, Any]) -> bool:

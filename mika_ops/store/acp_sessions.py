@@ -9,7 +9,7 @@ session. ``mika-ops db prepare`` creates and upgrades them, and ``mika_ops_schem
 Source: behaviour, section 6.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, 
 from mika_ops.clock import Clock
 from mika_ops.deadline import OutOfTime
 from mika_ops.documents.document import Document, MalformedDocument
+from mika_ops.documents.repository import Change, Changes, Note, Rule
 from mika_ops.ports.acp_sessions import CleanedSessions
 from mika_ops.rules import acp_session
 from mika_ops.store.database import Database
@@ -41,7 +42,7 @@ _row = acp_sessions.c
 
 @dataclass(frozen=True)
 class AcpSessionStore:
-    """ACP checkout sessions in the site's database. Fits ``AcpSessionCleanup``."""
+    """ACP checkout sessions in the site's database. Fits ``AcpSessionCleanup`` and ``AcpSessionEditor``."""
 
     database: Database
 
@@ -80,6 +81,51 @@ class AcpSessionStore:
                 return CleanedSessions(scanned, expired, purged, has_more=False, malformed_ids=tuple(malformed))
             after = (taken[-1].updated_at, taken[-1].id)
 
+    def change_sessions(self, rule: Rule[Note]) -> Changes[Note]:
+        """Apply a rule to every session that holds a buyer or an address, in batches. Fits ``AcpSessionEditor``.
+
+        Raises ``DatabaseError`` where the tables are of another version than ours.
+        """
+        if (wrong := wrong_version(self.database)) is not None:
+            raise DatabaseError(wrong)
+        changed: dict[str, Change[Note]] = {}
+        left: list[str] = []
+        malformed: dict[str, str] = {}
+        after = ""
+        while ids := self._with_buyers(after):
+            batch = self.database.write(partial(self._change, ids=ids, rule=rule))
+            changed |= batch.changed
+            left += batch.left
+            malformed |= batch.malformed
+            after = ids[-1]
+        return Changes(changed, left, malformed)
+
+    def _with_buyers(self, after: str) -> Sequence[str]:
+        id_ = self.database.json_sql.by_code_point(_row.id)
+        named = or_(*(_row.data.contains(f'"{name}"') for name in acp_session.PERSONAL))
+        statement = select(_row.id).where(named, id_ > after).order_by(id_).limit(BATCH)
+        with self.database.reading() as connection:
+            return connection.execute(statement).scalars().all()
+
+    def _change(self, connection: Connection, *, ids: Sequence[str], rule: Rule[Note]) -> Changes[Note]:
+        chosen = in_list(self.database.dialect, _row.id, ids)
+        rows = connection.execute(select(_row.id, _row.data).where(chosen).order_by(_row.id).with_for_update()).all()
+        changed: dict[str, Change[Note]] = {}
+        malformed: dict[str, str] = {}
+        written: dict[str, dict[str, object]] = {}
+        for row in rows:
+            try:
+                change = rule(row.id, parsed(row.data))
+                if change is None:
+                    continue
+                if change.document is not None:
+                    written[row.id] = _columns(change.document)
+                changed[row.id] = change
+            except MalformedDocument as error:
+                malformed[row.id] = str(error)
+        _write(connection, written)
+        return Changes(changed, [id_ for id_ in ids if id_ not in changed and id_ not in malformed], malformed)
+
     def _due(self, due: Timestamp, *, after: tuple[str, str], limit: int) -> Sequence[Row[str, str]]:
         by_code_point = self.database.json_sql.by_code_point
         order = (by_code_point(_row.updated_at), by_code_point(_row.id))
@@ -112,18 +158,24 @@ class AcpSessionStore:
             keys = acp_idempotency_keys.c.session_id
             connection.execute(delete(acp_idempotency_keys).where(in_list(self.database.dialect, keys, purged)))
             connection.execute(delete(acp_sessions).where(in_list(self.database.dialect, _row.id, purged)))
-        if expired:
-            names = next(iter(expired.values()))
-            connection.execute(
-                acp_sessions.update()
-                .where(_row.id == bindparam("an_id"))
-                .values({name: bindparam(f"a_{name}") for name in names}),
-                [
-                    {"an_id": id_, **{f"a_{name}": value for name, value in columns.items()}}
-                    for id_, columns in expired.items()
-                ],
-            )
+        _write(connection, expired)
         return CleanedSessions(len(purged) + len(expired), len(expired), len(purged), malformed_ids=tuple(malformed))
+
+
+def _write(connection: Connection, sessions: Mapping[str, Mapping[str, object]]) -> None:
+    """Write the columns of these sessions, by id."""
+    if not sessions:
+        return
+    names = next(iter(sessions.values()))
+    connection.execute(
+        acp_sessions.update()
+        .where(_row.id == bindparam("an_id"))
+        .values({name: bindparam(f"a_{name}") for name in names}),
+        [
+            {"an_id": id_, **{f"a_{name}": value for name, value in columns.items()}}
+            for id_, columns in sessions.items()
+        ],
+    )
 
 
 def insert_sessions(connection: Connection, sessions: Sequence[Document]) -> None:

@@ -76,10 +76,13 @@ _PLACES: Final[dict[tuple[str, ...], st.SearchStrategy[Any]]] = {
     ("record", "metadata", "redactedAt"): times,
     ("record", "metadata", "userId"): keys,
     ("record", "metadata", "emailHash"): keys,
+    **{("record", key): keys for key in ("relatedCustomerId", "relatedOrderId", "orderId", "toEmail")},
+    ("record", "normalizedPayloadJson", "customer", "email"): keys,
     ("aggregate",): odd,
     ("aggregate", "customer"): odd,
     ("aggregate", "customer", "userId"): keys,
     ("aggregate", "customer", "emailHash"): keys,
+    ("aggregate", "metadata", "checkoutCustomerEmail"): keys,
 }
 
 

@@ -19,12 +19,15 @@ from mika_ops.host.host import Host
 from mika_ops.ports.stock import CustomerReservations
 from mika_ops.rules import account_delete, email, webhook, workflow
 from mika_ops.rules.account_delete import Identity
+from mika_ops.rules.person import Handle, Person
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops.store.json_sql import JsonSql
 from mika_ops.store.schema.site import plugin_storage
 from mika_ops.subtasks.account_delete.blockers import blocked_requests
+from mika_ops.subtasks.account_delete.people import find_people
 from mika_ops.subtasks.account_delete.steps import steps_of
+from mika_ops.subtasks.subtask import AccountDeleteScope
 from mika_ops_testing import builders
 from mika_ops_testing.builders import BEFORE, NOW, put_raw
 from mika_ops_tests.store.arbitrary import Build, batches, on_a_database
@@ -83,19 +86,22 @@ DUE: Final[dict[str, tuple[Selection, tuple[Build, ...], tuple[str, ...]]]] = {
 def of_ada(type_: str, status: str | None, id_: str) -> Document:
     """Return a document with everything by which a person's documents are found."""
     keys = {"customerId": "ada", "userId": "ada", "emailHash": "ada"}
-    record = {**keys, "status": "active", "metadata": {"userId": "ada", "emailHash": "ada"}}
-    aggregate = {"customer": {"userId": "ada", "emailHash": "ada"}}
+    related = {"relatedCustomerId": "ada", "relatedOrderId": "ada", "relatedSubscriptionId": "ada", "orderId": "ada"}
+    payload = {"providerCheckoutId": "ada", "customer": {"email": "ada"}}
+    record = {**keys, **related, "status": "active", "metadata": {"userId": "ada", "emailHash": "ada"}}
+    record |= {"toEmail": "ada", "normalizedPayloadJson": payload}
+    aggregate = {"customer": {"userId": "ada", "emailHash": "ada"}, "metadata": {"checkoutCustomerEmail": "ada"}}
     return {"id": id_, "type": type_, "status": status, **keys, "record": record, "aggregate": aggregate}
 
 
 PEOPLES: Final[dict[Collection, tuple[str, ...]]] = {
-    "ops": ("email", "accountExport"),
+    "ops": ("email", "accountExport", "webhook", "accountDeleteRequest"),
     "ledger": ("order",),
     "account": ("subscription", "customer", "entitlement", "license", "providerAccount"),
     "session": ("cart", "checkout", "wishlist"),
 }
 ORDER_PLACES: Final = (("nextAttemptAt",), ("leaseExpiresAt",), ("receivedAt",), ("createdAt",))
-STATUSES: Final = ("queued", "sent", "checkout_pending", None)
+STATUSES: Final = ("queued", "sent", "received", "checkout_pending", None)
 KEYS: Final = ("customerId", "userId", "emailHash")
 KEY_PLACES: Final = (
     ("status",),
@@ -103,6 +109,9 @@ KEY_PLACES: Final = (
     *(("record", key) for key in KEYS),
     *(("record", "metadata", key) for key in KEYS[1:]),
     *(("aggregate", "customer", key) for key in KEYS[1:]),
+    *(("record", key) for key in ("relatedCustomerId", "relatedOrderId", "orderId", "toEmail")),
+    ("record", "normalizedPayloadJson", "customer", "email"),
+    ("aggregate", "metadata", "checkoutCustomerEmail"),
 )
 
 
@@ -170,9 +179,14 @@ def selections_of_people(clock: Clock) -> list[Selection]:
     """Return every selection by which an account delete looks for somebody's documents."""
     asked = SelectionsAsked()
     host = Host(ops=asked, account=asked, ledger=asked, session=asked, stock=asked, ephemeral=asked)
-    requests = {"all": Identity("ada", "ada", "ada"), "one": Identity("bob"), "other": Identity(None, None, "eve")}
-    blocked_requests(host, requests)
-    for scope in ("reference", "complete"):
+    identities = {"all": Identity("ada", "ada", "ada"), "one": Identity("bob"), "other": Identity(None, None, "eve")}
+    by_keys = {id_: Person.of_keys(identity) for id_, identity in identities.items()}
+    more: tuple[Handle, ...] = (("orderId", "ada"), ("subscriptionId", "ada"), ("providerCheckoutId", "ada"))
+    known = {id_: Person.of_request(id_, identity, ("address", "ada"), *more) for id_, identity in identities.items()}
+    blocked_requests(host, by_keys)
+    find_people(host, known)
+    scopes: tuple[tuple[AccountDeleteScope, Mapping[str, Person]], ...] = (("reference", by_keys), ("complete", known))
+    for scope, requests in scopes:
         for step in steps_of(scope):
             step.run(host, requests, clock)
     return asked.selections

@@ -9,8 +9,9 @@ from typing import Self
 from mika_ops.documents.document import Document, MalformedDocument
 from mika_ops.documents.repository import DocumentRepository
 from mika_ops.documents.sweep import Sweep
-from mika_ops.rules import account_delete, personal_data
+from mika_ops.rules import account_delete
 from mika_ops.rules.account_delete import Identity
+from mika_ops.rules.person import handles_in
 
 
 @dataclass(frozen=True)
@@ -33,4 +34,4 @@ class PeopleToDelete:
 
     def are_named_in(self, document: Document | None) -> bool:
         """Return whether a document names one of them."""
-        return document is not None and not self.keys.isdisjoint(personal_data.named_in(document))
+        return document is not None and not self.keys.isdisjoint(handles_in(document))

@@ -36,7 +36,7 @@ def blocked_requests(host: Host, requests: Requests) -> dict[str, str]:
             for document in repository.read(ids).values():
                 reasons[document["customerId"]] = reason
     return {
-        request_id: f"{reasons[identity.customer_id]}; end it, then queue the request again"
-        for request_id, identity in requests.items()
-        if identity.customer_id in reasons
+        request_id: f"{reasons[blocked[0]]}; end it, then queue the request again"
+        for request_id, person in requests.items()
+        if (blocked := sorted(person.values("customerId") & reasons.keys()))
     }

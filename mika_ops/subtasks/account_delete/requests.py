@@ -19,12 +19,14 @@ from mika_ops.host.host import Host
 from mika_ops.ports.email import ITEMS_KEPT
 from mika_ops.redaction import describe_error
 from mika_ops.rules import account_delete
-from mika_ops.rules.account_delete import CompletedStep, Identity, StepValue
+from mika_ops.rules.account_delete import Identity, StepValue
+from mika_ops.rules.person import Person
 from mika_ops.subtasks.account_delete.blockers import blocked_requests
-from mika_ops.subtasks.account_delete.owned_documents import StepOutcome
-from mika_ops.subtasks.account_delete.steps import Step, steps_of
+from mika_ops.subtasks.account_delete.people import find_people
+from mika_ops.subtasks.account_delete.progress import Progress, recorded_values, run_steps
+from mika_ops.subtasks.account_delete.steps import steps_of
 from mika_ops.subtasks.outcome import SubtaskFailed, SweptResult
-from mika_ops.subtasks.subtask import RunOptions, Subtask, required
+from mika_ops.subtasks.subtask import AccountDeleteScope, RunOptions, Subtask, required
 
 REQUESTS_PER_BATCH = 200
 
@@ -48,16 +50,6 @@ class AccountDeleteRequestsResult(SweptResult):
     failed_ids: tuple[str, ...] = ()
 
 
-@dataclass
-class _Progress:
-    """The progress of one request of the batch."""
-
-    identity: Identity
-    values: dict[str, StepValue]
-    unrecorded: dict[str, CompletedStep] = field(default_factory=dict)
-    error: str | None = None
-
-
 def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsResult:
     """Process the queued requests, oldest first. Raises ``SubtaskFailed`` if the shop's storage fails."""
     ops = required(host.ops)
@@ -70,7 +62,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsRe
     unavailable = None
     for ids in sweep.batches(REQUESTS_PER_BATCH):
         try:
-            accounts = _process(host, ids, steps_of(limits.account_delete_scope), clock)
+            accounts = _process(host, ids, limits.account_delete_scope, clock)
         except RepositoryUnavailable as failure:
             unavailable = describe_error(failure)
             break
@@ -86,72 +78,29 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsRe
     return result
 
 
-def _process(host: Host, ids: Sequence[str], steps: Sequence[Step], clock: Clock) -> list[DeletedAccount]:
-    ops = required(host.ops)
+def _process(host: Host, ids: Sequence[str], scope: AccountDeleteScope, clock: Clock) -> list[DeletedAccount]:
+    ops, steps = required(host.ops), steps_of(scope)
     requests = ops.read(ids)
     progress = {
-        id_: _Progress(Identity.of(requests[id_]), _recorded_values(requests[id_], steps))
+        id_: Progress(Person.of_keys(Identity.of(requests[id_])), recorded_values(requests[id_], steps))
         for id_ in ids
         if id_ in requests and account_delete.is_queued(requests[id_])
     }
     for state in progress.values():
-        if unusable := state.identity.unusable_keys:
+        if unusable := state.person.unusable_keys:
             state.error = f"nothing can be found by its {', '.join(unusable)}: fix it, then queue the request again"
-    sound = {id_: state.identity for id_, state in progress.items() if state.error is None}
+    sound = {id_: state.person for id_, state in progress.items() if state.error is None}
+    if scope == "complete":
+        sound = find_people(host, {id_: Person.of_request(id_, person) for id_, person in sound.items()})
+        for id_, person in sound.items():
+            progress[id_].person = person
     for request_id, reason in blocked_requests(host, sound).items():
         progress[request_id].error = reason
-    for step in steps:
-        waiting = {id_: p.identity for id_, p in progress.items() if p.error is None and step.name not in p.values}
-        outcome = _outcome_of(step, host, waiting, clock)
-        had_work = []
-        for request_id in waiting:
-            request = progress[request_id]
-            request.error = outcome.errors.get(request_id)
-            if request.error is None:
-                value = outcome.values[request_id]
-                request.values[step.name] = value
-                request.unrecorded[step.name] = CompletedStep(value, clock.stamp())
-                if value:
-                    had_work.append(request_id)
-        _record(ops, had_work, progress, clock)
+    run_steps(host, steps, progress, clock, still=account_delete.is_queued)
     return _finish(ops, progress, clock)
 
 
-def _recorded_values(request: Document, steps: Sequence[Step]) -> dict[str, StepValue]:
-    values = {step.name: account_delete.recorded_value(request, step.name, step.kind) for step in steps}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _outcome_of(step: Step, host: Host, waiting: Mapping[str, Identity], clock: Clock) -> StepOutcome:
-    if not waiting:
-        return StepOutcome()
-    try:
-        outcome = step.run(host, waiting, clock)
-    except RepositoryUnavailable:
-        raise
-    except Exception as failure:  # noqa: BLE001 - the requests are resumed from the steps recorded so far
-        outcome = StepOutcome(errors=dict.fromkeys(waiting, describe_error(failure)))
-    return StepOutcome(
-        outcome.values, {request_id: f"{step.name}: {error}" for request_id, error in outcome.errors.items()}
-    )
-
-
-def _record(ops: DocumentRepository, ids: Sequence[str], progress: Mapping[str, _Progress], clock: Clock) -> None:
-    """Record the finished steps of these requests that are not recorded yet."""
-    if not ids:
-        return
-
-    def rule(id_: str, request: Document) -> Change[None] | None:
-        if not account_delete.is_queued(request):
-            return None
-        steps = progress[id_].unrecorded
-        return Change(account_delete.with_steps(request, steps, now=clock.stamp()), None)
-
-    for request_id in ops.change(ids, rule, wait=True).changed:
-        progress[request_id].unrecorded.clear()
-
-
-def _finish(ops: DocumentRepository, progress: Mapping[str, _Progress], clock: Clock) -> list[DeletedAccount]:
+def _finish(ops: DocumentRepository, progress: Mapping[str, Progress], clock: Clock) -> list[DeletedAccount]:
     """Complete the requests whose steps are all done, and record why the others failed."""
 
     def rule(id_: str, request: Document) -> Change[None] | None:
@@ -183,4 +132,5 @@ SUBTASK = Subtask(
     due=lambda _now, _limits: account_delete.QUEUED,
     permanently_failed=account_delete.PERMANENTLY_FAILED,
     shardable=True,
+    optional=("acp_sessions",),
 )

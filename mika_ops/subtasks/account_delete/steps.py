@@ -12,10 +12,15 @@ from typing import Final
 
 from mika_ops.clock import Clock
 from mika_ops.host.host import Host
+from mika_ops.rules.account_delete import LAST_FURTHER_STEP
+from mika_ops.rules.person import HandleKind
 from mika_ops.subtasks.account_delete.owned import (
     account_exports,
+    acp_sessions,
     aggregates,
+    checkouts,
     customers,
+    earlier_requests,
     emails,
     entitlements,
     licenses,
@@ -23,6 +28,7 @@ from mika_ops.subtasks.account_delete.owned import (
     provider_accounts,
     reservations,
     tokens,
+    webhooks,
 )
 from mika_ops.subtasks.account_delete.owned_documents import OwnedType, Requests, StepOutcome, change_owned
 from mika_ops.subtasks.subtask import AccountDeleteScope
@@ -38,8 +44,17 @@ class Step:
 
 
 def steps_of(scope: AccountDeleteScope) -> tuple[Step, ...]:
-    """Return the steps in order: the reference's eight, and with ``complete`` those for what the eight leave behind."""
+    """Return the steps in order: the reference's eight, and with ``complete`` those for what the eight leave behind.
+
+    What hangs on orders is cleared while the orders still say whose they are. The customer document is the last, for an
+    interrupted delete finds the person by it.
+    """
     return _COMPLETE if scope == "complete" else _REFERENCE
+
+
+def recheck_steps() -> tuple[Step, ...]:
+    """Return the steps that may be run again at any time: they change only what still names a person."""
+    return (*_ON_ORDERS, *_LEFTOVERS, _CUSTOMER_LEFTOVERS)
 
 
 def _changes(name: str, owned: OwnedType) -> Step:
@@ -47,7 +62,7 @@ def _changes(name: str, owned: OwnedType) -> Step:
 
 
 def _eight(*, complete: bool) -> tuple[Step, ...]:
-    customer_keys = ("customerId", "emailHash", "userId") if complete else ("customerId", "emailHash")
+    customer_keys: tuple[HandleKind, ...] = ("customerId", "emailHash", "userId")
     return (
         Step("tokensDeleted", tokens.delete),
         Step("reservationsReleased", reservations.release),
@@ -56,17 +71,46 @@ def _eight(*, complete: bool) -> tuple[Step, ...]:
         _changes("ordersAnonymized", orders.of_scope(complete=complete)),
         _changes("entitlementsAnonymized", entitlements.ENTITLEMENTS),
         _changes("licensesAnonymized", licenses.LICENSES),
-        Step("customerAnonymized", partial(customers.anonymize, keys=customer_keys, complete=complete), bool),
+        Step(
+            "customerAnonymized",
+            partial(customers.anonymize, keys=customer_keys if complete else customer_keys[:2], complete=complete),
+            bool,
+        ),
     )
+
+
+def _named(*names: str) -> tuple[Step, ...]:
+    eight = {step.name: step for step in _eight(complete=True)}
+    return tuple(eight[name] for name in names)
 
 
 _REFERENCE: Final = _eight(complete=False)
 
-_COMPLETE: Final = (
-    *_eight(complete=True),
-    _changes("sentEmailsRedacted", emails.of_statuses("sent", "skipped")),
-    _changes("providerAccountsRedacted", provider_accounts.PROVIDER_ACCOUNTS),
+_ON_ORDERS: Final = (
+    _changes("webhooksRedacted", webhooks.WEBHOOKS),
+    _changes("checkoutsAnonymized", checkouts.CHECKOUTS),
+    Step("acpSessionsRedacted", acp_sessions.redact),
+    _changes("orderEmailsRedacted", emails.EMAILS),
+)
+
+_LEFTOVERS: Final = (
     _changes("subscriptionsAnonymized", aggregates.SUBSCRIPTIONS),
     _changes("cartsAnonymized", aggregates.CARTS),
-    _changes("ordersUserIdsAnonymized", orders.BY_USER),
+    _changes("ordersUserIdsAnonymized", orders.ORDERS),
+    _changes("entitlementKeysAnonymized", entitlements.KEYS),
+    _changes("accountExportKeysRemoved", account_exports.KEYS),
+    _changes("earlierRequestKeysRemoved", earlier_requests.EARLIER_REQUESTS),
+    _changes("providerAccountsRedacted", provider_accounts.PROVIDER_ACCOUNTS),
+)
+
+_CUSTOMER_LEFTOVERS: Final = _changes(LAST_FURTHER_STEP, customers.CUSTOMERS)
+
+_COMPLETE: Final = (
+    *_named("tokensDeleted", "reservationsReleased", "emailsRedacted"),
+    _changes("sentEmailsRedacted", emails.of_statuses("sent", "skipped")),
+    *_ON_ORDERS,
+    *_named("accountExportsRedacted", "ordersAnonymized", "entitlementsAnonymized", "licensesAnonymized"),
+    *_LEFTOVERS,
+    *_named("customerAnonymized"),
+    _CUSTOMER_LEFTOVERS,
 )

@@ -8,9 +8,11 @@ from sqlalchemy import select
 
 from mika_ops.clock import Clock
 from mika_ops.documents.document import Document
+from mika_ops.store.acp_sessions import AcpSessionStore
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
 from mika_ops.store.errors import DatabaseError
+from mika_ops.store.schema.own import acp_sessions
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
 from mika_ops.subtasks.account_delete import requests
 from mika_ops.subtasks.account_delete.requests import AccountDeleteRequestsResult
@@ -19,6 +21,7 @@ from mika_ops.subtasks.subtask import AccountDeleteScope, RunOptions
 from mika_ops_testing.builders import (
     LATER,
     NOW,
+    acp_session,
     aggregated,
     delete_request,
     email,
@@ -31,6 +34,7 @@ from mika_ops_testing.builders import (
     recorded,
     reservation,
     stock_item,
+    webhook,
 )
 from mika_ops_testing.fakes import host_of
 
@@ -74,10 +78,13 @@ def everything_of_a_person(database: Database, **request: Any) -> None:
         order("order_2", customer=who, emailHash="hash_1"),
         order("order_3", customer=who),
     )
+    guest = {"checkoutCustomerEmail": f"{CANARY}@example.test", "checkoutCustomerName": CANARY, "source": "web"}
     put(
         database,
         "session",
         aggregated("cart", "cart_1", {"customer": who}, customerId="cus_1", userId="user_1", status="open"),
+        aggregated("checkout", "checkout_1", {"metadata": guest}, orderId="order_2"),
+        aggregated("checkout", "checkout_2", {"metadata": guest}),
     )
     link = {"link": f"https://shop.example.test/{CANARY}"}
     put(
@@ -88,18 +95,31 @@ def everything_of_a_person(database: Database, **request: Any) -> None:
         email("email_failed", status="failed", toEmail=f"{CANARY}@example.test", metadata={**link, "userId": "user_1"}),
         email("email_sent", status="sent", toEmail=f"{CANARY}@example.test", metadata={**link, "emailHash": "hash_1"}),
         email("email_skipped", status="skipped", customerId="cus_1", subject=CANARY, metadata=link),
+        email("email_of_order", kind="order_confirmation", orderId="order_2", toEmail=f"{CANARY}@example.test"),
+        paid("webhook_1", relatedOrderId="order_2"),
+        paid("webhook_2", relatedCustomerId="cus_1"),
+        delete_request("delete_0", status="cancelled", emailHash="hash_1"),
         delete_request(**IDENTITY, **request),
     )
+    AcpSessionStore(database).put([acp_session("acp_1", checkoutId="checkout_1", buyer={"email": CANARY})])
     put_rows(database, stock_items, stock_item(quantity_reserved=1))
     put_rows(database, stock_events, reservation(customer_id="cus_1", expires_at=LATER))
     put_rows(database, ephemeral_records, ephemeral(subject_hash="user:user_1", data_json=CANARY, expires_at=LATER))
+
+
+def paid(id_: str, **related: Any) -> Document:
+    """Return a processed webhook about a payment of the person."""
+    who = {"email": f"{CANARY}@example.test", "name": CANARY}
+    return webhook(
+        id_, rawPayloadJson={"buyer": CANARY}, normalizedPayloadJson={"kind": "payment", "customer": who}, **related
+    )
 
 
 def what_is_left(database: Database) -> str:
     """Return the whole shop as one text."""
     parts: list[str] = []
     with database.reading() as connection:
-        for table in (plugin_storage, stock_items, stock_events, ephemeral_records):
+        for table in (plugin_storage, stock_items, stock_events, ephemeral_records, acp_sessions):
             parts += [json.dumps(dict(row)) for row in connection.execute(select(table)).mappings()]
     return "\n".join(parts)
 
@@ -125,10 +145,18 @@ def test_every_step_and_its_value_is_recorded(database: Database, clock: Clock) 
         "licensesAnonymized": 1,
         "customerAnonymized": True,
         "sentEmailsRedacted": 2,
-        "providerAccountsRedacted": 1,
+        "webhooksRedacted": 2,
+        "checkoutsAnonymized": 2,
+        "acpSessionsRedacted": 1,
+        "orderEmailsRedacted": 1,
         "subscriptionsAnonymized": 1,
         "cartsAnonymized": 1,
         "ordersUserIdsAnonymized": 1,
+        "entitlementKeysAnonymized": 0,
+        "accountExportKeysRemoved": 1,
+        "earlierRequestKeysRemoved": 1,
+        "providerAccountsRedacted": 1,
+        "customerDataRemoved": 0,
     }
     assert {name: record["metadata"]["maintenance"][name] for name in values} == values
 

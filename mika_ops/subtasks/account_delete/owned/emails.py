@@ -2,29 +2,41 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Final
 
-from mika_ops.documents.selection import OneOf, Selection, all_of, record, top
-from mika_ops.rules import personal_data
-from mika_ops.subtasks.account_delete.owned_documents import OwnedType, Requests, named_inside
+from mika_ops.documents.selection import Field, Selection, record
+from mika_ops.rules import person, personal_data
+from mika_ops.rules.person import HandleKind
+from mika_ops.subtasks.account_delete.owned_documents import OwnedType, Requests, by_handles
 
 
 def of_statuses(*statuses: str) -> OwnedType:
-    """Return the people's emails of these statuses."""
+    """Return the emails of these statuses that name the people by their keys."""
     return OwnedType(
         collection="ops",
-        select=partial(_select, statuses=statuses),
-        owns=personal_data.owns_email,
-        without=lambda email, _identity, now: personal_data.redacted_email(email, now=now),
+        # With the status, the database might read all emails that were ever sent.
+        select=partial(_select, places=_BY_KEYS),
+        owns=lambda owner, email: email.get("status") in statuses and personal_data.owns_email(owner, email),
+        without=lambda email, _owner, now: personal_data.redacted_email(email, now=now),
     )
 
 
-def _select(requests: Requests, *, statuses: tuple[str, ...]) -> Iterator[Selection]:
-    named = named_inside(
-        requests,
-        customerId=record("customerId"),
-        userId=record("metadata", "userId"),
-        emailHash=record("metadata", "emailHash"),
-    )
-    if named is not None:
-        chosen = all_of(OneOf(top("type"), ("email",)), OneOf(top("status"), statuses))
-        yield Selection("ops", chosen, named, reports_malformed=False)
+_BY_KEYS: Final[tuple[tuple[HandleKind, Field], ...]] = (
+    ("customerId", record("customerId")),
+    ("userId", record("metadata", "userId")),
+    ("emailHash", record("metadata", "emailHash")),
+)
+
+
+def _select(requests: Requests, *, places: tuple[tuple[HandleKind, Field], ...]) -> Iterator[Selection]:
+    yield from by_handles("ops", "email", requests, *places)
+
+
+EMAILS: Final = OwnedType(
+    collection="ops",
+    select=partial(_select, places=(*_BY_KEYS, ("orderId", record("orderId")), ("address", record("toEmail")))),
+    owns=person.owns,
+    without=lambda email, _owner, now: personal_data.redacted_email(email, now=now),
+    leftovers=True,
+)
+"""Emails of any status that name the people by whatever handle: by an order alone, or by their address."""

@@ -10,5 +10,5 @@ LICENSES: Final = OwnedType(
     collection="account",
     select=partial(by_keys, "account", ("license",), keys=("customerId",)),
     owns=personal_data.owns_as_customer,
-    without=lambda license_, identity, now: personal_data.anonymized_license(license_, sentinel_of(identity), now=now),
+    without=lambda license_, owner, now: personal_data.anonymized_license(license_, sentinel_of(owner), now=now),
 )

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from mika_ops.documents.selection import Field, OneOf, Selection, all_of, top
-from mika_ops.rules import personal_data
-from mika_ops.subtasks.account_delete.owned_documents import OwnedType, Requests, by_keys, key_values, sentinel_of
+from mika_ops.documents.selection import Field, Selection
+from mika_ops.rules import person, personal_data
+from mika_ops.subtasks.account_delete.owned_documents import OwnedType, Requests, by_handles, by_keys, sentinel_of
 
 
 def of_scope(*, complete: bool) -> OwnedType:
@@ -15,26 +15,22 @@ def of_scope(*, complete: bool) -> OwnedType:
         collection="ledger",
         select=partial(by_keys, "ledger", ("order",), keys=("customerId", "emailHash")),
         owns=personal_data.owns_order,
-        without=lambda order, identity, now: personal_data.anonymized_order(
-            order, sentinel_of(identity), now=now, complete=complete
+        without=lambda order, owner, now: personal_data.anonymized_order(
+            order, sentinel_of(owner), now=now, complete=complete
         ),
     )
 
 
-def _select_by_user(requests: Requests) -> Iterator[Selection]:
-    users = key_values(requests, "userId")
-    if users:
-        inside = OneOf(Field(("aggregate", "customer", "userId")), users)
-        yield Selection("ledger", all_of(OneOf(top("type"), ("order",)), inside))
-    yield from by_keys("ledger", ("order",), requests, keys=("customerId",))
+def _select(requests: Requests) -> Iterator[Selection]:
+    yield from by_keys("ledger", ("order",), requests, keys=("customerId", "emailHash"))
+    yield from by_handles("ledger", "order", requests, ("userId", Field(("aggregate", "customer", "userId"))))
 
 
-BY_USER: Final = OwnedType(
+ORDERS: Final = OwnedType(
     collection="ledger",
-    select=_select_by_user,
-    owns=personal_data.names_user_in_order,
-    without=lambda order, identity, now: personal_data.anonymized_order(
-        order, sentinel_of(identity), now=now, complete=True
-    ),
+    select=_select,
+    owns=person.owns,
+    without=lambda order, owner, now: personal_data.anonymized_order(order, sentinel_of(owner), now=now, complete=True),
+    leftovers=True,
 )
-"""Orders that name a person only by the user id in their customer block, and that id in others."""
+"""Orders that still name a person: by a user id in the customer block, or by a sentinel that repeats their key."""

@@ -14,14 +14,14 @@ def release(host: Host, requests: Requests, clock: Clock) -> StepOutcome:
     released = dict(required(host.stock).release_customers(customers, now=clock.stamp()) if customers else {})
     values: dict[str, StepValue] = {}
     errors: dict[str, str] = {}
-    for request_id, identity in requests.items():
-        reservations = released.get(identity.customer_id or "")
-        values[request_id] = reservations.released if reservations else 0
-        if reservations and reservations.orphans:
+    for request_id, person in requests.items():
+        # Reservations that several requests ask for are the first one's.
+        found = [released.pop(id_) for id_ in sorted(person.values("customerId")) if id_ in released]
+        values[request_id] = sum(reservations.released for reservations in found)
+        orphans = [orphan for reservations in found for orphan in reservations.orphans]
+        if orphans:
             errors[request_id] = (
                 "reservations of the customer point to stock items that do not exist; restore the items or "
-                f"delete these rows of mika_stock_events: {', '.join(reservations.orphans[:IDS_NAMED])}"
+                f"delete these rows of mika_stock_events: {', '.join(orphans[:IDS_NAMED])}"
             )
-        elif reservations and identity.customer_id:
-            del released[identity.customer_id]
     return StepOutcome(values, errors)

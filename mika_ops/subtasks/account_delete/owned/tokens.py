@@ -8,11 +8,11 @@ from mika_ops.subtasks.subtask import required
 
 def delete(host: Host, requests: Requests, _clock: Clock) -> StepOutcome:
     """Delete the people's tokens and cache markers."""
-    subjects = {subject: None for identity in requests.values() for subject in identity.token_subjects}
+    subjects = {subject: None for person in requests.values() for subject in person.token_subjects}
     deleted = dict(required(host.ephemeral).delete_tokens(tuple(subjects)) if subjects else {})
     return StepOutcome(
         {
-            request_id: sum(deleted.pop(subject, 0) for subject in identity.token_subjects)
-            for request_id, identity in requests.items()
+            request_id: sum(deleted.pop(subject, 0) for subject in person.token_subjects)
+            for request_id, person in requests.items()
         }
     )
