@@ -5,6 +5,7 @@ Exit codes of ``db prepare``: 0 everything is there, 2 the call, a setting or th
 
 import click
 
+from mika_ops.cli.account_deletes import account_deletes
 from mika_ops.cli.alerts import alerts
 from mika_ops.cli.backlog import backlog
 from mika_ops.cli.doctor import doctor
@@ -42,7 +43,7 @@ def prepare() -> None:
     click.echo(f"Ready: {', '.join(own.tables)}; indexes created: {', '.join(created) or 'none, they exist'}.")
 
 
-for command in (run, alerts, backlog, doctor, email):
+for command in (run, account_deletes, alerts, backlog, doctor, email):
     main.add_command(command)
 
 

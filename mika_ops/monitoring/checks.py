@@ -90,6 +90,18 @@ def _overdue_account_deletes(snapshot: ShopSnapshot, thresholds: Thresholds) -> 
     )
 
 
+def _unchecked_account_deletes(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
+    unchecked = snapshot.unchecked_deletes
+    if unchecked is None or snapshot.limits.account_delete_scope != "complete":
+        return None
+    message = f"account deletes that were completed without the further steps: {unchecked.count:,}"
+    if unchecked.count:
+        message += "; personal data may be left: run `mika-ops account-deletes recheck`"
+    return CheckResult(
+        unchecked.count <= thresholds.check_unchecked_account_deletes, message, {"unchecked": unchecked.count}
+    )
+
+
 def _workflows_left_stuck(snapshot: ShopSnapshot, thresholds: Thresholds) -> CheckResult | None:
     name = "stuck_workflows"
     failed, stuck = snapshot.failed.get(name), snapshot.backlog.due.get(name)
@@ -181,6 +193,13 @@ CHECKS: Final = (
         "No account-delete request has failed or is queued for long: the law sets a deadline.",
         "check_account_delete_hours",
         _overdue_account_deletes,
+    ),
+    Check(
+        "unchecked_account_deletes",
+        "account_delete_requests",
+        "No account delete was completed without the steps that go beyond the eight of Mika's own maintenance.",
+        "check_unchecked_account_deletes",
+        _unchecked_account_deletes,
     ),
     Check(
         "workflows_left_stuck",

@@ -18,6 +18,11 @@ class Thresholds(BaseModel):
         le=8_760,
         description="How old a failed or waiting account delete may be before `overdue_account_deletes` fails.",
     )
+    check_unchecked_account_deletes: int = Field(
+        0,
+        ge=0,
+        description="How many account deletes may lack the further steps before `unchecked_account_deletes` fails.",
+    )
     check_stuck_workflows: int = Field(
         0,
         ge=0,

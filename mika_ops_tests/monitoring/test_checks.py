@@ -15,6 +15,7 @@ from mika_ops.monitoring.checks import CHECK_NAMES, CHECKS, CheckResult, run_che
 from mika_ops.monitoring.snapshot import ShopSnapshot, take_snapshot
 from mika_ops.monitoring.thresholds import Thresholds
 from mika_ops.ports.backlog import Backlog, BacklogInspector, Due, StockDrift
+from mika_ops.rules.account_delete import LAST_FURTHER_STEP
 from mika_ops.store.backlog import DatabaseBacklog
 from mika_ops.store.database import Database
 from mika_ops.store.schema.site import stock_events, stock_items
@@ -91,6 +92,7 @@ FAILING: dict[str, Callable[[Database], None]] = {
     "overdue_account_deletes": lambda shop: put(
         shop, "ops", delete_request(status="failed", top={"createdAt": LONG_AGO})
     ),
+    "unchecked_account_deletes": lambda shop: put(shop, "ops", delete_request(status="completed")),
     "workflows_left_stuck": lambda shop: put(shop, "ops", workflow(**EXHAUSTED)),
     "overdue_raw_payloads": lambda shop: put(shop, "ops", webhook(receivedAt="2026-02-01T00:00:00.000Z")),
     "overdue_reservations": hold_expired,
@@ -142,10 +144,20 @@ def test_overdue_account_deletes_that_failed_are_named(database: Database) -> No
     assert sentence.endswith(", ".join(f"delete_{n:02}" for n in range(IDS_NAMED)) + " and 5 more")
 
 
-def test_a_completed_account_delete_is_not_overdue(database: Database) -> None:
-    put(database, "ops", delete_request(status="completed", top={"createdAt": LONG_AGO}))
+def test_a_completed_account_delete_with_the_further_steps_is_in_order(database: Database) -> None:
+    steps = {LAST_FURTHER_STEP: {"status": "completed", "result": {"value": 0}}}
+    done = {"status": "completed", "metadata": {"maintenance": {"steps": steps}}}
+    put(database, "ops", delete_request(**done, top={"createdAt": LONG_AGO}))
 
     assert failing(database) == set()
+
+
+def test_in_the_scope_of_the_reference_no_account_delete_lacks_a_step(database: Database) -> None:
+    put(database, "ops", delete_request(status="completed"))
+
+    found_there = run_checks(snapshot_of(database, account_delete_scope="reference"), Thresholds())
+
+    assert "unchecked_account_deletes" not in found_there
 
 
 def test_a_raw_payload_is_overdue_by_the_days_that_the_shop_keeps_it(database: Database) -> None:
