@@ -5,7 +5,8 @@ from typing import Final
 from sqlalchemy import Connection, inspect, select, text
 
 from mika_ops.store.database import Database
-from mika_ops.store.errors import DatabaseError
+from mika_ops.store.errors import DatabaseError, translated
+from mika_ops.store.postgres import outside_transactions
 from mika_ops.store.schema.indexes import UNFINISHED_PREFIX, unfinished_indexes
 from mika_ops.store.schema.own import OWN_VERSION, UPGRADES, acp_sessions, own, own_version
 
@@ -87,10 +88,7 @@ def prepare_indexes(database: Database) -> tuple[str, ...]:
         statements = [f"DROP INDEX {name}" for name in there if name not in wanted] + list(missing.values())
         database.write(lambda connection: [connection.exec_driver_sql(each) for each in statements])
         return tuple(missing)
-    # Such a statement runs in no transaction, and in its own time.
-    with database.reading() as reading:
-        connection = reading.execution_options(isolation_level="AUTOCOMMIT")
-        connection.exec_driver_sql("SET statement_timeout = 0")
+    with translated(), outside_transactions(database.engine) as connection:
         half_made = _found(connection, _OURS_HALF_MADE)
         stale = [name for name in _found(connection, _OURS["postgresql"]) if name not in wanted]
         for name in (*half_made, *stale):
@@ -99,7 +97,6 @@ def prepare_indexes(database: Database) -> tuple[str, ...]:
             connection.exec_driver_sql(statement)
         if missing:
             connection.exec_driver_sql("ANALYZE _plugin_storage")
-        connection.exec_driver_sql("RESET statement_timeout")
     return tuple(missing)
 
 

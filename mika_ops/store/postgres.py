@@ -1,11 +1,14 @@
 """Engines for Postgres."""
 
 import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 
 from mika_ops.store.database_url import DatabaseUrl
+from mika_ops.store.errors import DatabaseError
 from mika_ops.store.sqlite import BUSY_TIMEOUT_SECONDS
 
 LOCK_TIMEOUT_MS: Final = 2_000
@@ -31,13 +34,24 @@ _DEFAULTS: Final = {
 }
 """Options of libpq that a URL may set otherwise."""
 
+_TIME_LIMITS: Final = (
+    "SELECT name FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout') "
+    "AND setting <> '0'"
+)
+"""The time limits that the role, the database or the server sets. Not every version has all three."""
+
 
 def postgres_engine(database: DatabaseUrl) -> Engine:
     """Return an engine that changes settings for a transaction at most, so that a pooler may stand between."""
     defaults = {name: value for name, value in _DEFAULTS.items() if name not in database.url.query}
     # Otherwise the role's or the server's encoding decides, in which not every text can be sent.
     arguments = {**defaults, "client_encoding": "utf8"}
-    engine = create_engine(database.url, hide_parameters=True, connect_args=arguments)
+    engine = create_engine(
+        database.url,
+        hide_parameters=True,
+        connect_args=arguments,
+        execution_options={"mika_schema": database.schema},
+    )
 
     @event.listens_for(engine, "connect")
     def connect(driver: Any, _record: object) -> None:
@@ -78,6 +92,41 @@ def postgres_engine(database: DatabaseUrl) -> Engine:
         connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items()))
 
     return engine
+
+
+@contextmanager
+def outside_transactions(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection for statements that run in no transaction and take long, such as those that create indexes.
+
+    The time limits of the session are lifted, and reset whatever happens. Behind a pooler each statement may run on
+    another connection, which other clients use afterwards: nothing is set there, and the server's limits hold.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        limits = connection.exec_driver_sql(_TIME_LIMITS).scalars().all()
+        changes = {name: f"SET {name} = 0" for name in limits}
+        schema = connection.get_execution_options().get("mika_schema")
+        if schema is not None:
+            changes["search_path"] = f'SET search_path = "{schema}"'
+        if _is_behind_a_pooler(connection):
+            if schema is not None:
+                raise DatabaseError(
+                    "indexes cannot be created in another schema through a pooler: connect to Postgres itself"
+                )
+            changes = {}
+        try:
+            for change in changes.values():
+                connection.exec_driver_sql(change)
+            yield connection
+        finally:
+            if not connection.invalidated:
+                for name in changes:
+                    connection.exec_driver_sql(f"RESET {name}")
+
+
+def _is_behind_a_pooler(connection: Connection) -> bool:
+    """Say whether another process answers than the one that the connection was made to."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.info.backend_pid != connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
 
 
 def _adapt_texts(driver: Any, server_encoding: str | None) -> None:
