@@ -1,15 +1,31 @@
 -- The database user of maintenance on Postgres, with exactly what it needs and nothing else of the shop.
 --
--- Run it once in the shop's database, as the owner of the shop's tables, and give the user a password:
+-- Run it with psql in the shop's database, as the owner of the shop's tables, and give the user a password:
 --
 --   psql "$SHOP_DATABASE" --file postgres-role.sql
 --   psql "$SHOP_DATABASE" --command '\password mika_ops'
 --
+-- To create the user takes the right CREATEROLE as well. Without it, have an administrator create the user first. The
+-- script stops at its first error, and then nothing is changed.
+--
+-- Where row-level security is enabled on these tables, the user also needs BYPASSRLS, which a superuser grants:
+-- ALTER ROLE mika_ops BYPASSRLS. Without it, Postgres refuses to show the rows, and maintenance fails.
+--
 -- Where the tables are in another schema than public, name it here and in the user's search_path. What changes tables,
 -- `mika-ops db prepare`, is run by their owner; run this file again after it.
 
+\set ON_ERROR_STOP on
+
+BEGIN;
+
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'mika_ops') THEN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolcreaterole)) THEN
+            RAISE insufficient_privilege USING
+                MESSAGE = format('%I may not create the user mika_ops: it lacks the right CREATEROLE', current_user),
+                HINT = 'Run this as a user with CREATEROLE, or have an administrator run: CREATE ROLE mika_ops LOGIN '
+                    'CONNECTION LIMIT 40. Then run this again as the owner of the tables.';
+        END IF;
         CREATE ROLE mika_ops LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 40;
     END IF;
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO mika_ops', current_database());
@@ -36,3 +52,5 @@ DO $$ BEGIN
         GRANT SELECT ON mika_ops_schema TO mika_ops;
     END IF;
 END $$;
+
+COMMIT;

