@@ -13,6 +13,8 @@ from mika_ops.store.opening import open_database
 from mika_ops.store.schema.indexes import document_indexes
 from mika_ops.subtasks.registry import SUBTASKS
 from mika_ops.subtasks.subtask import RunOptions, outcome_of
+from mika_ops.timestamps import to_datetime
+from mika_ops_testing.builders import NOW
 from mika_ops_testing.fakes import Api, Provider, host_of
 from mika_ops_testing.sites import Sites
 from mika_ops_tests.store.busy_site import fill
@@ -44,8 +46,8 @@ def helps(fields: Sequence[str]) -> tuple[int, int]:
     return len(set(fields) - {"type"}), len(fields)
 
 
-@pytest.fixture
-def seen(sqlite_sites: Sites, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Seen:
+@pytest.fixture(scope="module")
+def seen(sqlite_sites: Sites) -> Seen:
     """Run everything on a busy site; return by which fields together documents were looked up."""
     seen: Seen = set()
     candidates = Documents.candidates
@@ -54,8 +56,9 @@ def seen(sqlite_sites: Sites, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
         seen.add((selection.collection, frozenset(fields_looked_up(selection.top))))
         return candidates(documents, selection, **how)
 
-    monkeypatch.setattr(Documents, "candidates", noted)
-    with open_database(sqlite_sites.new()) as database:
+    clock = Clock.fixed(to_datetime(NOW))
+    with pytest.MonkeyPatch.context() as monkeypatch, open_database(sqlite_sites.new()) as database:
+        monkeypatch.setattr(Documents, "candidates", noted)
         fill(database)
         host = host_of(database, Provider(), Api())
         for subtask in SUBTASKS:
