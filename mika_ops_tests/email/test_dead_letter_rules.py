@@ -93,13 +93,17 @@ def test_dead_letters_are_distinguished_by_kind() -> None:
 
 def test_the_oldest_comes_first() -> None:
     letters = [
-        failed_email("c", top={"createdAt": NOW}),
-        failed_email("b", top={"createdAt": BEFORE}),
+        failed_email("b", top={"createdAt": NOW}),
+        failed_email("c", top={"createdAt": BEFORE}),
         failed_email("a", createdAt=LATER, top={"createdAt": ABSENT}),
     ]
     for selection in (rules.dead_letters().at(NOW), rules.skipped_letters()):
         ordered = sorted(letters, key=lambda document: selection.sort_key(document, document["id"]))
-        assert [document["id"] for document in ordered] == ["b", "c", "a"]
+        assert [document["id"] for document in ordered] == ["c", "b", "a"]
+
+
+def test_both_are_kept_among_the_shops_operations() -> None:
+    assert rules.dead_letters().collection == rules.skipped_letters().collection == "ops"
 
 
 def test_a_skipped_email_is_listed_apart_however_often_it_was_tried() -> None:
@@ -124,7 +128,10 @@ def test_an_email_whose_attempts_cannot_be_counted_is_malformed(count: object) -
         why_not(failed_email(maxAttempts=count))
 
 
-@pytest.mark.parametrize("document", [failed_email(), email(status="skipped"), email(status="skipped", attemptCount=5)])
+@pytest.mark.parametrize(
+    "document",
+    [failed_email(), email(status="skipped"), email(status="skipped", attemptCount=5), failed_email(maxAttempts=1)],
+)
 def test_an_email_that_failed_permanently_or_was_skipped_may_be_requeued(document: Document) -> None:
     assert why_not(document) is None
 
@@ -138,6 +145,7 @@ def test_an_email_that_failed_permanently_or_was_skipped_may_be_requeued(documen
         (failed_email(attemptCount=4), "it has attempts left and is tried again by itself"),
         (failed_email(**LEASE), "a worker holds it and may be sending it; wait for its lease to lapse"),
         (email(**LEASE), "a worker holds it and may be sending it; wait for its lease to lapse"),
+        (email(status="skipped", **LEASE), "a worker holds it and may be sending it; wait for its lease to lapse"),
         (failed_email(maxAttempts=0), "it allows no attempt: record.maxAttempts is not above 0"),
         (email(status="unheard_of"), "its status is neither failed nor skipped"),
     ],
@@ -149,7 +157,9 @@ def test_an_email_that_must_not_be_requeued_says_why(document: Document, why: st
 def test_an_email_that_is_stuck_is_left_to_maintenance_first() -> None:
     stuck = email(attemptCount=5, leaseExpiresAt=BEFORE)
     assert rules.STUCK.at(NOW).takes(stuck)
-    assert "stuck_emails" in (why_not(stuck) or "")
+    assert why_not(stuck) == (
+        "its last attempt was cut short; the subtask stuck_emails marks it failed, then it can be requeued"
+    )
     assert why_not(rules.reclaimed(stuck, now=NOW)) is None
 
 

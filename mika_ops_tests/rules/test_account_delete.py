@@ -106,6 +106,18 @@ def test_a_recorded_value_counts_by_its_exact_type_only(value: object, kind: typ
     assert found is (value if counts else None)
 
 
+@given(result=json_values)
+def test_a_result_that_is_no_object_has_no_value(result: object) -> None:
+    step = {"status": "completed", "result": {} if isinstance(result, dict) else result}
+    request = delete_request(metadata={"maintenance": {"steps": {"tokensDeleted": step}}})
+    assert rules.recorded_value(request, "tokensDeleted", int) is None
+
+
+def test_a_request_waits_while_it_is_queued() -> None:
+    assert rules.is_queued(delete_request())
+    assert not rules.is_queued(delete_request(status="completed"))
+
+
 @given(maintenance=json_values, kind=st.sampled_from([int, bool]))
 def test_whatever_stands_under_maintenance_can_be_read(maintenance: object, kind: type[int] | type[bool]) -> None:
     request = delete_request(metadata={"maintenance": maintenance})

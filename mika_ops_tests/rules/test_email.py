@@ -146,6 +146,11 @@ def sent(document: Document, provider_message_id: str | None = "pm-1") -> Docume
     return rules.sent(document, now=NOW, provider_message_id=provider_message_id)
 
 
+def test_an_email_is_sent_once_that_is_recorded() -> None:
+    assert rules.is_sent(sent(email()))
+    assert not rules.is_sent(leased(email()))
+
+
 def test_sending_forgets_the_last_error() -> None:
     assert "lastError" not in sent(email(lastError="refused"))["record"]
 
