@@ -60,8 +60,8 @@ def require_database_for_email(shop: Shop) -> None:
         raise SettingsError(f"emails are configured without {shop.names('database_url')}, where the outbox is")
 
 
-def open_shop_database(shop: Shop) -> Database:
-    """Open the shop's database, changing nothing.
+def open_shop_database(shop: Shop, *, to_prepare: bool = False) -> Database:
+    """Open the shop's database, changing nothing; ``to_prepare`` as in ``open_database``.
 
     Raises ``SettingsError`` if none is configured, and ``UnusableDatabase`` if it cannot be reached or does not belong
     to a Mika site.
@@ -69,7 +69,12 @@ def open_shop_database(shop: Shop) -> Database:
     settings = shop.settings
     if settings.database_url is None:
         raise SettingsError(f"{shop.names('database_url')} is not set: there is no database to open")
-    return open_database(settings.database_url.get_secret_value(), plugin_id=settings.plugin_id, names=shop.names)
+    return open_database(
+        settings.database_url.get_secret_value(),
+        plugin_id=settings.plugin_id,
+        names=shop.names,
+        to_prepare=to_prepare,
+    )
 
 
 @contextmanager

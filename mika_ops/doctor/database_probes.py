@@ -76,7 +76,7 @@ def _indexes(database: Database) -> Iterator[ProbeResult]:
         return
     message = (
         f"{found}, and none to look up {'; '.join(indexes.unserved)}: runs are correct, but slow in a large shop; "
-        "have the site create the missing indexes, or run the statements"
+        "`mika-ops db prepare` creates the missing indexes by these statements"
     )
     yield ProbeResult("indexes", "warning", message, indexes.statements)
 

@@ -64,11 +64,12 @@ class DocumentIndexes:
     """The expression indexes of the document table.
 
     ``found``: how many there are; ``unserved``: the look-ups of maintenance that none serves, each as its collection
-    and its fields; ``statements``: those that create what these need, as the site itself would.
+    and its fields; ``names`` and ``statements``: the indexes that these need, as EmDash would create them.
     """
 
     found: int
     unserved: Sequence[str]
+    names: tuple[str, ...]
     statements: tuple[str, ...]
 
 
@@ -136,6 +137,7 @@ def document_indexes_of(database: Database) -> DocumentIndexes:
         if each.complete and (fields := _fields_in(each.definition, database.dialect))
     ]
     unserved: list[str] = []
+    names: dict[str, None] = {}
     statements: dict[str, None] = {}
     for collection, lookups in LOOKUPS.items():
         elsewhere = {index.name for index in expected if index.collection != collection}
@@ -152,8 +154,9 @@ def document_indexes_of(database: Database) -> DocumentIndexes:
             if index.name in {each.name for each in rows}:
                 # One that was left half-made, or is of other fields, would let the statement do nothing.
                 statements[f'DROP INDEX "{index.name}"'] = None
+            names[index.name] = None
             statements[index.statement] = None
-    return DocumentIndexes(len(useful), unserved, tuple(statements))
+    return DocumentIndexes(len(useful), unserved, tuple(names), tuple(statements))
 
 
 @contextmanager

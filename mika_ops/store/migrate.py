@@ -4,11 +4,14 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, select, text
 
+from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.store.database import Database
 from mika_ops.store.errors import DatabaseError, translated
+from mika_ops.store.introspection import document_indexes_of
 from mika_ops.store.postgres import outside_transactions
 from mika_ops.store.schema.indexes import UNFINISHED_PREFIX, unfinished_indexes
 from mika_ops.store.schema.own import OWN_VERSION, UPGRADES, acp_sessions, own, own_version
+from mika_ops.store.schema.site import plugin_storage
 
 _OURS: Final = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE :ours",
@@ -72,6 +75,49 @@ def missing_indexes(database: Database) -> dict[str, str]:
         return {}
     there = set(database.read(lambda connection: _found(connection, _OURS[database.dialect])))
     return {name: made for name, made in unfinished_indexes(database.dialect).items() if name not in there}
+
+
+def prepare_site_indexes(database: Database) -> tuple[str, ...]:
+    """Create the expression indexes that maintenance needs and the site lacks; return their names.
+
+    EmDash 0.22 to 0.32 creates none. They have EmDash's names and expressions, so that a later EmDash finds them.
+    Raises ``DatabaseError`` if the user may not, or if documents are not JSON, which no such index can hold.
+    """
+    lacking = document_indexes_of(database)
+    if not lacking.statements:
+        return ()
+    if database.json_sql.guarded and (ids := _not_json(database)):
+        raise DatabaseError(
+            f"no index can be created while documents of {plugin_storage.name} are not JSON; fix or delete them: "
+            f"{', '.join(ids)}"
+        )
+    if database.dialect == "sqlite":
+        database.write(lambda connection: [connection.exec_driver_sql(each) for each in lacking.statements])
+    else:
+        with translated(), outside_transactions(database.engine) as connection:
+            for statement in lacking.statements:
+                connection.exec_driver_sql(statement.replace(" INDEX ", " INDEX CONCURRENTLY ", 1))
+            connection.exec_driver_sql(f"ANALYZE {plugin_storage.name}")
+    return lacking.names
+
+
+_JSON_TEST: Final = (
+    "CREATE FUNCTION pg_temp.mika_ops_is_json(document text) RETURNS boolean LANGUAGE plpgsql AS $$ "
+    "BEGIN PERFORM document::jsonb; RETURN true; EXCEPTION WHEN OTHERS THEN RETURN false; END $$"
+)
+"""For Postgres before 16, which has no ``pg_input_is_valid``. It exists in one session until its transaction ends."""
+
+
+def _not_json(database: Database) -> list[str]:
+    """Return the ids of the first documents that are not JSON, of any plugin."""
+    test = "json_valid(data)" if database.dialect == "sqlite" else "pg_temp.mika_ops_is_json(data)"
+    with database.reading() as connection:
+        if database.dialect == "postgresql":
+            connection.exec_driver_sql(_JSON_TEST)
+        found = select(plugin_storage.c.id).where(text(f"NOT {test}")).order_by(plugin_storage.c.id).limit(IDS_NAMED)
+        ids = list(connection.execute(found).scalars())
+        connection.rollback()
+    return ids
 
 
 def prepare_indexes(database: Database) -> tuple[str, ...]:

@@ -21,30 +21,32 @@ OPENING_PATIENCE_SECONDS: Final = 3.0
 FIRST_POSTGRES_WITH_GUARDS: Final = (16,)
 
 
-def open_database(url: str, *, plugin_id: str = "mika", names: SettingNames = PLAIN_NAMES) -> Database:
-    """Open a site's database and look whether it is one, changing nothing.
+def open_database(
+    url: str, *, plugin_id: str = "mika", names: SettingNames = PLAIN_NAMES, to_prepare: bool = False
+) -> Database:
+    """Open a site's database and check that it is one, changing nothing.
 
     ``url`` is ``sqlite:///path/to/data.db`` or ``postgresql://user:password@host:port/name``, with what
-    ``read_database_url`` accepts. Raises
-    ``UnusableDatabase`` with one sentence where it cannot be reached or is not a site with Mika for ``plugin_id``.
+    ``read_database_url`` accepts. With ``to_prepare``, Postgres 15 and older may lack the indexes that they need.
+    Raises ``UnusableDatabase`` with one sentence if it cannot be reached or is not a site with Mika for ``plugin_id``.
     """
     engine = engine_for(url, names)
     try:
         with translated(UnusableDatabase):
             patient = retrying(is_unreachable, sleep=time.sleep, patience_seconds=OPENING_PATIENCE_SECONDS)
-            opened: Database = patient(_inspect, engine, plugin_id, names)
+            opened: Database = patient(_inspect, engine, plugin_id, names, to_prepare)
             return opened
     except BaseException:
         engine.dispose()
         raise
 
 
-def _inspect(engine: Engine, plugin_id: str, names: SettingNames) -> Database:
+def _inspect(engine: Engine, plugin_id: str, names: SettingNames, to_prepare: bool) -> Database:
     with engine.connect() as connection:
         tables = set(inspect(connection).get_table_names())
         _require_site(connection, tables, plugin_id, names)
         guarded = not _has_expression_index(connection)
-        if guarded:
+        if guarded and not to_prepare:
             _require_guards(connection)
         return Database(
             engine,
@@ -75,8 +77,8 @@ def _require_site(connection: Connection, tables: set[str], plugin_id: str, name
     missing = sorted(set(site.tables) - tables)
     if missing:
         raise UnusableDatabase(
-            f"the database has no table {', '.join(missing)}: it is an EmDash site without Mika, or one whose Mika has "
-            f"never run; check {names('database_url')}, or start the site once"
+            f"the database has no table {', '.join(missing)}: it is an EmDash site without Mika, or one on which "
+            f"Mika's migrations have not run; check {names('database_url')}, or run them, as the site's own code does"
         )
     found = plugin_storage.c.plugin_id
     if connection.execute(select(found).where(found == plugin_id).limit(1)).first() is not None:
@@ -109,10 +111,10 @@ def _has_expression_index(connection: Connection) -> bool:
 
 
 def _require_guards(connection: Connection) -> None:
-    """Refuse a Postgres that cannot say whether a text is JSON, where no index vouches that every document is."""
+    """Refuse a Postgres that cannot test whether a text is JSON, if no index guarantees that every document is."""
     version = connection.dialect.server_version_info or (0,)
     if connection.dialect.name == "postgresql" and version < FIRST_POSTGRES_WITH_GUARDS:
         raise UnusableDatabase(
-            f"the table {plugin_storage.name} has none of EmDash's expression indexes, and Postgres "
-            f"{version[0]} cannot do without them: let the site create them, or use Postgres 16 or later"
+            f"the table {plugin_storage.name} has no expression index, and Postgres {version[0]} cannot test whether "
+            "a document is JSON: run `mika-ops db prepare`, which creates the indexes that maintenance needs"
         )
