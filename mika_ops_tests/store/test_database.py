@@ -175,7 +175,7 @@ def test_an_emdash_site_without_mika_is_refused_by_the_tables_it_lacks(bare: Eng
     before = tables(bare)
     sentence = refusal(url_of(bare))
     assert sentence.startswith("the database has no table mika_ephemeral_records, mika_stock_events: ")
-    assert "start the site once" in sentence
+    assert "migrations have not run" in sentence
     assert tables(bare) == before
 
 
