@@ -59,17 +59,6 @@ def test_a_person_without_keys_owns_nothing() -> None:
         assert not owns(Identity(), {"customerId": None, "userId": None, "emailHash": None, "record": {}})
 
 
-def test_a_document_names_people_by_each_key_wherever_it_stands() -> None:
-    document = {
-        "customerId": "top",
-        "record": {"userId": "record", "emailHash": 5, "metadata": {"emailHash": "metadata"}},
-        "aggregate": {"customer": {"customerId": "customer"}},
-    }
-    named = [("customerId", "top"), ("userId", "record"), ("emailHash", "metadata"), ("customerId", "customer")]
-    assert list(rules.named_in(document)) == named
-    assert list(rules.named_in({"record": "text", "aggregate": None})) == []
-
-
 @pytest.mark.parametrize("status", ["queued", "failed"])
 def test_a_waiting_email_is_never_sent_once_redacted(status: str) -> None:
     document = redacted(written_to_ada(status=status, nextAttemptAt=BEFORE))
