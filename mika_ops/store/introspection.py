@@ -38,8 +38,8 @@ PRIVILEGES: Final[Mapping[Table, tuple[str, ...]]] = {
 LOOKUPS: Final[Mapping[Collection, tuple[str, ...]]] = {
     "account": ("type", "type customerId", "type emailHash", "type userId"),
     "ledger": ("type", "type customerId", "emailHash"),
-    "ops": ("type", "type status", "type kind status"),
-    "session": ("type", "type customerId"),
+    "ops": ("type", "type status", "type customerId", "type userId", "type kind status"),
+    "session": ("type", "type customerId", "type orderId"),
 }
 """The fields by which maintenance looks documents up, by collection: an index that starts with them serves."""
 
