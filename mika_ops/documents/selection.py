@@ -238,6 +238,11 @@ class Selection:
             raise MalformedDocument("record is missing or not an object")
         return self.record.holds(document, self.time)
 
+    def waiting_since(self, document: Document) -> Timestamp | None:
+        """Return since when a document waits: its first order field that is a text, else its creation, if known."""
+        values = (field.read(document) for field in (*self.order_by, top("createdAt")))
+        return next((value for value in values if isinstance(value, str) and value), None)
+
     def sort_key(self, document: Document, document_id: str) -> tuple[str, str]:
         """Return the key that the selection sorts by: (time or empty, marked unless ``first_if`` holds; id)."""
         values = (field.read(document) for field in self.order_by)

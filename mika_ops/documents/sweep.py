@@ -11,6 +11,7 @@ from mika_ops.documents.document import Document
 from mika_ops.documents.repository import Candidate, Change, DocumentRepository
 from mika_ops.documents.selection import Selection
 from mika_ops.documents.sharding import Shard
+from mika_ops.timestamps import Timestamp
 
 logger: Final = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class SweptCounts(TypedDict):
     malformed: int
     has_more: bool
     malformed_ids: tuple[str, ...]
+    oldest: Timestamp | None
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Sweep:
     malformed: int = field(default=0, init=False)
     malformed_ids: tuple[str, ...] = field(default=(), init=False)
     has_more: bool = field(default=False, init=False)
+    oldest: Timestamp | None = field(default=None, init=False)
 
     def batches(self, size: int = BATCH) -> Iterator[list[str]]:
         """Yield the ids of the candidates, in the selection's order, ``size`` at a time."""
@@ -84,7 +87,10 @@ class Sweep:
 
         def noted(_id: str, document: Document) -> Change[None] | None:
             changed = rule(document) if self.selection.takes(document) else None
-            return None if changed is None else Change(changed, None)
+            if changed is None:
+                return None
+            self.note_age(document)
+            return Change(changed, None)
 
         for ids in self.batches():
             changes = self.repository.change(ids, noted)
@@ -98,7 +104,14 @@ class Sweep:
             "malformed": self.malformed,
             "has_more": self.has_more,
             "malformed_ids": self.malformed_ids,
+            "oldest": self.oldest,
         }
+
+    def note_age(self, document: Document) -> None:
+        """Remember since when a document has waited that is processed, if no other has waited for longer."""
+        since = self.selection.waiting_since(document)
+        if since is not None and (self.oldest is None or since < self.oldest):
+            self.oldest = since
 
     def report_malformed(self, ids: list[str]) -> None:
         """Count documents that no rule can read, and name them in the log."""

@@ -119,7 +119,8 @@ class DrainedOutbox:
     """The result of a drain.
 
     ``scanned``: due emails taken; ``malformed``: those that could not be read, the first of them in ``malformed_ids``;
-    ``has_more``: the limit or the time ran out while emails were due. ``items``: the results of the first emails, at
+    ``has_more``: the limit or the time ran out while emails were due; ``oldest``: since when the oldest waited that was
+    leased. ``items``: the results of the first emails, at
     most ``ITEMS_KEPT``. ``stopped_reason``: why the drain stopped early; ``released``: the leased emails that it then
     released unsent. ``withheld``: emails left alone, since they are to people whose account-delete request is queued.
     ``error``: what failed, if anything did.
@@ -129,6 +130,7 @@ class DrainedOutbox:
     malformed: int = 0
     has_more: bool = False
     malformed_ids: tuple[str, ...] = ()
+    oldest: Timestamp | None = None
     leased: int = 0
     sent: int = 0
     failed: int = 0

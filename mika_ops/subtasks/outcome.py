@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from mika_ops.documents.sweep import IDS_NAMED
 from mika_ops.formatting import format_counts
 from mika_ops.redaction import redact
+from mika_ops.timestamps import Timestamp
 
 _SHOWN_LAST: Final = ("malformed", "has_more")
 
@@ -41,13 +42,15 @@ class SweptResult(SubtaskResult):
     """The counts of a subtask that sweeps documents.
 
     ``scanned``: candidates read; ``malformed``: documents that could not be read, the first of them in
-    ``malformed_ids``; ``has_more``: the limit or the time ran out before all were processed.
+    ``malformed_ids``; ``has_more``: the limit or the time ran out before all were processed. ``oldest``: since when the
+    oldest waited that was processed.
     """
 
     scanned: int = 0
     malformed: int = 0
     has_more: bool = False
     malformed_ids: tuple[str, ...] = ()
+    oldest: Timestamp | None = None
 
 
 class RecordedResult(SubtaskResult):
@@ -142,7 +145,9 @@ def sentence_of(outcome: Outcome) -> str | None:
 
 def format_outcome(outcome: Outcome) -> str:
     """Return an outcome as one line of text: the reason or error, and the counts."""
-    parts = (sentence_of(outcome), format_counts(result_of(outcome).counts()))
+    result = result_of(outcome)
+    oldest = result.words().get("oldest")
+    parts = (sentence_of(outcome), format_counts(result.counts()), f"the oldest from {oldest}" if oldest else None)
     return "; ".join(part for part in parts if part) or "nothing due"
 
 
@@ -199,7 +204,7 @@ def _merge_results(results: Sequence[SubtaskResult]) -> RecordedResult:
             ids.setdefault(name, []).extend(named)
     return RecordedResult(
         recorded_counts=counts,
-        recorded_words={name: _merge_lines(texts) for name, texts in words.items()},
+        recorded_words={name: min(texts) if name == "oldest" else _merge_lines(texts) for name, texts in words.items()},
         recorded_ids={name: tuple(dict.fromkeys(named))[:IDS_NAMED] for name, named in ids.items()},
     )
 

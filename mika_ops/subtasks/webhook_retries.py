@@ -54,6 +54,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> WebhookRetriesResult:
             if workflow.is_exhausted(document):
                 skipped_exhausted += 1
             elif webhook_id is not None and sweep.selection.takes(document):
+                sweep.note_age(document)
                 key = limits.idempotency_key(clock, webhook_id, workflow.attempts_made(document))
                 replays.make(webhook_id, idempotency_key=key)
     return WebhookRetriesResult(

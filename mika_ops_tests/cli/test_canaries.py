@@ -14,10 +14,13 @@ COMMANDS = (
     ["backlog", "--json"],
     ["run", "--dry-run"],
     ["run", "--dry-run", "--json"],
-    ["run", "--strict"],
-    ["run", "--json"],
     ["email", "failed"],
     ["email", "failed", "--json"],
+    ["run", "--strict"],
+    ["run", "--json"],
+    ["account-deletes", "recheck", "--dry-run"],
+    ["account-deletes", "recheck", "--all"],
+    ["account-deletes", "recheck", "--all", "--json"],
     ["email", "requeue", "--all-failed", "--yes"],
     ["email", "requeue", "email_dead", "email_1", "nobody", "--yes"],
     ["email", "preview", "magic_link"],
@@ -70,5 +73,8 @@ def test_every_command_is_among_them() -> None:
     of_groups = {
         (name, inner) for name, group in main.commands.items() for inner in getattr(group, "commands", {"": 0})
     }
-    tried = {(command[0], command[1] if command[0] in {"email", "db", "alerts"} else "") for command in COMMANDS}
+    tried = {
+        (command[0], command[1] if command[0] in {"account-deletes", "email", "db", "alerts"} else "")
+        for command in COMMANDS
+    }
     assert tried == of_groups

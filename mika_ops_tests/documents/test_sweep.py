@@ -17,7 +17,7 @@ from mika_ops.documents.sweep import Sweep
 from mika_ops.rules import email as email_rules
 from mika_ops.store.database import Database
 from mika_ops.store.documents import Documents
-from mika_ops_testing.builders import BEFORE, NOW, email, get, put
+from mika_ops_testing.builders import BEFORE, EARLIER, NOW, email, get, put
 from mika_ops_tests.documents.arbitrary import json_objects
 
 DUE = email_rules.DUE.at(NOW)
@@ -283,3 +283,27 @@ def test_what_we_do_not_know_of_a_document_survives(unknown: Document) -> None:
     repository = Shelf({"a": {**unknown, **email("a")}})
     sweep(repository).change(sent)
     assert repository.documents["a"] == {**unknown, **email("a"), "status": "sent"}
+
+
+def test_a_sweep_says_since_when_the_oldest_waited_that_it_changed(database: Database) -> None:
+    put(
+        database,
+        "ops",
+        email("never_tried", createdAt=EARLIER),
+        email("retried", createdAt="2020-01-01T00:00:00.000Z", nextAttemptAt=BEFORE),
+        email("left_alone", createdAt="2020-01-01T00:00:00.000Z"),
+    )
+    sweep = Sweep(Documents(database, "ops"), DUE, "test")
+
+    sweep.change(lambda document: None if document["id"] == "left_alone" else document)
+
+    assert sweep.counts()["oldest"] == EARLIER
+
+
+def test_a_sweep_that_changes_nothing_has_no_oldest(database: Database) -> None:
+    put(database, "ops", email("left_alone"))
+    sweep = Sweep(Documents(database, "ops"), DUE, "test")
+
+    sweep.change(lambda _document: None)
+
+    assert sweep.counts()["oldest"] is None

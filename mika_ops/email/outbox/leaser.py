@@ -80,6 +80,7 @@ class Leaser:
                 return None
             if people.are_named_in(document):
                 return Change(None, document)
+            self.sweep.note_age(document)
             tried[id_] = self.lease_key(), document
             leased = email.leased(document, key=tried[id_][0], now=self.clock.stamp(), lease=self.lease)
             return Change(leased, document)

@@ -62,7 +62,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsRe
     unavailable = None
     for ids in sweep.batches(REQUESTS_PER_BATCH):
         try:
-            accounts = _process(host, ids, limits.account_delete_scope, clock)
+            accounts = _process(host, sweep, ids, limits.account_delete_scope, clock)
         except RepositoryUnavailable as failure:
             unavailable = describe_error(failure)
             break
@@ -78,9 +78,13 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> AccountDeleteRequestsRe
     return result
 
 
-def _process(host: Host, ids: Sequence[str], scope: AccountDeleteScope, clock: Clock) -> list[DeletedAccount]:
+def _process(
+    host: Host, sweep: Sweep, ids: Sequence[str], scope: AccountDeleteScope, clock: Clock
+) -> list[DeletedAccount]:
     ops, steps = required(host.ops), steps_of(scope)
     requests = ops.read(ids)
+    for request in requests.values():
+        sweep.note_age(request)
     progress = {
         id_: Progress(Person.of_keys(Identity.of(requests[id_])), recorded_values(requests[id_], steps))
         for id_ in ids

@@ -120,7 +120,7 @@ def test_an_unreachable_server_fails_the_run_before_anything_is_changed() -> Non
     ("statement", "sentence"),
     [
         ("ALTER TABLE _plugin_storage RENAME TO other", "has no table _plugin_storage: it is not an EmDash site's"),
-        ("ALTER TABLE mika_stock_events RENAME TO other", "an EmDash site without Mika, or one whose Mika has never"),
+        ("ALTER TABLE mika_stock_events RENAME TO other", "an EmDash site without Mika, or one on which Mika's"),
     ],
 )
 def test_a_database_without_the_sites_tables_fails_the_run(url: str, statement: str, sentence: str) -> None:
