@@ -9,6 +9,9 @@ from mika_ops.documents.document import Document
 
 NAMES: Final = ("Ada Lind", "Bo Ek", "Cem Arslan", "Dina Ruiz", "Eve Okoye", "Finn Dahl", "Gül Ünal", "Hana Sato")
 
+LEAVING: Final = ("Ida Berg", "Jon Aas", "Kim Lau")
+"""The customers who asked to be deleted. No email waits for them: it would be withheld."""
+
 
 PRODUCTS: Final = (
     ("Oak desk lamp", 8_900),
@@ -42,7 +45,7 @@ def demo_shop(now: datetime) -> DemoShop:
 
 
 def _customers_and_orders(shop: DemoShop) -> None:
-    for number, name in enumerate(NAMES, 1):
+    for number, name in enumerate((*NAMES, *LEAVING), 1):
         at = shop.ago(days=200 - number)
         address = f"{name.split()[0].lower()}@example.test"
         shop.add(
@@ -251,7 +254,7 @@ def _workflows(shop: DemoShop) -> None:
 
 
 def _account_delete_requests(shop: DemoShop) -> None:
-    for number in (2, 5, 7):
+    for number in range(len(NAMES) + 1, len(NAMES) + len(LEAVING) + 1):
         record = {
             "id": f"delete_{number}",
             "status": "queued",

@@ -145,9 +145,7 @@ def sentence_of(outcome: Outcome) -> str | None:
 
 def format_outcome(outcome: Outcome) -> str:
     """Return an outcome as one line of text: the reason or error, and the counts."""
-    result = result_of(outcome)
-    oldest = result.words().get("oldest")
-    parts = (sentence_of(outcome), format_counts(result.counts()), f"the oldest from {oldest}" if oldest else None)
+    parts = (sentence_of(outcome), format_counts(result_of(outcome).counts()))
     return "; ".join(part for part in parts if part) or "nothing due"
 
 

@@ -122,7 +122,7 @@ def test_the_summary_says_what_is_left(shop: Any) -> None:
     assert due(now) == {"email_outbox": 2, "stuck_workflows": 1, **dict(zip(beside, (2, 1, 2), strict=True))}
 
     overview = run_job(shop.host).metadata["summary"]["overview"]
-    assert "| email_outbox | completed | scanned 2, leased 2, sent 2; the oldest from 20" in overview
+    assert "| email_outbox | completed | scanned 2, leased 2, sent 2 |" in overview
     assert [line.rsplit("|", 2)[1].strip() for line in overview.splitlines() if line.startswith("| ")][2:] == ["0"] * 9
 
 
