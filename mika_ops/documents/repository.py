@@ -72,6 +72,8 @@ class DocumentRepository(Protocol):
     def candidates(self, selection: Selection, *, after: Candidate | None, limit: int) -> Sequence[Candidate]:
         """Return up to ``limit`` documents that the selection takes, in its order, those after ``after`` only.
 
+        Keyset pagination: the caller passes the last candidate of a page to read the next one.
+
         Equivalent to filtering by ``selection.takes`` and sorting by ``selection.sort_key``, which is the candidate's
         ``(sorted_by, id)``. A document for which ``takes`` raises ``MalformedDocument`` is a candidate too, in its
         place and within the limit, marked ``malformed``. Changes nothing.

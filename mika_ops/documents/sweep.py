@@ -1,4 +1,7 @@
-"""Sweeping: taking the documents of a selection in order and in batches, each once, however many there are."""
+"""Sweeping: taking the documents of a selection in order and in batches, each once, however many there are.
+
+It reads pages of ids by keyset pagination. A sharded sweep that claims what it takes may steal work from other shards.
+"""
 
 import logging
 import time
@@ -43,8 +46,8 @@ class Sweep:
     ``scanned`` counts the candidates taken, malformed ones apart; ``has_more`` says, at the end, that others were left
     for want of room or time. Memory is that of one page, whatever the backlog.
 
-    With ``shard``, only its documents are taken; where the sweep ``helps``, what other shards have not come to is taken
-    afterwards. Only a sweep that claims what it takes may help.
+    With ``shard``, only its documents are taken. With ``steals_work``, what other shards have not taken yet follows.
+    Only a sweep that claims what it takes may do so.
     """
 
     repository: DocumentRepository
@@ -54,7 +57,7 @@ class Sweep:
     out_of_time: OutOfTime = never_out_of_time
     timer: Callable[[], float] = time.monotonic
     shard: Shard | None = None
-    helps: bool = False
+    steals_work: bool = False
     scanned: int = field(default=0, init=False)
     changed: int = field(default=0, init=False)
     malformed: int = field(default=0, init=False)
@@ -138,7 +141,7 @@ class Sweep:
             return
         for page in self._pages_of_all():
             yield [candidate for candidate in page if shard.takes(candidate.id)]
-        if self.helps:
+        if self.steals_work:
             for page in self._pages_of_all():
                 # Malformed documents are reported by the shard that they are in.
                 yield [candidate for candidate in page if not shard.takes(candidate.id) and not candidate.malformed]

@@ -39,7 +39,7 @@ class Identity:
 
     @property
     def unusable_keys(self) -> tuple[str, ...]:
-        """The names of the keys by which no database can look anything up."""
+        """The names of the keys that cannot be used in a query."""
         return tuple(name for name, value in self.keys.items() if not is_storable(value))
 
     @property

@@ -168,7 +168,7 @@ def skipped(document: Document, *, reason: str, now: Timestamp) -> Document:
 
 
 def failed(document: Document, *, error: str, now: Timestamp, retry_after: timedelta) -> Document:
-    """Record a failed attempt: to be tried again after ``retry_after`` while attempts are left, else for good."""
+    """Record a failed attempt: retried after ``retry_after`` while attempts are left, else permanent."""
     return with_record(
         document,
         {
@@ -220,7 +220,7 @@ def why_not_requeued(document: Document, *, now: Timestamp) -> str | None:
         case "queued":
             return "it is queued already"
         case "failed" if attempts_left:
-            return "it has attempts left and is tried again by itself"
+            return "it has attempts left and is retried without you"
         case "failed" | "skipped" if record_["maxAttempts"] <= 0:
             return "it allows no attempt: record.maxAttempts is not above 0"
         case "failed" | "skipped":

@@ -130,7 +130,7 @@ class Person(Identity):
         )
 
     def knowing(self, handles: Iterable[Handle]) -> Self:
-        """Return the person with more handles, without those by which no database can look anything up."""
+        """Return the person with more handles, without those that cannot be used in a query."""
         known = {kind: set(values) for kind, values in self.handles.items()}
         for kind, value in handles:
             if is_storable(value):

@@ -33,7 +33,7 @@ MIRRORED: Final = (
 
 LEASES_EXHAUSTED: Final = (
     "Every attempt was leased and none was finished: the worker stopped in the middle each time. "
-    "Look at the workflow's steps and start it again."
+    "Check the workflow's steps and start it again."
 )
 
 _ATTEMPTS_LEFT: Final = Below(record_number("attemptCount"), record_number("maxAttempts"))

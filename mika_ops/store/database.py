@@ -53,7 +53,7 @@ class Database:
         ``generic_plan``: its statements are best run in the same way whatever values are bound, so that Postgres, once
         it knows them, need not plan them anew.
         """
-        with translated(), self.engine.connect().execution_options(mika_keeps_plans=generic_plan) as connection:
+        with translated(), self.engine.connect().execution_options(mika_generic_plan=generic_plan) as connection:
             yield connection
             # To roll back has the driver forget all statements that it has prepared.
             connection.commit()
@@ -65,7 +65,7 @@ class Database:
         """
 
         def read_once() -> T:
-            with self.engine.connect().execution_options(mika_keeps_plans=generic_plan) as connection:
+            with self.engine.connect().execution_options(mika_generic_plan=generic_plan) as connection:
                 found = work(connection)
                 connection.commit()
             return found
@@ -88,7 +88,7 @@ class Database:
         in_line = self.writing if self.dialect == "sqlite" else nullcontext()
         with (
             in_line,
-            self.engine.connect().execution_options(mika_writes=True, mika_keeps_plans=generic_plan) as connection,
+            self.engine.connect().execution_options(mika_writes=True, mika_generic_plan=generic_plan) as connection,
             connection.begin(),
         ):
             return work(connection)

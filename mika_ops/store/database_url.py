@@ -87,7 +87,7 @@ def read_database_url(text: str, names: SettingNames = PLAIN_NAMES) -> DatabaseU
     backend = scheme.lower().partition("+")[0]
     if backend in ("postgres", "postgresql") and separator:
         return _PostgresUrl(rest, setting).read()
-    # Of another kind of database, the scheme alone is looked at: it holds no secret.
+    # Of another kind of database, only the scheme is read: it holds no secret.
     if separator and re.fullmatch(r"[a-z][a-z0-9]*", backend) and backend != "sqlite":
         raise InvalidDatabaseUrl(
             f"{setting} names a {backend} database; an EmDash site's is SQLite (sqlite:///…) or Postgres (postgresql://…)"

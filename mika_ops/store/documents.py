@@ -42,7 +42,7 @@ _WRITE_MANY: Final = text(
 """The same on SQLite for many documents, as one statement; of those given with what was seen, each that is still so.
 
 Each statement opens all of the table's indexes anew, which costs a fifth of a row's write. The limit, which is none,
-keeps the planner from reading the whole table instead of looking the documents up.
+keeps the planner from reading the whole table instead of using the primary key.
 """
 
 MANY: Final = 16
@@ -104,7 +104,7 @@ class Documents:
             if texts is not None:
                 return self._change_optimistically(ids, rule, texts)
         except (_Conflict, MalformedDocument, RowRefused):
-            pass  # Nothing was written: look again, one by one where it must be.
+            pass  # Nothing was written: read them once more, one by one if needed.
         try:
             return self.database.write(
                 lambda connection: self._change_locked(connection, ids, rule, wait), generic_plan=True
@@ -155,9 +155,9 @@ class Documents:
         return {row.id: row.data for row in rows if isinstance(row.data, str)}
 
     def _change_optimistically(self, ids: Sequence[str], rule: Rule[Note], texts: Mapping[str, str]) -> Changes[Note]:
-        """Write what the rule makes of documents with these texts. Raises ``_Conflict`` where one is not so any more.
+        """Write what the rule makes of documents with these texts. Raises ``_Conflict`` if one has another text by now.
 
-        Comparing while writing costs less than locking, reading and then writing.
+        Optimistic concurrency: to compare and swap costs less than to lock, read and then write.
         """
         changed: dict[str, Change[Note]] = {}
         written: dict[str, str] = {}

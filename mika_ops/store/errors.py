@@ -89,7 +89,7 @@ def is_unreachable(error: BaseException) -> bool:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether another try may succeed. Rules look before they write, so that nothing is done twice."""
+    """Say whether another try may succeed. Rules read before they write, so that nothing is done twice."""
     if not isinstance(error, DBAPIError) or error.orig is None:
         return False
     if isinstance(error.orig, sqlite3.OperationalError):
@@ -107,17 +107,17 @@ def translated(raised: type[DatabaseError] = DatabaseError) -> Iterator[None]:
     try:
         yield
     except (IntegrityError, DataError) as error:
-        raise RowRefused(f"the shop's database: {_said(error)}") from None
+        raise RowRefused(f"the shop's database: {_message(error)}") from None
     except (OperationalError, InterfaceError, InternalError) as error:
         unavailable = raised
         if raised is DatabaseError:
             unavailable = DatabaseUnreachable if is_unreachable(error) else DatabaseUnavailable
-        raise unavailable(f"the shop's database: {_said(error)}") from None
+        raise unavailable(f"the shop's database: {_message(error)}") from None
     except SQLAlchemyError as error:
-        raise raised(f"the shop's database: {_said(error)}") from None
+        raise raised(f"the shop's database: {_message(error)}") from None
 
 
-def _said(error: SQLAlchemyError) -> str:
+def _message(error: SQLAlchemyError) -> str:
     """Return what the database said, first line only: what follows may quote values."""
     orig = getattr(error, "orig", None)
     diagnostics = getattr(orig, "diag", None)

@@ -1,4 +1,4 @@
-"""Looking a site's database over without changing it: what may be read and written, and which indexes it has."""
+"""Inspecting a site's database without changing it: what may be read and written, and which indexes it has."""
 
 import os
 import re
@@ -18,8 +18,8 @@ from mika_ops.store.schema.indexes import document_index_statements, document_in
 from mika_ops.store.schema.own import acp_idempotency_keys, acp_sessions, own, own_version
 from mika_ops.store.schema.site import ephemeral_records, plugin_storage, stock_events, stock_items
 
-LONGEST_LOOK_MS: Final = 5_000
-"""The longest that Postgres may take over one of the looks here: none reads more than a few rows."""
+LONGEST_QUERY_MS: Final = 5_000
+"""The longest that Postgres may take for one query here: none reads more than a few rows."""
 
 LONGEST_POSTGRES_NAME: Final = 63
 """Postgres cuts longer names off."""
@@ -41,7 +41,7 @@ LOOKUPS: Final[Mapping[Collection, tuple[str, ...]]] = {
     "ops": ("type", "type status", "type customerId", "type userId", "type kind status"),
     "session": ("type", "type customerId", "type orderId"),
 }
-"""The fields by which maintenance looks documents up, by collection: an index that starts with them serves."""
+"""The fields by which maintenance finds documents, by collection: an index that starts with them serves."""
 
 _DOCUMENT_INDEX: Final = re.compile(r"\(plugin_id,\s*collection,(.+)\)\s*$", re.DOTALL)
 _INDEXED_FIELD: Final = {
@@ -75,7 +75,7 @@ class DocumentIndexes:
 
 def version_of(database: Database) -> str:
     """Return the database's name and version: ``SQLite 3.45.1``, ``Postgres 16.2``."""
-    with _looking(database) as connection:
+    with _inspecting(database) as connection:
         if database.dialect == "sqlite":
             return f"SQLite {connection.execute(text('SELECT sqlite_version()')).scalar_one()}"
         return f"Postgres {str(connection.execute(text('SHOW server_version')).scalar_one()).partition(' ')[0]}"
@@ -83,7 +83,7 @@ def version_of(database: Database) -> str:
 
 def own_tables(database: Database) -> frozenset[str]:
     """Return which of mika-ops' own tables exist."""
-    with _looking(database) as connection:
+    with _inspecting(database) as connection:
         return frozenset(own.tables) & frozenset(inspect(connection).get_table_names())
 
 
@@ -95,7 +95,7 @@ def read_problems(database: Database, tables: Sequence[Table]) -> dict[str, str]
         if table is plugin_storage:
             row = row.where(plugin_storage.c.plugin_id == database.plugin_id)
         try:
-            with _looking(database) as connection:
+            with _inspecting(database) as connection:
                 connection.execute(row).first()
         except DatabaseError as error:
             sentence[table.name] = str(error)
@@ -110,7 +110,7 @@ def write_problems(database: Database, tables: Sequence[Table]) -> dict[str, str
     if database.dialect == "sqlite":
         _require_writable_file(database)
         return {}
-    with _looking(database) as connection:
+    with _inspecting(database) as connection:
         if connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
             raise DatabaseError(
                 f"the server is a standby, which takes no writes: set {database.names('database_url')} to the primary"
@@ -128,7 +128,7 @@ def document_indexes_of(database: Database) -> DocumentIndexes:
 
     An index that EmDash keeps for one collection is not counted on for another: it may go with its collection.
     """
-    with _looking(database) as connection:
+    with _inspecting(database) as connection:
         rows = connection.execute(text(_INDEXES[database.dialect])).all()
     expected = _expected_indexes(database)
     useful = [
@@ -160,20 +160,20 @@ def document_indexes_of(database: Database) -> DocumentIndexes:
 
 
 @contextmanager
-def _looking(database: Database) -> Iterator[Connection]:
-    """Open a connection on which no look takes long, whoever holds what it looks at."""
+def _inspecting(database: Database) -> Iterator[Connection]:
+    """Open a connection on which no query takes long, whoever holds a lock on what it reads."""
     with database.reading() as connection:
         if database.dialect == "postgresql":
             connection.execute(
-                text("SELECT set_config('lock_timeout', :lock, true), set_config('statement_timeout', :look, true)"),
-                {"lock": str(LOCK_TIMEOUT_MS), "look": str(LONGEST_LOOK_MS)},
+                text("SELECT set_config('lock_timeout', :lock, true), set_config('statement_timeout', :query, true)"),
+                {"lock": str(LOCK_TIMEOUT_MS), "query": str(LONGEST_QUERY_MS)},
             )
         yield connection
 
 
 def _require_writable_file(database: Database) -> None:
     with database.reading() as connection:
-        # The write lock is taken, and given back unused. Of a file that is read-only, SQLite gives it out all the same.
+        # The write lock is taken and released unused. SQLite grants it even for a read-only file.
         connection.execution_options(mika_writes=True)
         _number, _name, path = connection.execute(text("PRAGMA database_list")).one()
     file = Path(path)

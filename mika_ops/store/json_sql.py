@@ -1,4 +1,4 @@
-"""How each database spells a look into a document, and a ``Selection`` as SQL.
+"""How each database reads a field of a document, and a ``Selection`` as SQL.
 
 The top-level spelling is EmDash's own, to the letter: the planner uses an expression index only where a query repeats
 the expression. Field names are constants of this package, so they stand in the SQL as they are; values are always
@@ -87,7 +87,7 @@ class JsonSql:
         """Return the spelling by which a document is read once, and what a statement in it selects from."""
         if self.dialect == "sqlite":
             return self, documents
-        # The offset, which is none, keeps the planner from reading the text at each look after all.
+        # The offset, which is none, keeps the planner from parsing the text for each expression after all.
         document: ColumnElement[Any] = literal_column(f"({self._data})::jsonb")
         read: Select[Any] = select(document.label("document")).offset(literal_column("0"))
         return replace(self, parsed=True), documents.join(read.lateral("parsed"), true())
@@ -115,7 +115,7 @@ class JsonSql:
         return literal_column(f"({self._type_at(path)} NOT IN {self._named(type_)})")
 
     # Nothing in these two is anybody's value. Put together by SQLAlchemy, a hundred of them took a new process longer
-    # than the database takes over the whole look.
+    # than the database takes to run the whole query.
     def _type_at(self, path: tuple[str, ...]) -> str:
         if self.dialect == "sqlite":
             return f"coalesce(json_type({self._data}, '$.{'.'.join(path)}'), 'null')"
@@ -216,7 +216,7 @@ class JsonSql:
 
     @property
     def _document(self) -> str:
-        """The document, for looks that no index serves on Postgres."""
+        """The document, for expressions that no index serves on Postgres."""
         return "parsed.document" if self.parsed else f"({self._data})::jsonb"
 
     @property

@@ -16,7 +16,7 @@ from mika_ops.store.schema.site import plugin_storage, site
 from mika_ops.store.sqlite import sqlite_engine
 
 OPENING_PATIENCE_SECONDS: Final = 3.0
-"""How long a database that cannot be reached is tried to be opened: the next tick of the schedule tries again."""
+"""How long to retry opening a database that cannot be reached: the next tick of the schedule retries as well."""
 
 FIRST_POSTGRES_WITH_GUARDS: Final = (16,)
 

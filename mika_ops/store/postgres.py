@@ -17,7 +17,7 @@ LOCK_TIMEOUT_MS: Final = 2_000
 STATEMENT_TIMEOUT_MS: Final = 60_000
 
 
-_NOT_OURS: Final = frozenset({"42P05", "26000"})
+_POOLER_SQLSTATES: Final = frozenset({"42P05", "26000"})
 """A prepared statement that is there already, or is not: a pooler has given us another's connection."""
 
 
@@ -66,7 +66,7 @@ def postgres_engine(database: DatabaseUrl) -> Engine:
     @event.listens_for(engine, "handle_error")
     def handle_error(context: ExceptionContext) -> None:
         nonlocal pooled
-        if getattr(context.original_exception, "sqlstate", None) in _NOT_OURS:
+        if getattr(context.original_exception, "sqlstate", None) in _POOLER_SQLSTATES:
             # PgBouncer before 1.21, for one: from now on nothing is prepared.
             pooled = context.is_disconnect = True
 
@@ -81,7 +81,7 @@ def postgres_engine(database: DatabaseUrl) -> Engine:
             # To start other processes takes longer than any of our reads, and takes them away from the shop.
             "max_parallel_workers_per_gather": 0,
         }
-        keeps_plans = connection.get_execution_options().get("mika_keeps_plans", False)
+        keeps_plans = connection.get_execution_options().get("mika_generic_plan", False)
         driver: Any = connection.connection.driver_connection
         driver.prepare_threshold = _PREPARED_FROM if keeps_plans and not pooled else None
         if keeps_plans:

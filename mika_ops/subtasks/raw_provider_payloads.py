@@ -25,7 +25,7 @@ def run(host: Host, clock: Clock, limits: RunOptions) -> RawProviderPayloadsResu
         limits.limit,
         limits.out_of_time,
         shard=limits.shard,
-        helps=True,
+        steals_work=True,
     )
     sweep.change(lambda document: webhook.purged(document, now=clock.stamp()))
     return RawProviderPayloadsResult(purged=sweep.changed, **sweep.counts())

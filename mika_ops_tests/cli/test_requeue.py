@@ -129,7 +129,7 @@ def test_each_id_that_is_left_alone_is_reported_with_the_reason_and_the_others_a
     left = {
         "sent": (email("sent", status="sent"), "it was sent"),
         "queued": (email("queued"), "it is queued already"),
-        "hopeful": (failed_email("hopeful", attemptCount=4), "it has attempts left and is tried again by itself"),
+        "hopeful": (failed_email("hopeful", attemptCount=4), "it has attempts left and is retried without you"),
         "held": (failed_email("held", leaseExpiresAt=FAR_OFF), "a worker holds it and may be sending it"),
         "broken": (failed_email("broken", attemptCount="x"), "its document cannot be read: record.attemptCount"),
         "webhook_1": (webhook(), "it is no email"),

@@ -52,14 +52,14 @@ class TestSweeps:
     def test_a_sweep_that_helps_does_afterwards_what_the_others_have_not_done(self) -> None:
         shop = shelf(40, malformed=3)
         first, second = all_shards(2)
-        helping = sweep(shop, shard=first, helps=True)
+        helping = sweep(shop, shard=first, steals_work=True)
 
         helping.change(sent)
 
         assert helping.changed == helping.scanned == 40
         taken = [id_ for id_ in shop.documents if shop.documents[id_]["status"] == "sent"]
         assert len(taken) == 40
-        late = sweep(shop, shard=second, helps=True)
+        late = sweep(shop, shard=second, steals_work=True)
         late.change(sent)
         assert late.changed == 0
         # Each malformed one is reported by the shard that it is in.
@@ -67,7 +67,7 @@ class TestSweeps:
 
     def test_its_own_come_first(self) -> None:
         shard = Shard(1, 2)
-        taken = [id_ for batch in sweep(shelf(40), shard=shard, helps=True).batches(3) for id_ in batch]
+        taken = [id_ for batch in sweep(shelf(40), shard=shard, steals_work=True).batches(3) for id_ in batch]
         mine = [shard.takes(id_) for id_ in taken]
         assert mine == sorted(mine, reverse=True)
         assert len(taken) == len(set(taken)) == 40
@@ -83,7 +83,7 @@ class TestSweeps:
         shop: Shelf = shelf(count)
         changed, more = 0, False
         for shard in all_shards(shards):
-            each = sweep(shop, shard=shard, helps=True, limit=shard.share_of(limit))
+            each = sweep(shop, shard=shard, steals_work=True, limit=shard.share_of(limit))
             each.change(sent)
             changed, more = changed + each.changed, each.has_more
         assert changed == min(count, limit)

@@ -142,7 +142,7 @@ def test_an_email_that_failed_permanently_or_was_skipped_may_be_requeued(documen
         (webhook(), "it is no email"),
         (email(status="sent"), "it was sent"),
         (email(), "it is queued already"),
-        (failed_email(attemptCount=4), "it has attempts left and is tried again by itself"),
+        (failed_email(attemptCount=4), "it has attempts left and is retried without you"),
         (failed_email(**LEASE), "a worker holds it and may be sending it; wait for its lease to lapse"),
         (email(**LEASE), "a worker holds it and may be sending it; wait for its lease to lapse"),
         (email(status="skipped", **LEASE), "a worker holds it and may be sending it; wait for its lease to lapse"),

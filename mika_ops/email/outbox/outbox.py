@@ -107,7 +107,7 @@ class LeasedOutbox:
     def drain(self, clock: Clock, *, limit: int | None, out_of_time: OutOfTime) -> DrainedOutbox:
         """Send what is due. Emails are taken in order and each once, however often it fails."""
         due, shard = email.DUE.at(clock.scheduled_at), self.shard
-        sweep = Sweep(self.ops, due, "email_outbox", limit, out_of_time, shard=shard, helps=True)
+        sweep = Sweep(self.ops, due, "email_outbox", limit, out_of_time, shard=shard, steals_work=True)
         request = StopRequest()
         persistence = LeasePersistence(clock, self.sleep, lambda: request.aborted)
         leaser = Leaser(
