@@ -38,9 +38,9 @@ test: $(READY)
 test-fast: $(READY)
 	$(BIN)/python -m pytest --pure $(PURE)
 
-# What CI runs: also series of kills, end-to-end runs of deployments, and five times the examples of hypothesis.
+# What CI runs: also series of kills, end-to-end runs of deployments, and more examples of hypothesis.
 test-all: $(READY)
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --thorough --numprocesses 4 --dist worksteal
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --thorough --numprocesses 3 --dist worksteal
 
 # The branches of the pure parts that the fast tests reach, and those of the subtasks on SQLite; CI prints it.
 coverage: $(READY)

@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     fail because a machine is slow. The workers of a run in parallel share the reaper of their controller.
     """
     settings.register_profile("fast", deadline=None, max_examples=20)
-    settings.register_profile("thorough", deadline=None)
+    settings.register_profile("thorough", deadline=None, max_examples=50)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

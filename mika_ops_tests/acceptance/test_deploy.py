@@ -108,6 +108,7 @@ class TestDocker:
         assert {"dagster", "dagster-postgres", "dagster-webserver", "dagster-celery", "dagster-k8s"} <= set(ours)
         assert "pytest" not in ours
 
+    @pytest.mark.long
     def test_an_upgrade_lets_the_run_that_is_under_way_finish_and_the_next_has_the_new_code(
         self, tmp_path: Path
     ) -> None:

@@ -51,7 +51,7 @@ def test_a_shop_comes_to_the_same_whenever_its_runs_are_killed(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     sites: Sites = request.getfixturevalue(f"{kind}_sites")
-    wanted = 100 if request.config.getoption("--long") else 10
+    wanted = 100 if request.config.getoption("--long") else 6
     moments = random.Random(f"kills on {kind}")  # noqa: S311 - moments, not secrets
     kills = 0
     with runner(tmp_path / "home") as runs:
