@@ -83,6 +83,7 @@ def test_the_production_instance_keeps_a_run_on_postgres(
 
 @pytest.mark.thorough
 class TestDocker:
+    @pytest.mark.long
     def test_its_check_starts_all_of_it_has_it_run_maintenance_and_stops_it(self) -> None:
         checked = subprocess.run([DOCKER / "check"], capture_output=True, text=True, timeout=400, check=False)  # noqa: S603
 
